@@ -1,1 +1,15 @@
-//! placeholder
+//! Pulsewire's decisions, without any IO.
+//!
+//! Everything here is a value or a pure function: `now` is an argument, nothing is async, nothing reads a clock, a random
+//! source, the environment or a socket. The server, its tests and later its backtests run the same code.
+
+pub mod accounting;
+pub mod aggregate;
+pub mod device;
+pub mod ids;
+pub mod presence;
+pub mod role;
+pub mod sample;
+pub mod selector;
+pub mod sequence;
+pub mod value;
