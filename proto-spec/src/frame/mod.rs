@@ -1,0 +1,56 @@
+//! The messages of SPEC §2.1, one module each: plain structs, their layout, and the limits they must keep.
+//!
+//! Structs are the standard layout of SPEC §3, through `wincode`. [`telemetry`] and [`batch`] are drawn byte by byte in
+//! the specification and have codecs of their own, which borrow the payload.
+
+mod ack;
+pub mod batch;
+mod challenge;
+mod close;
+mod gap;
+mod heartbeat;
+mod hello;
+mod layout;
+mod live_welcome;
+mod metric_set;
+mod nack;
+mod ping;
+mod presence;
+mod proof;
+mod refused;
+mod series_def;
+mod skip;
+mod snapshot_end;
+mod stream_id;
+mod stream_open;
+mod subscribe;
+pub mod telemetry;
+mod texts;
+mod unsubscribe;
+mod welcome;
+
+pub use ack::Ack;
+pub use batch::{Batch, BatchColumns, BatchSample, ColumnsError};
+pub use challenge::Challenge;
+pub use close::Close;
+pub use gap::{Gap, GapReason};
+pub use heartbeat::Heartbeat;
+pub use hello::{Hello, Login};
+pub use layout::clip_text;
+pub use live_welcome::LiveWelcome;
+pub use metric_set::{Metric, MetricClass, MetricSet, MetricType};
+pub use nack::{Nack, NackItem, NackReason, WHOLE_ROW};
+pub use ping::{Ping, Pong};
+pub use presence::{DevicePresence, Presence, PresenceState};
+pub use proof::Proof;
+pub use refused::{Refused, RefusedCode};
+pub use series_def::{Series, SeriesDef};
+pub use skip::{Skip, SkipReason};
+pub use snapshot_end::SnapshotEnd;
+pub use stream_id::StreamId;
+pub use stream_open::{StreamKind, StreamOpen};
+pub use subscribe::{Aggregate, Resume, Subscribe};
+pub use telemetry::{BuildError, Report, ReportBuilder, Sample, Samples, Value};
+pub use texts::{TextSample, Texts};
+pub use unsubscribe::Unsubscribe;
+pub use welcome::{StreamPosition, TwinStatus, Welcome};
