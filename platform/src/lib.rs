@@ -1,1 +1,8 @@
-//! placeholder
+//! The Pulsewire server. `ARCHITECTURE.md` at the root of the repository maps it.
+
+pub mod bus;
+pub mod config;
+pub mod ingest;
+pub mod ports;
+pub mod storage;
+pub mod telemetry;

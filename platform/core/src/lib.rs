@@ -5,7 +5,9 @@
 
 pub mod accounting;
 pub mod aggregate;
+pub mod catalogue;
 pub mod device;
+pub mod directory;
 pub mod ids;
 pub mod presence;
 pub mod role;

@@ -1,0 +1,64 @@
+//! The devices that exist, in the order people list them: pure bookkeeping, filled from the store at start.
+
+use crate::device::Device;
+use crate::ids::{DeviceId, DeviceKey};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Every device, by id and by number.
+#[derive(Debug, Default)]
+pub struct Directory {
+    by_id: BTreeMap<DeviceId, Arc<Device>>,
+    by_key: HashMap<DeviceKey, Arc<Device>>,
+}
+
+impl Directory {
+    /// A directory of these devices.
+    pub fn new(devices: Vec<Device>) -> Self {
+        let mut directory = Self::default();
+        for device in devices {
+            directory.put(Arc::new(device));
+        }
+        directory
+    }
+
+    /// How many devices there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The device with this id.
+    pub fn by_id(&self, id: &DeviceId) -> Option<&Arc<Device>> {
+        self.by_id.get(id)
+    }
+
+    /// The device with this number.
+    pub fn by_key(&self, key: DeviceKey) -> Option<&Arc<Device>> {
+        self.by_key.get(&key)
+    }
+
+    /// Devices by id, beginning after `after`.
+    pub fn after(&self, after: Option<&DeviceId>) -> impl Iterator<Item = &Arc<Device>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((start, Bound::Unbounded)).map(|(_, device)| device)
+    }
+
+    /// Adds a device, or replaces what is known of it.
+    pub fn put(&mut self, device: Arc<Device>) {
+        self.by_key.insert(device.key, device.clone());
+        self.by_id.insert(device.id.clone(), device);
+    }
+
+    /// Forgets a device.
+    pub fn remove(&mut self, key: DeviceKey) -> Option<Arc<Device>> {
+        let device = self.by_key.remove(&key)?;
+        self.by_id.remove(&device.id);
+        Some(device)
+    }
+}

@@ -1,0 +1,2 @@
+//! Adapters of the [`Bus`](crate::ports::Bus) port.
+pub mod in_process;

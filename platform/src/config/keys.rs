@@ -1,0 +1,314 @@
+//! The table of configuration keys.
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// A whole number within these bounds.
+    Integer(i64, i64),
+    /// A time like `500ms`, `10s`, `5m`, `24h`, within these bounds in milliseconds.
+    Duration(i64, i64),
+    /// A size like `4096`, `64KiB`, `256MiB`, within these bounds in bytes.
+    Bytes(i64, i64),
+    /// `true` or `false`.
+    Bool,
+    /// `ADDRESS:PORT`.
+    Address,
+    /// A path; empty = none.
+    Path,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Any text.
+    Text,
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its table in the file; empty = the top level.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// As written in the file.
+    pub default: &'static str,
+    /// What it does, and what happens at a bound.
+    pub meaning: &'static str,
+}
+
+impl Key {
+    /// `section.name`, as used in messages.
+    pub fn path(&self) -> String {
+        if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
+    }
+
+    /// The environment variable that overrides it.
+    pub fn variable(&self) -> String {
+        format!("PULSEWIRE_{}", self.path().replace('.', "_").to_uppercase())
+    }
+}
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { section, name, kind, default, meaning }
+}
+
+const MIB: i64 = 1 << 20;
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Every key, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    key("", "data_dir", Kind::Path, "pulsewire-data", "Data folder. Made if missing; one server at a time."),
+    key("", "name", Kind::Text, "Pulsewire", "Name of this server, shown in the dashboard."),
+    key(
+        "http",
+        "listen",
+        Kind::Address,
+        "127.0.0.1:8080",
+        "Where people and services connect. Port 0 picks a free one.",
+    ),
+    key(
+        "http",
+        "public_url",
+        Kind::Text,
+        "",
+        "How browsers reach the dashboard, when a proxy stands before it (`https://example.org`). Writes and live sockets from browsers must come from this origin or from the address asked for. With https, cookies are marked Secure.",
+    ),
+    key("http", "workers", Kind::Integer(1, 64), "2", "Threads that serve HTTP."),
+    key("http", "body_bytes_max", Kind::Bytes(1024, 64 * MIB), "1MiB", "Largest request body; above it 413."),
+    key(
+        "http",
+        "connections_max",
+        Kind::Integer(1, 1_000_000),
+        "10000",
+        "Most open HTTP connections per thread; further ones wait.",
+    ),
+    key("http", "session_ttl", Kind::Duration(MINUTE, 365 * DAY), "168h", "How long a sign-in is good."),
+    key(
+        "http",
+        "sessions_per_user_max",
+        Kind::Integer(1, 10_000),
+        "50",
+        "Most sign-ins of one user; the one that ends first is dropped.",
+    ),
+    key(
+        "http",
+        "sign_ins_per_minute",
+        Kind::Integer(1, 10_000),
+        "30",
+        "Most sign-in attempts per address and minute; above it 429 with Retry-After.",
+    ),
+    key("device", "listen", Kind::Address, "127.0.0.1:7410", "Where devices connect, on every transport."),
+    key(
+        "device",
+        "allow_plaintext",
+        Kind::Bool,
+        "false",
+        "Accept logins without TLS on an address that is not loopback. Without it such logins close with 4016.",
+    ),
+    key(
+        "device",
+        "tls_cert_file",
+        Kind::Path,
+        "",
+        "Certificate chain (PEM). With it and `tls_key_file` the port accepts TLS around every transport.",
+    ),
+    key("device", "tls_key_file", Kind::Path, "", "Private key (PEM)."),
+    key(
+        "device",
+        "binding_cert_file",
+        Kind::Path,
+        "",
+        "Certificate (PEM) of a proxy that ends TLS, for the channel binding of logins (SPEC section 4.3).",
+    ),
+    key(
+        "device",
+        "connections_max",
+        Kind::Integer(1, 10_000_000),
+        "100000",
+        "Most device connections; further ones close with 4014.",
+    ),
+    key(
+        "device",
+        "connections_per_address_max",
+        Kind::Integer(1, 10_000_000),
+        "20000",
+        "Most device connections from one address; further ones close with 4014.",
+    ),
+    key(
+        "device",
+        "login_timeout",
+        Kind::Duration(100, 10 * MINUTE),
+        "10s",
+        "Time to log in; then the connection closes with 4001.",
+    ),
+    key(
+        "device",
+        "write_timeout",
+        Kind::Duration(100, 10 * MINUTE),
+        "10s",
+        "Longest wait for a device to take what is sent; then the connection is dropped.",
+    ),
+    key(
+        "device",
+        "heartbeat_interval",
+        Kind::Duration(100, 24 * HOUR),
+        "30s",
+        "A device sends something at least this often; silence of twice that closes with 4008.",
+    ),
+    key(
+        "device",
+        "frame_bytes_max",
+        Kind::Bytes(4096, 16 * MIB),
+        "1MiB",
+        "Largest payload of a logged-in device; above it 4006.",
+    ),
+    key(
+        "device",
+        "window_frames",
+        Kind::Integer(1, 65_536),
+        "1024",
+        "Most unacknowledged reports of a session; more closes with 4013.",
+    ),
+    key(
+        "device",
+        "window_bytes",
+        Kind::Bytes(4096, 256 * MIB),
+        "4MiB",
+        "Most unacknowledged payload bytes of a session; more closes with 4013.",
+    ),
+    key(
+        "device",
+        "stale_after",
+        Kind::Duration(1000, 30 * DAY),
+        "60s",
+        "A connected device without telemetry for this long is shown as stale.",
+    ),
+    key(
+        "ingest",
+        "queue_reports",
+        Kind::Integer(1, 10_000_000),
+        "16384",
+        "Most reports that wait for a commit; above it sockets are not read.",
+    ),
+    key(
+        "ingest",
+        "queue_bytes",
+        Kind::Bytes(65_536, 2047 * MIB),
+        "64MiB",
+        "Most payload bytes that wait for a commit; above it sockets are not read.",
+    ),
+    key(
+        "ingest",
+        "series_max",
+        Kind::Integer(1, 100_000_000),
+        "1000000",
+        "Most series in the store; values of further ones are rejected (NACK reason 0).",
+    ),
+    key(
+        "ingest",
+        "streams_per_device_max",
+        Kind::Integer(1, 65_536),
+        "256",
+        "Most streams of one device; opening one more retires the one unused for longest.",
+    ),
+    key(
+        "ingest",
+        "time_ahead_max",
+        Kind::Duration(0, 366 * DAY),
+        "24h",
+        "How far ahead of the server's clock a row may be; later ones are rejected (NACK reason 1).",
+    ),
+    key(
+        "journal",
+        "retain_bytes",
+        Kind::Bytes(MIB, 1 << 40),
+        "256MiB",
+        "Records kept for readers that are behind; the oldest are deleted first. Samples are not touched.",
+    ),
+    key(
+        "live",
+        "bus_events",
+        Kind::Integer(16, 1_000_000),
+        "1024",
+        "Events a service may be behind before it reads the journal instead.",
+    ),
+    key("live", "viewers_max", Kind::Integer(1, 1_000_000), "5000", "Most live sockets; further ones get 503."),
+    key(
+        "live",
+        "viewers_per_user_max",
+        Kind::Integer(1, 100_000),
+        "100",
+        "Most live sockets of one user; further ones get 429.",
+    ),
+    key(
+        "live",
+        "heartbeat_interval",
+        Kind::Duration(100, 10 * MINUTE),
+        "5s",
+        "The server sends something at least this often; a viewer silent for four intervals closes with 4008.",
+    ),
+    key(
+        "live",
+        "interval_min",
+        Kind::Duration(10, MINUTE),
+        "50ms",
+        "Shortest interval between batches; shorter wishes are raised to it.",
+    ),
+    key(
+        "live",
+        "subscriptions_max",
+        Kind::Integer(1, 10_000),
+        "64",
+        "Most subscriptions of one socket; further ones are refused (code 1).",
+    ),
+    key(
+        "live",
+        "series_max",
+        Kind::Integer(1, 1_000_000),
+        "10000",
+        "Most series of one subscription; a selector with more is refused (code 4), and series that appear later are left out.",
+    ),
+    key(
+        "live",
+        "pending_samples_max",
+        Kind::Integer(16, 10_000_000),
+        "16384",
+        "Most samples that wait for a slow viewer per subscription; above it the oldest are dropped and a GAP is sent.",
+    ),
+    key(
+        "live",
+        "history_samples_max",
+        Kind::Integer(16, 10_000_000),
+        "200000",
+        "Most samples of history sent for one subscription; the oldest are left out and a GAP is sent.",
+    ),
+    key(
+        "live",
+        "slow_reader_timeout",
+        Kind::Duration(1000, 10 * MINUTE),
+        "30s",
+        "A viewer that takes nothing for this long closes with 4020.",
+    ),
+    key(
+        "log",
+        "level",
+        Kind::Text,
+        "info",
+        "Log filter: error, warn, info, debug, trace, or per module (`info,pulsewire::hub=debug`).",
+    ),
+    key(
+        "log",
+        "format",
+        Kind::Word(&["text", "json"]),
+        "text",
+        "Log lines for people or for machines; both go to standard error.",
+    ),
+];

@@ -1,0 +1,121 @@
+//! Typed configuration: `pulsewire.toml`, overridden by `PULSEWIRE_*`, overridden by flags.
+//!
+//! Every key stands once in [`keys`](self::keys): its section, name, default, allowed range and meaning. Reading collects
+//! all mistakes before it fails, and nothing reads the environment afterwards.
+
+mod keys;
+mod parse;
+
+pub use keys::{KEYS, Key, Kind};
+pub use parse::{ConfigErrors, Overrides};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the server can be told. See `docs/configuration.md` for each key.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // the keys' table documents every field
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub name: String,
+    pub http: Http,
+    pub device: Device,
+    pub ingest: Ingest,
+    pub journal: Journal,
+    pub live: Live,
+    pub log: Log,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub public_url: Option<String>,
+    pub workers: usize,
+    pub body_bytes_max: usize,
+    pub connections_max: usize,
+    pub session_ttl: Duration,
+    pub sessions_per_user_max: usize,
+    pub sign_ins_per_minute: u32,
+}
+
+/// `[device]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Device {
+    pub listen: SocketAddr,
+    pub allow_plaintext: bool,
+    pub tls: Option<Tls>,
+    pub binding_certificate: Option<PathBuf>,
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    pub login_timeout: Duration,
+    pub write_timeout: Duration,
+    pub heartbeat_interval: Duration,
+    pub frame_bytes_max: u32,
+    pub window_frames: u32,
+    pub window_bytes: u32,
+    pub stale_after: Duration,
+}
+
+/// Certificate and key of the device port.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// `[ingest]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Ingest {
+    pub queue_reports: usize,
+    pub queue_bytes: usize,
+    pub series_max: usize,
+    pub streams_per_device_max: usize,
+    pub time_ahead_max: Duration,
+}
+
+/// `[journal]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Journal {
+    pub retain_bytes: u64,
+}
+
+/// `[live]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Live {
+    pub bus_events: usize,
+    pub viewers_max: usize,
+    pub viewers_per_user_max: usize,
+    pub heartbeat_interval: Duration,
+    pub interval_min: Duration,
+    pub subscriptions_max: usize,
+    pub series_max: usize,
+    pub pending_samples_max: usize,
+    pub history_samples_max: usize,
+    pub slow_reader_timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Log {
+    pub level: String,
+    pub json: bool,
+}
+
+impl Config {
+    /// Reads the file's text (empty if there is none), the environment and the flags.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with every mistake found.
+    pub fn read(file: &str, overrides: &Overrides) -> Result<Self, ConfigErrors> {
+        parse::read(file, overrides)
+    }
+}

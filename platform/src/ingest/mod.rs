@@ -1,0 +1,150 @@
+//! From a session to the journal: dedup, checks, one commit for all, then the acknowledgement.
+//!
+//! A *lane* is one task with the dedup state of its devices. It takes everything that waits, judges it, appends it to the
+//! journal as one batch and answers when that is durable. While an append is under way the next batch gathers in the
+//! queue: that is the group commit, without any timer. A full queue makes sessions wait, which stops their sockets from
+//! being read.
+
+mod accounts;
+mod lane;
+mod mailbox;
+mod report;
+
+pub use accounts::Accounts;
+pub use mailbox::{IngestReply, Mailbox, Refusal, Rejected};
+pub use report::{IncomingReport, MetricSetRef, Submission};
+
+use crate::ports::{Bus, Clock, Journal, JournalError};
+use pulsewire_core::catalogue::Catalogue;
+use pulsewire_core::ids::{DeviceKey, Lane, Position, Sequence, StreamId};
+use std::sync::{Arc, RwLock};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Bounds of ingest; each is a key of `[ingest]` in the configuration.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Most submissions that wait for a commit; above it sessions wait.
+    pub queue_reports: usize,
+    /// Most payload bytes that wait for a commit; above it sessions wait.
+    pub queue_bytes: usize,
+    /// Most series in the store; values of further ones are rejected.
+    pub series_max: usize,
+    /// Most streams a device may hold; opening one more retires the one unused for longest.
+    pub streams_per_device_max: usize,
+    /// How far ahead of the server's clock a row may be, in µs.
+    pub time_ahead_max_us: i64,
+}
+
+/// Where ingest's requests go.
+pub(crate) enum Request {
+    Submit(Submission, tokio::sync::OwnedSemaphorePermit),
+    Positions { device: DeviceKey, streams: Vec<StreamId>, reply: oneshot::Sender<Vec<(StreamId, Sequence)>> },
+    Forget { device: DeviceKey, reply: oneshot::Sender<()> },
+}
+
+/// The lane has ended: the server is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server is stopping")]
+pub struct Stopping;
+
+/// Handle of the ingest service.
+pub struct Ingest {
+    sender: mpsc::Sender<Request>,
+    bytes: Arc<Semaphore>,
+    queue_bytes: usize,
+    accounts: Arc<Accounts>,
+    epoch: u64,
+    started_at: Position,
+}
+
+impl Ingest {
+    /// Takes the lane over and starts its task. The task ends when every handle is dropped and the queue is empty.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the lane cannot be opened.
+    pub async fn start(
+        options: IngestOptions,
+        journal: Arc<dyn Journal>,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Arc<RwLock<Catalogue>>, JoinHandle<()>), JournalError> {
+        let lane = Lane(0);
+        let opened = journal.open_lane(lane).await?;
+        let catalogue = Arc::new(RwLock::new(Catalogue::new(opened.series, opened.next_series)));
+        let accounts = Arc::new(Accounts::new(opened.accounting));
+        let (sender, receiver) = mpsc::channel(options.queue_reports.max(1));
+        let queue_bytes = options.queue_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let task = lane::LaneTask {
+            lane,
+            fence: opened.fence,
+            options,
+            journal,
+            bus,
+            clock,
+            catalogue: catalogue.clone(),
+            accounts: accounts.clone(),
+            streams: lane::recover_streams(&opened.streams, &opened.digests),
+            unwritten: lane::Unwritten::default(),
+        };
+        let handle = Self {
+            sender,
+            bytes: Arc::new(Semaphore::new(queue_bytes)),
+            queue_bytes,
+            accounts,
+            epoch: opened.epoch,
+            started_at: opened.position,
+        };
+        Ok((handle, catalogue, tokio::spawn(task.run(receiver))))
+    }
+
+    /// Hands something to the lane; waits while the queue is full. The answer comes to the submission's mailbox.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn submit(&self, submission: Submission, bytes: usize) -> Result<(), Stopping> {
+        // A report larger than the whole allowance may go when it is alone.
+        let bytes = u32::try_from(bytes.clamp(1, self.queue_bytes)).unwrap_or(u32::MAX);
+        let permit = self.bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Stopping)?;
+        self.sender.send(Request::Submit(submission, permit)).await.map_err(|_| Stopping)
+    }
+
+    /// The highest durable sequence of those of the device's streams that exist.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn positions(
+        &self,
+        device: DeviceKey,
+        streams: Vec<StreamId>,
+    ) -> Result<Vec<(StreamId, Sequence)>, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Request::Positions { device, streams, reply }).await.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// Drops what is known of a deleted device, before the journal forgets it.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn forget(&self, device: DeviceKey) -> Result<(), Stopping> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Request::Forget { device, reply }).await.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// What became of what devices sent.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Changes when positions start anew. SPEC §9.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The newest record when the lane was opened.
+    pub fn started_at(&self) -> Position {
+        self.started_at
+    }
+}

@@ -1,0 +1,77 @@
+use super::Batch;
+use async_trait::async_trait;
+use pulsewire_core::ids::{DeviceKey, Position, SessionEpoch, UserName};
+use std::sync::Arc;
+
+/// A batch that is durable.
+#[derive(Debug)]
+pub struct Committed {
+    /// Where its record stands.
+    pub position: Position,
+    /// What was stored.
+    pub batch: Arc<Batch>,
+}
+
+/// Something that happened. Events are hints: a receiver that was slow loses some and is told so.
+#[derive(Debug, Clone)]
+pub enum BusEvent {
+    /// A record is durable.
+    Committed(Arc<Committed>),
+    /// A device's session began.
+    DeviceConnected {
+        /// Which device.
+        device: DeviceKey,
+        /// Its session.
+        epoch: SessionEpoch,
+        /// When, µs since the Unix epoch.
+        at_us: i64,
+    },
+    /// A device's session ended. Only the session that `DeviceConnected` named last may take the device offline.
+    DeviceDisconnected {
+        /// Which device.
+        device: DeviceKey,
+        /// Its session.
+        epoch: SessionEpoch,
+        /// When, µs since the Unix epoch.
+        at_us: i64,
+    },
+    /// A device was created, edited, disabled or got new credentials: sessions that no longer hold must end.
+    DeviceChanged {
+        /// Which device.
+        device: DeviceKey,
+        /// True if its running session must end.
+        revoke: bool,
+    },
+    /// A device was deleted.
+    DeviceDeleted {
+        /// Which device.
+        device: DeviceKey,
+    },
+    /// A sign-in is void; `token` is its hash, None means every sign-in of the user.
+    SignInRevoked {
+        /// Whose.
+        user: UserName,
+        /// Which one.
+        token: Option<[u8; 32]>,
+    },
+}
+
+/// So many events were lost before the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lagged(pub u64);
+
+/// One receiver's view of the bus.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next event. Cancel safe. `Ok(None)` when the bus is closed; `Err` when events were lost: read the journal, or
+    /// reload, then go on.
+    async fn next(&mut self) -> Result<Option<BusEvent>, Lagged>;
+}
+
+/// A lossy, bounded broadcast: whoever needs every record reads the journal from its own cursor.
+pub trait Bus: Send + Sync {
+    /// Tells everyone. Never waits; a receiver that is behind by more than the bus holds loses the oldest.
+    fn publish(&self, event: BusEvent);
+    /// Receives what is published from now on.
+    fn subscribe(&self) -> Box<dyn Subscription>;
+}

@@ -1,0 +1,147 @@
+use async_trait::async_trait;
+use pulsewire_core::accounting::Accounting;
+use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, Sequence, SeriesKey, StreamId};
+use pulsewire_core::sample::{JournalRecord, Series, StoredReport};
+use std::sync::Arc;
+
+/// What a stream is for. SPEC §5.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamKind {
+    /// Reports as they are made.
+    Live,
+    /// Reports kept while there was no connection.
+    Backlog,
+}
+
+/// A group of reports that become durable together.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// When the server took it, µs since the Unix epoch.
+    pub received_us: i64,
+    /// The reports, each already judged fresh.
+    pub reports: Vec<StoredReport>,
+    /// Series that are new or changed; written before the samples.
+    pub series: Vec<Arc<Series>>,
+    /// What to add to the devices' accounts.
+    pub accounting: Vec<(DeviceKey, Accounting)>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Receipt {
+    /// Where its record stands.
+    pub position: Position,
+    /// Per device: stored values that took the place of one with the same time.
+    pub replaced: Vec<(DeviceKey, u64)>,
+}
+
+/// A stream and how far it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamPosition {
+    /// Whose.
+    pub device: DeviceKey,
+    /// Which.
+    pub stream: StreamId,
+    /// Highest durable sequence; 0 = none yet.
+    pub sequence: Sequence,
+}
+
+/// A lane taken into ownership, with everything needed to go on where the last owner stopped.
+#[derive(Debug)]
+pub struct OpenedLane {
+    /// To be given with every append.
+    pub fence: Fence,
+    /// Changes when positions start anew. SPEC §9.
+    pub epoch: u64,
+    /// The newest record.
+    pub position: Position,
+    /// Every series.
+    pub series: Vec<Series>,
+    /// The lowest series number never used.
+    pub next_series: SeriesKey,
+    /// Every stream.
+    pub streams: Vec<StreamPosition>,
+    /// Digests of the newest reports, oldest first.
+    pub digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
+    /// Every device's account.
+    pub accounting: Vec<(DeviceKey, Accounting)>,
+}
+
+/// A stream just made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedStream {
+    /// Its id.
+    pub stream: StreamId,
+    /// The stream that had to go because the device held too many.
+    pub retired: Option<StreamId>,
+}
+
+/// One variant per reaction.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Someone else owns the lane now: stop.
+    #[error("the journal lane has a newer owner")]
+    StaleFence,
+    /// Nothing was stored; the same batch may be appended later.
+    #[error("the journal could not store the batch; it may be tried again")]
+    Retry(#[source] anyhow::Error),
+    /// A sync failed, so what the disk holds is unknown: nothing more is acknowledged until the process starts anew and
+    /// recovers what is there.
+    #[error("the journal has stopped after a failed write or sync; restart the server once the disk is well")]
+    Stopped(#[source] anyhow::Error),
+    /// A record does not match its checksum, or cannot be decoded.
+    #[error("the journal record at position {position} is damaged: {problem}")]
+    Corrupt {
+        /// Which record.
+        position: Position,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// The durable, ordered log of what devices sent.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Becomes the owner of a lane; earlier owners' appends are refused from now on.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    async fn open_lane(&self, lane: Lane) -> Result<OpenedLane, JournalError>;
+
+    /// Stores a batch. Resolves when it is synced to disk; all of it is stored, or nothing. Not cancel safe: a dropped
+    /// call may still store.
+    ///
+    /// # Errors
+    /// [`JournalError`]; after any of them nothing of the batch is stored, except after `Stopped`, when it is unknown.
+    async fn append(&self, lane: Lane, fence: Fence, batch: Arc<Batch>) -> Result<Receipt, JournalError>;
+
+    /// Makes a stream for a device. Resolves when it is synced to disk. `streams_max` is how many a device may hold.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    async fn open_stream(
+        &self,
+        lane: Lane,
+        fence: Fence,
+        device: DeviceKey,
+        kind: StreamKind,
+        now_us: i64,
+        streams_max: usize,
+    ) -> Result<OpenedStream, JournalError>;
+
+    /// Records after `after`, oldest first, at most `limit`. Fewer than asked means the end. If `after` is older than
+    /// what the journal keeps, the first record answered has a position above `after + 1`.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    async fn read(&self, lane: Lane, after: Position, limit: usize) -> Result<Vec<JournalRecord>, JournalError>;
+
+    /// Removes a deleted device's series, samples, streams and account, in steps that let appends through.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    async fn forget_device(&self, device: DeviceKey) -> Result<(), JournalError>;
+
+    /// Why appends are refused until a restart, if they are.
+    fn stopped(&self) -> Option<String>;
+}

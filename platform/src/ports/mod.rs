@@ -1,0 +1,15 @@
+//! What the services need from outside, as traits. Adapters (`storage`, `bus`, …) meet them; only `app` names one.
+
+mod bus;
+mod clock;
+mod history;
+mod journal;
+mod meta;
+
+pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription};
+pub use clock::Clock;
+pub use history::{BucketQuery, History, HistoryError, RangeQuery, Snapshot, SnapshotQuery};
+pub use journal::{Batch, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StreamKind, StreamPosition};
+pub use meta::{
+    Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
+};

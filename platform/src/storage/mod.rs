@@ -1,0 +1,2 @@
+//! Adapters of the storage ports.
+pub mod sqlite;

@@ -1,0 +1,20 @@
+//! The embedded store: two SQLite files in the data folder, each with one writer thread.
+//!
+//! `journal.db` holds what devices sent, `meta.db` everything else. They are apart so that no long metadata transaction
+//! delays an acknowledgement. Both run in WAL mode with `synchronous=FULL`: a commit returns after its WAL frames are
+//! synced. Reads have connections and threads of their own and see committed data only.
+
+mod checks;
+mod folder;
+mod history;
+mod journal;
+mod journal_write;
+mod meta;
+mod record;
+mod schema;
+mod users;
+mod worker;
+
+pub use folder::{DataFolder, FolderError};
+pub use journal::{JournalOptions, SqliteJournal, Synchronous};
+pub use meta::SqliteMeta;

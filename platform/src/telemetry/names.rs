@@ -1,0 +1,54 @@
+//! Every metric of the server. Names end in a unit or in `_total`; labels are few and never ids.
+
+macro_rules! names {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal ($kind:ident);)+) => {
+        $($(#[doc = $doc])+ pub const $name: &str = $text;)+
+
+        /// Gives the recorder each metric's description, from the comments of this list.
+        pub fn describe() {
+            $(metrics::$kind!($text, concat!($($doc),+).trim());)+
+        }
+
+        /// The metric names, for the documentation test.
+        pub const ALL: &[&str] = &[$($text),+];
+    };
+}
+
+names! {
+    /// Device connections accepted.
+    CONNECTIONS = "pulsewire_device_connections_total" (describe_counter);
+    /// Device sessions now logged in.
+    SESSIONS = "pulsewire_device_sessions" (describe_gauge);
+    /// Device sessions and viewer sockets closed by the server, by close code name.
+    CLOSED = "pulsewire_closed_total" (describe_counter);
+    /// Frames received from devices.
+    FRAMES = "pulsewire_device_frames_total" (describe_counter);
+    /// Frames of unknown type, skipped.
+    FRAMES_UNKNOWN = "pulsewire_frames_unknown_total" (describe_counter);
+    /// Reports stored.
+    REPORTS_STORED = "pulsewire_reports_stored_total" (describe_counter);
+    /// Reports that came again and were not stored twice.
+    REPORTS_DUPLICATE = "pulsewire_reports_duplicate_total" (describe_counter);
+    /// Reports that devices declared as lost.
+    REPORTS_SKIPPED = "pulsewire_reports_skipped_total" (describe_counter);
+    /// Values stored.
+    SAMPLES_STORED = "pulsewire_samples_stored_total" (describe_counter);
+    /// Stored values that replaced one of the same time.
+    SAMPLES_REPLACED = "pulsewire_samples_replaced_total" (describe_counter);
+    /// Values not stored, by reason.
+    SAMPLES_REJECTED = "pulsewire_samples_rejected_total" (describe_counter);
+    /// Time from handing a batch to the journal until it is synced.
+    COMMIT_SECONDS = "pulsewire_journal_commit_seconds" (describe_histogram);
+    /// Batches of which nothing was stored.
+    COMMITS_FAILED = "pulsewire_journal_commits_failed_total" (describe_counter);
+    /// Viewer sockets now open.
+    VIEWERS = "pulsewire_live_viewers" (describe_gauge);
+    /// Samples sent to viewers.
+    LIVE_SAMPLES = "pulsewire_live_samples_total" (describe_counter);
+    /// Samples that a viewer was too slow for; it was told of the gap.
+    LIVE_DROPPED = "pulsewire_live_samples_dropped_total" (describe_counter);
+    /// HTTP requests by status class.
+    HTTP_REQUESTS = "pulsewire_http_requests_total" (describe_counter);
+    /// HTTP requests refused, by problem code.
+    HTTP_PROBLEMS = "pulsewire_http_problems_total" (describe_counter);
+}
