@@ -14,12 +14,14 @@
 
 extern crate alloc;
 
+pub mod auth;
 pub mod close_code;
 pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod limits;
 pub mod names;
+pub mod session;
 mod varint;
 
 pub use close_code::CloseCode;
