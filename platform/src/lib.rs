@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod config;
 pub mod ingest;
+pub mod live;
 pub mod ports;
 pub mod storage;
 pub mod telemetry;

@@ -1,30 +1,39 @@
 //! The bus of one process: a bounded broadcast channel.
 
-use crate::ports::{Bus, BusEvent, Lagged, Subscription};
+use crate::ports::{Bus, BusEvent, Lagged, Subscription, Topic};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-/// A bounded broadcast within the process.
+/// Bounded broadcasts within the process, one per topic.
 #[derive(Debug)]
 pub struct InProcessBus {
-    sender: broadcast::Sender<BusEvent>,
+    commits: broadcast::Sender<BusEvent>,
+    devices: broadcast::Sender<BusEvent>,
 }
 
 impl InProcessBus {
-    /// `events_max`: how many events a receiver may be behind before it loses the oldest.
+    /// `events_max`: how many events of one topic a receiver may be behind before it loses the oldest.
     pub fn new(events_max: usize) -> Self {
-        Self { sender: broadcast::channel(events_max.max(1)).0 }
+        let channel = || broadcast::channel(events_max.max(1)).0;
+        Self { commits: channel(), devices: channel() }
+    }
+
+    fn sender(&self, topic: Topic) -> &broadcast::Sender<BusEvent> {
+        match topic {
+            Topic::Commits => &self.commits,
+            Topic::Devices => &self.devices,
+        }
     }
 }
 
 impl Bus for InProcessBus {
     fn publish(&self, event: BusEvent) {
         // An error means that nobody listens, which is fine.
-        let _ = self.sender.send(event);
+        let _ = self.sender(event.topic()).send(event);
     }
 
-    fn subscribe(&self) -> Box<dyn Subscription> {
-        Box::new(InProcessSubscription(self.sender.subscribe()))
+    fn subscribe(&self, topic: Topic) -> Box<dyn Subscription> {
+        Box::new(InProcessSubscription(self.sender(topic).subscribe()))
     }
 }
 

@@ -1,6 +1,6 @@
 use super::Batch;
 use async_trait::async_trait;
-use pulsewire_core::ids::{DeviceKey, Position, SessionEpoch, UserName};
+use pulsewire_core::ids::{DeviceKey, Position};
 use std::sync::Arc;
 
 /// A batch that is durable.
@@ -17,24 +17,6 @@ pub struct Committed {
 pub enum BusEvent {
     /// A record is durable.
     Committed(Arc<Committed>),
-    /// A device's session began.
-    DeviceConnected {
-        /// Which device.
-        device: DeviceKey,
-        /// Its session.
-        epoch: SessionEpoch,
-        /// When, µs since the Unix epoch.
-        at_us: i64,
-    },
-    /// A device's session ended. Only the session that `DeviceConnected` named last may take the device offline.
-    DeviceDisconnected {
-        /// Which device.
-        device: DeviceKey,
-        /// Its session.
-        epoch: SessionEpoch,
-        /// When, µs since the Unix epoch.
-        at_us: i64,
-    },
     /// A device was created, edited, disabled or got new credentials: sessions that no longer hold must end.
     DeviceChanged {
         /// Which device.
@@ -47,13 +29,25 @@ pub enum BusEvent {
         /// Which device.
         device: DeviceKey,
     },
-    /// A sign-in is void; `token` is its hash, None means every sign-in of the user.
-    SignInRevoked {
-        /// Whose.
-        user: UserName,
-        /// Which one.
-        token: Option<[u8; 32]>,
-    },
+}
+
+/// What a receiver is interested in; each topic has a bound of its own, so that many commits cost no device event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// [`BusEvent::Committed`].
+    Commits,
+    /// All others.
+    Devices,
+}
+
+impl BusEvent {
+    /// Where the event is published.
+    pub fn topic(&self) -> Topic {
+        match self {
+            Self::Committed(_) => Topic::Commits,
+            Self::DeviceChanged { .. } | Self::DeviceDeleted { .. } => Topic::Devices,
+        }
+    }
 }
 
 /// So many events were lost before the next one.
@@ -72,6 +66,6 @@ pub trait Subscription: Send {
 pub trait Bus: Send + Sync {
     /// Tells everyone. Never waits; a receiver that is behind by more than the bus holds loses the oldest.
     fn publish(&self, event: BusEvent);
-    /// Receives what is published from now on.
-    fn subscribe(&self) -> Box<dyn Subscription>;
+    /// Receives what is published on a topic from now on.
+    fn subscribe(&self, topic: Topic) -> Box<dyn Subscription>;
 }

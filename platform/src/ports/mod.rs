@@ -6,7 +6,7 @@ mod history;
 mod journal;
 mod meta;
 
-pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription};
+pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription, Topic};
 pub use clock::Clock;
 pub use history::{BucketQuery, History, HistoryError, RangeQuery, Snapshot, SnapshotQuery};
 pub use journal::{Batch, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StreamKind, StreamPosition};

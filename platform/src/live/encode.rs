@@ -1,0 +1,183 @@
+//! Frames for viewers.
+
+use super::subscription::Pending;
+use pulsewire_core::ids::Position;
+use pulsewire_core::value::{Value, ValueType};
+use pulsewire_proto::frame::{BatchColumns, TextSample, Texts};
+use pulsewire_proto::{Message, MessageType, MetricType, encode_frame};
+
+/// Samples per BATCH: 32 KiB of columns, so that a few frames in a slow viewer's buffers stay small.
+const BATCH_SAMPLES: usize = 2048;
+/// Text samples per TEXTS, and most bytes of text in one.
+const TEXTS_SAMPLES: usize = 256;
+const TEXTS_BYTES: usize = 64 << 10;
+
+/// How a subscription's samples are framed.
+#[derive(Debug, Clone, Copy)]
+pub struct Framing {
+    /// The viewer's number.
+    pub subscription: u32,
+    /// Position of the last frame of this run.
+    pub position: Position,
+    /// History rather than live.
+    pub history: bool,
+    /// Samples were replaced by newer ones.
+    pub conflated: bool,
+}
+
+/// One frame of a message.
+pub fn frame(message: &Message<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    message.encode(&mut out);
+    out
+}
+
+/// Frames for samples in the order given. `previous` is the subscription's chain of positions and moves on with every
+/// frame.
+pub fn samples(framing: Framing, previous: &mut Position, samples: &[Pending]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    let mut columns = Columns::default();
+    let mut texts = Vec::new();
+    let mut text_bytes = 0;
+    for sample in samples {
+        match &sample.value {
+            Value::Text(text) => {
+                text_bytes += text.len();
+                texts.push(TextSample { series: sample.index, time_us: sample.time_us, text: text.to_string() });
+                if texts.len() == TEXTS_SAMPLES || text_bytes > TEXTS_BYTES {
+                    text_bytes = 0;
+                    frames.push(texts_frame(framing, previous, std::mem::take(&mut texts)));
+                }
+            }
+            value => {
+                let number = value.as_f64().unwrap_or(f64::NAN);
+                if !columns.push(sample.index, sample.time_us, number) {
+                    frames.push(columns.frame(framing, previous));
+                    columns.push(sample.index, sample.time_us, number);
+                }
+            }
+        }
+    }
+    if !columns.series.is_empty() {
+        frames.push(columns.frame(framing, previous));
+    }
+    if !texts.is_empty() {
+        frames.push(texts_frame(framing, previous, texts));
+    }
+    frames
+}
+
+fn texts_frame(framing: Framing, previous: &mut Position, items: Vec<TextSample>) -> Vec<u8> {
+    let message = Message::Texts(Texts {
+        subscription: framing.subscription,
+        position: framing.position.0,
+        previous: previous.0,
+        history: framing.history,
+        items,
+    });
+    *previous = framing.position;
+    frame(&message)
+}
+
+#[derive(Default)]
+struct Columns {
+    series: Vec<u32>,
+    times_us: Vec<i64>,
+    values: Vec<f64>,
+    min_us: i64,
+    max_us: i64,
+}
+
+impl Columns {
+    /// False if the batch is full, or would span more than its offsets can say.
+    fn push(&mut self, series: u32, time_us: i64, value: f64) -> bool {
+        let (min_us, max_us) = match self.series.is_empty() {
+            true => (time_us, time_us),
+            false => (self.min_us.min(time_us), self.max_us.max(time_us)),
+        };
+        let span = max_us.checked_sub(min_us).and_then(|s| u32::try_from(s).ok());
+        if self.series.len() == BATCH_SAMPLES || span.is_none() {
+            return false;
+        }
+        (self.min_us, self.max_us) = (min_us, max_us);
+        self.series.push(series);
+        self.times_us.push(time_us);
+        self.values.push(value);
+        true
+    }
+
+    fn frame(&mut self, framing: Framing, previous: &mut Position) -> Vec<u8> {
+        let this = std::mem::take(self);
+        let offset = |t: &i64| u32::try_from(t - this.min_us).unwrap_or(u32::MAX);
+        let offsets_us: Vec<u32> = this.times_us.iter().map(offset).collect();
+        let columns = BatchColumns {
+            subscription: framing.subscription,
+            position: framing.position.0,
+            previous: previous.0,
+            base_us: this.min_us,
+            history: framing.history,
+            conflated: framing.conflated,
+            series: &this.series,
+            offsets_us: &offsets_us,
+            values: &this.values,
+        };
+        *previous = framing.position;
+        let (mut payload, mut out) = (Vec::new(), Vec::new());
+        // Columns of one length below the limit always encode.
+        if columns.encode_payload(&mut payload).is_ok() {
+            encode_frame(MessageType::Batch, &payload, &mut out);
+        }
+        out
+    }
+}
+
+/// The wire's name for a type.
+pub fn metric_type(value_type: ValueType) -> MetricType {
+    match value_type {
+        ValueType::F64 => MetricType::F64,
+        ValueType::F32 => MetricType::F32,
+        ValueType::I64 => MetricType::I64,
+        ValueType::Bool => MetricType::Bool,
+        ValueType::Text => MetricType::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulsewire_proto::RawFrame;
+
+    fn pending(index: u32, time_us: i64, value: Value) -> Pending {
+        Pending { index, time_us, value, position: Position(9) }
+    }
+
+    #[test]
+    fn a_span_beyond_the_offsets_is_split_and_positions_chain() {
+        let framing = Framing { subscription: 7, position: Position(9), history: true, conflated: false };
+        let hour = 3_600_000_000;
+        let input = [
+            pending(0, 0, Value::F64(1.0)),
+            pending(0, hour, Value::Bool(true)),
+            pending(0, 2 * hour, Value::I64(3)),
+            pending(1, 5, Value::Text("on".into())),
+        ];
+        let mut previous = Position(4);
+        let frames = samples(framing, &mut previous, &input);
+        let decoded: Vec<String> = frames
+            .iter()
+            .map(|bytes| {
+                let (raw, rest) = RawFrame::split(bytes, 1 << 20).expect("valid").expect("whole");
+                assert!(rest.is_empty());
+                match Message::decode(raw.message_type(), raw.payload()).expect("valid").expect("known") {
+                    Message::Batch(b) => {
+                        let values: Vec<_> = b.samples().map(|s| (s.time_us / hour, s.value)).collect();
+                        format!("{}<{} {values:?}", b.previous, b.position)
+                    }
+                    Message::Texts(t) => format!("{}<{} {}", t.previous, t.position, t.items[0].text),
+                    other => format!("{other:?}"),
+                }
+            })
+            .collect();
+        assert_eq!(decoded, ["4<9 [(0, 1.0), (1, 1.0)]", "9<9 [(2, 3.0)]", "9<9 on"]);
+    }
+}

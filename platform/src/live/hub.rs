@@ -1,0 +1,214 @@
+//! All subscriptions, found by the device a sample comes from.
+
+use super::subscription::{Pending, Subscription, Taken};
+use crate::telemetry::names;
+use pulsewire_core::catalogue::Catalogue;
+use pulsewire_core::directory::Directory;
+use pulsewire_core::ids::{DeviceKey, Position, SeriesKey};
+use pulsewire_core::sample::{ReportKind, StoredReport};
+use pulsewire_core::selector::Selector;
+use std::collections::{HashMap, HashSet};
+
+/// Names a subscription within the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SubscriptionKey(u64);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Hub {
+    position: Position,
+    next: u64,
+    subscriptions: HashMap<SubscriptionKey, Subscription>,
+    by_device: HashMap<DeviceKey, HashSet<SubscriptionKey>>,
+    everywhere: HashSet<SubscriptionKey>,
+    // Per viewer: the devices whose presence it has to be told. Bounded by the number of devices.
+    presence: HashMap<ViewerKey, HashSet<DeviceKey>>,
+    viewer_of: HashMap<SubscriptionKey, ViewerKey>,
+}
+
+/// Names a viewer within the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ViewerKey(u64);
+
+/// The selector means more series than a subscription may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManySeries(pub usize);
+
+impl Hub {
+    /// A hub that has read up to `position`.
+    pub fn new(position: Position) -> Self {
+        Self {
+            position,
+            next: 0,
+            subscriptions: HashMap::new(),
+            by_device: HashMap::new(),
+            everywhere: HashSet::new(),
+            presence: HashMap::new(),
+            viewer_of: HashMap::new(),
+        }
+    }
+
+    /// Adds a viewer.
+    pub fn connect(&mut self) -> ViewerKey {
+        let key = ViewerKey(self.next);
+        self.next += 1;
+        self.presence.insert(key, HashSet::new());
+        key
+    }
+
+    /// Removes a viewer; its subscriptions are removed one by one before.
+    pub fn disconnect(&mut self, viewer: ViewerKey) {
+        self.presence.remove(&viewer);
+    }
+
+    /// Notes for every viewer the devices it selects among these.
+    pub fn presence_changed(&mut self, devices: &HashSet<DeviceKey>) {
+        for device in devices {
+            let named = self.by_device.get(device);
+            for key in self.everywhere.iter().chain(named.into_iter().flatten()) {
+                if let Some(due) = self.viewer_of.get(key).and_then(|viewer| self.presence.get_mut(viewer)) {
+                    due.insert(*device);
+                }
+            }
+        }
+    }
+
+    /// Takes the devices whose presence a viewer has to be told.
+    pub fn take_presence(&mut self, viewer: ViewerKey) -> HashSet<DeviceKey> {
+        self.presence.get_mut(&viewer).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How far commits were read.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Adds a subscription that gathers from now on, with the series that match now.
+    pub fn subscribe(
+        &mut self,
+        viewer: ViewerKey,
+        selector: Selector,
+        last_only: bool,
+        series_max: usize,
+        directory: &Directory,
+        catalogue: &Catalogue,
+    ) -> Result<(SubscriptionKey, Vec<SeriesKey>), TooManySeries> {
+        let devices = selected(&selector, directory);
+        let series: Vec<SeriesKey> = devices
+            .iter()
+            .flat_map(|device| catalogue.of_device(*device))
+            .filter(|s| selector.takes_metric(&s.metric))
+            .map(|s| s.key)
+            .collect();
+        if series.len() > series_max {
+            return Err(TooManySeries(series.len()));
+        }
+        let key = SubscriptionKey(self.next);
+        self.next += 1;
+        self.viewer_of.insert(key, viewer);
+        if let Some(due) = self.presence.get_mut(&viewer) {
+            due.extend(&devices);
+        }
+        if selector.devices.is_empty() {
+            self.everywhere.insert(key);
+        } else {
+            for device in devices {
+                self.by_device.entry(device).or_default().insert(key);
+            }
+        }
+        let mut subscription = Subscription::new(selector, last_only, self.position);
+        for one in &series {
+            subscription.index_of(*one, series_max);
+        }
+        self.subscriptions.insert(key, subscription);
+        Ok((key, series))
+    }
+
+    /// A device with this number now exists: subscriptions that name it begin to receive it.
+    pub fn device_added(&mut self, device: DeviceKey, directory: &Directory) {
+        let Some(known) = directory.by_key(device) else { return };
+        for (key, subscription) in &self.subscriptions {
+            if subscription.selector().devices.contains(&known.id) {
+                self.by_device.entry(device).or_default().insert(*key);
+            }
+        }
+    }
+
+    /// A device is gone.
+    pub fn device_removed(&mut self, device: DeviceKey) {
+        self.by_device.remove(&device);
+    }
+
+    /// Removes a subscription.
+    pub fn unsubscribe(&mut self, key: SubscriptionKey) {
+        self.everywhere.remove(&key);
+        self.viewer_of.remove(&key);
+        self.by_device.retain(|_, keys| {
+            keys.remove(&key);
+            !keys.is_empty()
+        });
+        self.subscriptions.remove(&key);
+    }
+
+    /// Access to one subscription.
+    pub fn get_mut(&mut self, key: SubscriptionKey) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(&key)
+    }
+
+    /// Takes what waits for a subscription.
+    pub fn take(&mut self, key: SubscriptionKey) -> Option<Taken> {
+        let position = self.position;
+        self.subscriptions.get_mut(&key).map(|s| s.take(position))
+    }
+
+    /// Distributes a committed record.
+    pub fn apply(
+        &mut self,
+        position: Position,
+        reports: &[StoredReport],
+        catalogue: &Catalogue,
+        series_max: usize,
+        pending_max: usize,
+    ) {
+        for report in reports.iter().filter(|r| r.kind == ReportKind::Live) {
+            let named = self.by_device.get(&report.device);
+            for key in self.everywhere.iter().chain(named.into_iter().flatten()) {
+                let Some(subscription) = self.subscriptions.get_mut(key) else { continue };
+                push_report(subscription, position, report, catalogue, series_max, pending_max);
+            }
+        }
+        self.position = self.position.max(position);
+    }
+}
+
+fn push_report(
+    subscription: &mut Subscription,
+    position: Position,
+    report: &StoredReport,
+    catalogue: &Catalogue,
+    series_max: usize,
+    pending_max: usize,
+) {
+    for row in &report.rows {
+        for (series, value) in &row.values {
+            let index = subscription.known_index(*series).or_else(|| {
+                let wanted = catalogue.get(*series).is_some_and(|s| subscription.selector().takes_metric(&s.metric));
+                wanted.then(|| subscription.index_of(*series, series_max)).flatten()
+            });
+            let Some(index) = index else { continue };
+            let sample = Pending { index, time_us: row.time_us, value: value.clone(), position };
+            if !subscription.push(sample, pending_max) {
+                metrics::counter!(names::LIVE_DROPPED).increment(1);
+            }
+        }
+    }
+}
+
+/// The devices that a selector means now.
+pub fn selected(selector: &Selector, directory: &Directory) -> Vec<DeviceKey> {
+    if selector.devices.is_empty() {
+        directory.after(None).map(|d| d.key).collect()
+    } else {
+        selector.devices.iter().filter_map(|id| directory.by_id(id)).map(|d| d.key).collect()
+    }
+}

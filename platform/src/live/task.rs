@@ -1,0 +1,115 @@
+//! The task that follows the journal.
+
+use super::LiveParts;
+use super::hub::Hub;
+use super::presence::PresenceTable;
+use crate::ports::{BusEvent, JournalError, Lagged, Subscription};
+use pulsewire_core::ids::{Lane, Position};
+use pulsewire_core::sample::{ReportKind, StoredReport};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How often presence is looked at.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// Records read from the journal at a time when catching up.
+const READ_RECORDS: usize = 256;
+
+pub(super) struct LiveTask {
+    pub parts: LiveParts,
+    pub hub: Arc<Mutex<Hub>>,
+    pub presence: Arc<PresenceTable>,
+    pub stale_after: Duration,
+    pub series_max: usize,
+    pub pending_max: usize,
+    pub cursor: Position,
+}
+
+impl LiveTask {
+    pub(super) async fn run(mut self, mut commits: Box<dyn Subscription>, mut devices: Box<dyn Subscription>) {
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = commits.next() => match event {
+                    Ok(Some(BusEvent::Committed(committed))) => {
+                        if committed.position.0 == self.cursor.0 + 1 {
+                            let (position, now_us) = (committed.position, committed.batch.received_us);
+                            self.apply(position, now_us, &committed.batch.reports);
+                        } else if committed.position > self.cursor {
+                            self.catch_up().await;
+                        }
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => return,
+                    Err(Lagged(events)) => {
+                        tracing::debug!(events, "live is behind the bus and reads the journal");
+                        self.catch_up().await;
+                    }
+                },
+                event = devices.next() => match event {
+                    Ok(Some(BusEvent::DeviceChanged { device, .. })) => self.with_devices(|hub, directory| {
+                        hub.device_added(device, directory);
+                    }),
+                    Ok(Some(BusEvent::DeviceDeleted { device })) => {
+                        self.presence.forget(device);
+                        self.with_devices(|hub, _| hub.device_removed(device));
+                    }
+                    Ok(Some(BusEvent::Committed(_))) => {}
+                    Ok(None) => return,
+                    Err(Lagged(_)) => self.with_devices(|hub, directory| {
+                        let all: Vec<_> = directory.after(None).map(|d| d.key).collect();
+                        all.into_iter().for_each(|device| hub.device_added(device, directory));
+                    }),
+                },
+                _ = sweep.tick() => {
+                    let stale_after_us = i64::try_from(self.stale_after.as_micros()).unwrap_or(i64::MAX);
+                    let changed = self.presence.sweep(self.parts.clock.now_us(), stale_after_us);
+                    if !changed.is_empty() && let Ok(mut hub) = self.hub.lock() {
+                        hub.presence_changed(&changed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn with_devices(&self, act: impl FnOnce(&mut Hub, &pulsewire_core::directory::Directory)) {
+        if let (Ok(directory), Ok(mut hub)) = (self.parts.directory.read(), self.hub.lock()) {
+            act(&mut hub, &directory);
+        }
+    }
+
+    fn apply(&mut self, position: Position, now_us: i64, reports: &[StoredReport]) {
+        let live = reports.iter().filter(|r| r.kind == ReportKind::Live && !r.rows.is_empty());
+        self.presence.fresh(live.map(|r| r.device), now_us);
+        if let (Ok(catalogue), Ok(mut hub)) = (self.parts.catalogue.read(), self.hub.lock()) {
+            hub.apply(position, reports, &catalogue, self.series_max, self.pending_max);
+        }
+        self.cursor = position;
+    }
+
+    /// Reads from the journal what the bus did not bring.
+    async fn catch_up(&mut self) {
+        loop {
+            match self.parts.journal.read(Lane(0), self.cursor, READ_RECORDS).await {
+                Ok(records) => {
+                    let full = records.len() == READ_RECORDS;
+                    for record in records {
+                        self.apply(record.position, record.received_us, &record.reports);
+                    }
+                    if !full {
+                        return;
+                    }
+                }
+                Err(JournalError::Corrupt { position, problem }) => {
+                    tracing::error!(%position, problem, "a damaged journal record was passed over by live");
+                    self.cursor = position;
+                }
+                Err(error) => {
+                    // The next commit tries again from the same cursor.
+                    tracing::warn!(%error, "live could not read the journal");
+                    return;
+                }
+            }
+        }
+    }
+}
