@@ -1,0 +1,8 @@
+// Runs before the first paint, so that a chosen theme does not flash as the other one. A file of its own because the
+// page's Content-Security-Policy forbids inline scripts.
+try {
+  const theme = localStorage.getItem('pulsewire.theme');
+  if (theme === 'dark' || theme === 'light') document.documentElement.dataset.theme = theme;
+} catch {
+  // Storage is switched off: the system's theme applies.
+}

@@ -1,0 +1,22 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vite';
+
+/** Where `npm run dev` finds the server; the page itself comes from Vite, so edits show without a build. */
+const server = process.env.PULSEWIRE_URL ?? 'http://127.0.0.1:8080';
+
+export default defineConfig({
+  plugins: [svelte({ configFile: false })],
+  build: {
+    target: 'es2022',
+    // No inlined assets: the page's Content-Security-Policy allows files of its own origin only.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: {
+    proxy: {
+      // The server checks that writes and /live come from its own origin, so the proxy speaks as that origin.
+      '/api': { target: server, changeOrigin: true, headers: { Origin: server } },
+      '/live': { target: server, changeOrigin: true, ws: true, headers: { Origin: server } },
+    },
+  },
+});
