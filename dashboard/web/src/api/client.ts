@@ -1,0 +1,131 @@
+/** Calls of the HTTP API. Every failure is an ApiError, whose `message` is fit to be shown. */
+
+import { t } from '../i18n';
+import type { Aggregate, Device, HistoryPage, NewDevice, Overview, Page, Session } from './types';
+
+export class ApiError extends Error {
+  override name = 'ApiError';
+  /** HTTP status; 0 when no answer came. */
+  readonly status: number;
+  /** The stable `code` of the problem document, or `network`. */
+  readonly code: string;
+  /** What is wrong with single fields, by name. */
+  readonly fields: Record<string, string>;
+
+  constructor(status: number, code: string, message: string, fields: Record<string, string> = {}) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.fields = fields;
+  }
+}
+
+const TIMEOUT_MS = 15_000;
+
+let whenSignedOut: () => void = () => {};
+
+/** Called when a request is answered with 401, sign-in itself excepted. */
+export function onSignedOut(callback: () => void): void {
+  whenSignedOut = callback;
+}
+
+async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const init: RequestInit = {
+    method,
+    headers: { Accept: 'application/json' },
+    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+  };
+  if (body !== undefined) {
+    init.headers = { Accept: 'application/json', 'Content-Type': 'application/json' };
+    init.body = JSON.stringify(body);
+  }
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1/${path}`, init);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, 'network', t(timeout.aborted ? 'error.timeout' : 'error.network'));
+  }
+  if (response.status === 204) return undefined as T;
+  const document: unknown = await response.json().catch(() => null);
+  if (response.ok) {
+    if (document !== null) return document as T;
+    throw new ApiError(response.status, 'unreadable', t('error.unreadable'));
+  }
+  const error = problem(response, document);
+  if (error.status === 401 && !(path.startsWith('session') && method !== 'DELETE')) whenSignedOut();
+  throw error;
+}
+
+/** Reads a problem document (RFC 9457); a proxy's error page becomes its status. */
+function problem(response: Response, document: unknown): ApiError {
+  const part = (document ?? {}) as { code?: unknown; detail?: unknown; title?: unknown; errors?: unknown };
+  const fields: Record<string, string> = {};
+  if (Array.isArray(part.errors)) {
+    for (const entry of part.errors as { field?: unknown; detail?: unknown }[]) {
+      if (typeof entry?.field === 'string') fields[entry.field] = String(entry.detail ?? '');
+    }
+  }
+  const code = typeof part.code === 'string' ? part.code : 'http';
+  const detail = [part.detail, part.title].find((text): text is string => typeof text === 'string' && text !== '');
+  return new ApiError(response.status, code, detail ?? t('error.status', { status: response.status }), fields);
+}
+
+function query(parameters: Record<string, string | number | null | undefined>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== null && value !== undefined && value !== '') search.set(name, String(value));
+  }
+  const text = search.toString();
+  return text === '' ? '' : `?${text}`;
+}
+
+const id = encodeURIComponent;
+
+export interface DeviceFilter {
+  q?: string;
+  group?: string;
+  presence?: string;
+  tag?: string;
+  limit?: number;
+  cursor?: string | null;
+}
+
+export interface HistoryQuery {
+  device: string;
+  metric: string;
+  /** RFC 3339; inclusive. */
+  from: string;
+  /** RFC 3339; exclusive. */
+  to: string;
+  limit?: number;
+  cursor?: string | null;
+  /** Such as `10s`, `5m`, `1h`; needs `agg`. */
+  step?: string;
+  agg?: Aggregate;
+}
+
+export const api = {
+  session: () => call<Session>('GET', 'session'),
+  signIn: (user: string, password: string) => call<unknown>('POST', 'session', { user, password }),
+  signInByLink: (code: string) => call<unknown>('POST', 'session/link', { code }),
+  signOut: () => call<void>('DELETE', 'session'),
+  overview: (signal?: AbortSignal) => call<Overview>('GET', 'overview', undefined, signal),
+  devices: (filter: DeviceFilter = {}, signal?: AbortSignal) =>
+    call<Page<Device>>('GET', `devices${query({ ...filter })}`, undefined, signal),
+  device: (device: string, signal?: AbortSignal) =>
+    call<Device>('GET', `devices/${id(device)}`, undefined, signal),
+  createDevice: (device: NewDevice) => call<{ device: Device; secret: string }>('POST', 'devices', device),
+  patchDevice: (device: string, change: Partial<Pick<Device, 'name' | 'tags' | 'group' | 'enabled'>>) =>
+    call<Device>('PATCH', `devices/${id(device)}`, change),
+  deleteDevice: (device: string) => call<void>('DELETE', `devices/${id(device)}`),
+  replaceSecret: (device: string, revokePrevious: boolean) =>
+    call<{ secret: string; previous_valid_until: string | null }>(
+      'POST',
+      `devices/${id(device)}/secret`,
+      revokePrevious ? { revoke_previous: true } : {},
+    ),
+  history: (parameters: HistoryQuery, signal?: AbortSignal) =>
+    call<HistoryPage>('GET', `history${query({ ...parameters })}`, undefined, signal),
+};

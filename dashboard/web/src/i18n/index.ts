@@ -1,0 +1,73 @@
+/**
+ * Texts and formats. All texts are in `en.json`; another language is another file with the same keys.
+ * Numbers and dates follow the browser's language through `Intl`.
+ */
+
+import en from './en.json';
+
+export type TextKey = keyof typeof en;
+
+const catalogue: Record<string, string> = en;
+const plural = new Intl.PluralRules('en');
+
+/**
+ * The text of a key with `{name}` replaced. With a `count`, the form `key.one`, `key.other`, … is taken if there
+ * is one, and the count is formatted.
+ */
+export function t(key: TextKey, values: Record<string, string | number> = {}): string {
+  const { count } = values;
+  const counted = typeof count === 'number' ? catalogue[`${key}.${plural.select(count)}`] : undefined;
+  const text = counted ?? catalogue[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => {
+    const value = values[name];
+    if (value === undefined) return whole;
+    return typeof value === 'number' ? formatCount(value) : value;
+  });
+}
+
+const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
+const significant = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
+const scientific = new Intl.NumberFormat(undefined, { notation: 'scientific', maximumSignificantDigits: 4 });
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+
+export function formatCount(value: number): string {
+  return whole.format(value);
+}
+
+/** 12.4K, 3.1M: for headline numbers; the exact one belongs in a tooltip. */
+export function formatCompact(value: number): string {
+  return value < 10_000 ? whole.format(value) : compact.format(value);
+}
+
+/** Six significant digits: as many as an f32 holds for sure. */
+export function formatValue(value: number): string {
+  if (Number.isNaN(value)) return 'NaN';
+  if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
+  const size = Math.abs(value);
+  if (size !== 0 && (size >= 1e12 || size < 1e-4)) return scientific.format(value);
+  return Number.isInteger(value) ? whole.format(value) : significant.format(value);
+}
+
+export function formatTime(ms: number): string {
+  return clock.format(ms);
+}
+
+export function formatDateTime(ms: number): string {
+  return dateTime.format(ms);
+}
+
+/** Length of time in the largest fitting unit: "4 s", "12 min", "3 h", "5 d". */
+export function formatDuration(ms: number): string {
+  const seconds = Math.max(0, ms / 1000);
+  if (seconds < 60) return t('time.seconds', { count: Math.floor(seconds) });
+  if (seconds < 3_600) return t('time.minutes', { count: Math.floor(seconds / 60) });
+  if (seconds < 86_400) return t('time.hours', { count: Math.floor(seconds / 3_600) });
+  return t('time.days', { count: Math.floor(seconds / 86_400) });
+}
+
+/** "now" below two seconds, since it would flicker between 0 and 1, else "12 s ago". */
+export function formatAge(ms: number): string {
+  return ms < 2_000 ? t('time.now') : t('time.ago', { age: formatDuration(ms) });
+}

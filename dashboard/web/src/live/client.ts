@@ -1,0 +1,271 @@
+/**
+ * Subscriptions over one LiveSocket: numbers them, sends them again after a reconnect with the position to resume
+ * from, and hands what arrives to each subscription's sink.
+ */
+
+import {
+  type Batch,
+  encodeSubscribe,
+  encodeUnsubscribe,
+  type GapReason,
+  type Message,
+  type Presence,
+  type SeriesDef,
+  type TextSample,
+} from './frame';
+import { ServerClock } from './clock';
+import type { LiveSocket } from './socket';
+
+/** Receives one subscription. All calls come from the socket's message handler, so they must be quick. */
+export interface Sink {
+  /** What was received so far no longer holds; everything follows anew. */
+  reset(): void;
+  define(series: readonly SeriesDef[]): void;
+  batch(batch: Batch): void;
+  texts(items: readonly TextSample[], history: boolean): void;
+  /** Samples may be missing here; the history API has them. */
+  gap(reason: GapReason): void;
+  /** History is complete. */
+  ready(): void;
+  refused(code: number, text: string): void;
+}
+
+export interface Selection {
+  devices: readonly string[];
+  metrics: readonly string[];
+  intervalMs: number;
+  aggregate: 'every' | 'last';
+  historyMs: number;
+}
+
+export interface PresenceEntry {
+  state: Presence;
+  /** Milliseconds since the Unix epoch by the server's clock; null = never. */
+  lastSeenMs: number | null;
+}
+
+interface Entry {
+  selection: Selection;
+  sink: Sink;
+  /** Null while it waits for a connection or for a free place. */
+  number: number | null;
+  /** Where to resume; null until the history was complete once. */
+  resume: { epoch: bigint; position: bigint } | null;
+  /** What the next BATCH must name as its `previous`. */
+  chain: bigint;
+  /** SNAPSHOT_END has come: from here on a position stands for everything before it. */
+  complete: boolean;
+  started: boolean;
+}
+
+/** Bounds the memory of a page left open: presence of devices seen longest ago is forgotten first. */
+const PRESENCE_MAX = 20_000;
+
+export class LiveClient {
+  readonly clock = new ServerClock();
+  readonly presence = new Map<string, PresenceEntry>();
+  /** Grows with every change of `presence`. */
+  presenceVersion = 0;
+  /** Times the server, or the numbering, said that samples may be missing. */
+  gaps = 0;
+  readonly #entries = new Set<Entry>();
+  readonly #active = new Map<number, Entry>();
+  #socket: LiveSocket | null = null;
+  #next = 1;
+  #max = 64;
+  #intervalMin = 0;
+  #epoch = 0n;
+  #connected = false;
+  #suspended = false;
+
+  attach(socket: LiveSocket): void {
+    this.#socket = socket;
+  }
+
+  /** Subscribes now, or as soon as there is a connection and a free place. The returned function ends it. */
+  subscribe(selection: Selection, sink: Sink): () => void {
+    const entry: Entry = {
+      selection,
+      sink,
+      number: null,
+      resume: null,
+      chain: 0n,
+      complete: false,
+      started: false,
+    };
+    this.#entries.add(entry);
+    this.#fill();
+    return () => {
+      if (!this.#entries.delete(entry)) return;
+      this.#end(entry);
+      this.#fill();
+    };
+  }
+
+  /** The page is hidden: nothing is on screen, so nothing is subscribed. */
+  suspend(): void {
+    if (this.#suspended) return;
+    this.#suspended = true;
+    for (const entry of this.#entries) this.#end(entry);
+  }
+
+  /** The page is visible again: every subscription resumes where it was. */
+  wake(): void {
+    if (!this.#suspended) return;
+    this.#suspended = false;
+    this.#fill();
+  }
+
+  /** The connection is gone. */
+  disconnected(): void {
+    this.#connected = false;
+    this.#active.clear();
+    for (const entry of this.#entries) entry.number = null;
+  }
+
+  /** Handles every message but CLOSE. */
+  receive(message: Message): void {
+    switch (message.type) {
+      case 'welcome':
+        this.disconnected();
+        this.clock.reset();
+        this.clock.observe(message.serverTimeUs);
+        this.#epoch = message.epoch;
+        this.#max = Math.max(1, message.subscriptionsMax);
+        this.#intervalMin = message.intervalMsMin;
+        this.#connected = true;
+        this.#fill();
+        return;
+      case 'heartbeat':
+        this.clock.observe(message.timeUs);
+        return;
+      case 'presence':
+        for (const { device, state, lastSeenUs } of message.devices) {
+          this.#setPresence(device, state, lastSeenUs > 0 ? lastSeenUs / 1000 : null);
+        }
+        return;
+      case 'series':
+        this.#active.get(message.subscription)?.sink.define(message.series);
+        return;
+      case 'batch': {
+        const entry = this.#active.get(message.subscription);
+        if (entry === undefined) return;
+        this.#follow(entry, message.position, message.previous);
+        entry.sink.batch(message);
+        return;
+      }
+      case 'texts': {
+        const entry = this.#active.get(message.subscription);
+        if (entry === undefined) return;
+        this.#follow(entry, message.position, message.previous);
+        entry.sink.texts(message.items, message.history);
+        return;
+      }
+      case 'gap': {
+        const entry = this.#active.get(message.subscription);
+        if (entry === undefined) return;
+        this.gaps += 1;
+        this.#moveTo(entry, message.to);
+        if (message.reason === 'resume_refused') {
+          entry.complete = false;
+          entry.resume = null;
+          entry.sink.reset();
+        } else {
+          entry.sink.gap(message.reason);
+        }
+        return;
+      }
+      case 'snapshot_end': {
+        const entry = this.#active.get(message.subscription);
+        if (entry === undefined) return;
+        entry.complete = true;
+        this.#moveTo(entry, message.position);
+        entry.sink.ready();
+        return;
+      }
+      case 'refused':
+        this.#refused(message.subscription, message.code, message.text);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #setPresence(device: string, state: Presence, lastSeenMs: number | null): void {
+    this.presence.delete(device);
+    this.presence.set(device, { state, lastSeenMs });
+    if (this.presence.size > PRESENCE_MAX) {
+      const oldest = this.presence.keys().next();
+      if (!oldest.done) this.presence.delete(oldest.value);
+    }
+    this.presenceVersion += 1;
+  }
+
+  /** Every message names the one before it; a difference means that something between them is lost. */
+  #follow(entry: Entry, position: bigint, previous: bigint): void {
+    if (previous !== entry.chain) {
+      this.gaps += 1;
+      entry.sink.gap('other');
+    }
+    this.#moveTo(entry, position);
+  }
+
+  #moveTo(entry: Entry, position: bigint): void {
+    entry.chain = position;
+    if (entry.complete) entry.resume = { epoch: this.#epoch, position };
+  }
+
+  /** Sends what waits, in the order in which it was asked for, up to the server's limit. */
+  #fill(): void {
+    if (!this.#connected || this.#suspended) return;
+    for (const entry of this.#entries) {
+      if (this.#active.size >= this.#max) return;
+      if (entry.number === null) this.#begin(entry);
+    }
+  }
+
+  #begin(entry: Entry): void {
+    const number = this.#next;
+    const { selection, resume } = entry;
+    if (entry.resume === null && entry.started) entry.sink.reset();
+    const frame = encodeSubscribe({
+      subscription: number,
+      devices: selection.devices,
+      metrics: selection.metrics,
+      intervalMs: Math.max(selection.intervalMs, this.#intervalMin),
+      aggregate: selection.aggregate,
+      historyMs: selection.historyMs,
+      resume,
+    });
+    if (this.#socket?.send(frame) !== true) return;
+    this.#next = number === 0xffff_ffff ? 1 : number + 1;
+    entry.number = number;
+    entry.chain = 0n;
+    entry.complete = false;
+    entry.started = true;
+    this.#active.set(number, entry);
+  }
+
+  #end(entry: Entry): void {
+    if (entry.number === null) return;
+    this.#active.delete(entry.number);
+    this.#socket?.send(encodeUnsubscribe(entry.number));
+    entry.number = null;
+  }
+
+  #refused(number: number, code: number, text: string): void {
+    const entry = this.#active.get(number);
+    if (entry === undefined) return;
+    this.#active.delete(number);
+    entry.number = null;
+    if (code === 1) {
+      // The server holds fewer than it announced: wait for a place, which the next ended subscription gives.
+      this.#max = Math.max(1, this.#active.size);
+    } else if (code === 2) {
+      this.#begin(entry);
+    } else {
+      this.#entries.delete(entry);
+      entry.sink.refused(code, text);
+    }
+  }
+}

@@ -1,0 +1,283 @@
+/** The live messages of SPEC §9: what the server sends, decoded, and what a viewer sends, encoded. */
+
+import { MalformedError, Reader, Writer } from './bytes';
+
+export const TYPE = {
+  CLOSE: 0x05,
+  LIVE_WELCOME: 0x80,
+  SUBSCRIBE: 0x81,
+  UNSUBSCRIBE: 0x82,
+  SERIES_DEF: 0x83,
+  BATCH: 0x84,
+  PRESENCE: 0x85,
+  GAP: 0x86,
+  HEARTBEAT: 0x87,
+  SNAPSHOT_END: 0x8a,
+  REFUSED: 0x8b,
+  TEXTS: 0x8c,
+} as const;
+
+const HEADER_BYTES = 8;
+const BATCH_HEAD_BYTES = 40;
+
+/** Indexed by the numbers of SPEC §6.1. */
+export const METRIC_TYPES = ['f64', 'f32', 'i64', 'bool', 'text'] as const;
+export type MetricType = (typeof METRIC_TYPES)[number];
+
+/** Indexed by the numbers of SPEC §9.7. */
+export const PRESENCES = ['offline', 'online', 'stale'] as const;
+export type Presence = (typeof PRESENCES)[number];
+
+/** Indexed by the numbers of SPEC §9.8. */
+export const GAP_REASONS = ['other', 'slow_reader', 'resume_refused'] as const;
+export type GapReason = (typeof GAP_REASONS)[number];
+
+/** Indexed by the numbers of SPEC §9.11; 0 is not a code of the specification. */
+export const REFUSALS = ['other', 'too_many_subscriptions', 'in_use', 'invalid', 'too_many_series'] as const;
+
+export interface SeriesDef {
+  index: number;
+  device: string;
+  metric: string;
+  unit: string;
+  type: MetricType;
+}
+
+/** Columns of one BATCH. They are views of the received bytes: copy what has to outlive the handler. */
+export interface Batch {
+  type: 'batch';
+  subscription: number;
+  position: bigint;
+  previous: bigint;
+  /** Microseconds since the Unix epoch; add an offset for a sample's time. */
+  baseUs: number;
+  history: boolean;
+  conflated: boolean;
+  series: Uint32Array;
+  offsetsUs: Uint32Array;
+  values: Float64Array;
+}
+
+export interface TextSample {
+  series: number;
+  timeUs: number;
+  text: string;
+}
+
+export type Message =
+  | { type: 'close'; code: number; text: string; reconnect: boolean; retryAfterMs: number }
+  | {
+      type: 'welcome';
+      epoch: bigint;
+      position: bigint;
+      serverTimeUs: number;
+      heartbeatIntervalMs: number;
+      subscriptionsMax: number;
+      intervalMsMin: number;
+    }
+  | { type: 'series'; subscription: number; series: SeriesDef[] }
+  | Batch
+  | {
+      type: 'texts';
+      subscription: number;
+      position: bigint;
+      previous: bigint;
+      history: boolean;
+      items: TextSample[];
+    }
+  | { type: 'presence'; devices: { device: string; state: Presence; lastSeenUs: number }[] }
+  | { type: 'gap'; subscription: number; from: bigint; to: bigint; reason: GapReason }
+  | { type: 'heartbeat'; timeUs: number; position: bigint }
+  | { type: 'snapshot_end'; subscription: number; position: bigint; series: number }
+  | { type: 'refused'; subscription: number; code: number; text: string }
+  /** A type this page does not know: skipped and counted, as SPEC §2.1 asks. */
+  | { type: 'unknown'; number: number };
+
+export interface Decoded {
+  messages: Message[];
+  /** What could not be read; the messages before it are good. */
+  error: MalformedError | null;
+}
+
+/** Decodes the whole frames of one WebSocket message. Never throws: what it cannot read is in `error`. */
+export function decode(buffer: ArrayBuffer): Decoded {
+  const messages: Message[] = [];
+  const view = new DataView(buffer);
+  let at = 0;
+  try {
+    while (at < buffer.byteLength) {
+      if (buffer.byteLength - at < HEADER_BYTES) throw new MalformedError('the message ends inside a header');
+      const magic = view.getUint16(at);
+      if (magic !== 0xabcd) throw new MalformedError(`magic is ${magic.toString(16)}; allowed: abcd`);
+      const version = view.getUint8(at + 2);
+      if (version !== 1) throw new MalformedError(`version is ${version}; allowed: 1`);
+      const length = view.getUint32(at + 4);
+      const start = at + HEADER_BYTES;
+      if (length > buffer.byteLength - start) throw new MalformedError('a frame is longer than its message');
+      messages.push(payload(view.getUint8(at + 3), buffer, start, start + length));
+      at = start + length;
+    }
+  } catch (error) {
+    const known = error instanceof MalformedError ? error : new MalformedError(String(error));
+    return { messages, error: known };
+  }
+  return { messages, error: null };
+}
+
+function payload(type: number, buffer: ArrayBuffer, start: number, end: number): Message {
+  const read = new Reader(buffer, start, end);
+  switch (type) {
+    case TYPE.CLOSE:
+      return {
+        type: 'close',
+        code: read.u16(),
+        text: read.string(),
+        reconnect: read.bool(),
+        retryAfterMs: read.u32(),
+      };
+    case TYPE.LIVE_WELCOME:
+      return {
+        type: 'welcome',
+        epoch: read.u64(),
+        position: read.u64(),
+        serverTimeUs: read.i64(),
+        heartbeatIntervalMs: read.u32(),
+        subscriptionsMax: read.u32(),
+        intervalMsMin: read.u32(),
+      };
+    case TYPE.SERIES_DEF:
+      return {
+        type: 'series',
+        subscription: read.u32(),
+        series: read.list(() => ({
+          index: read.u32(),
+          device: read.string(),
+          metric: read.string(),
+          unit: read.string(),
+          type: METRIC_TYPES[read.variant(METRIC_TYPES.length)] as MetricType,
+        })),
+      };
+    case TYPE.BATCH:
+      return batch(buffer, start, end);
+    case TYPE.TEXTS:
+      return {
+        type: 'texts',
+        subscription: read.u32(),
+        position: read.u64(),
+        previous: read.u64(),
+        history: read.bool(),
+        items: read.list(() => ({ series: read.u32(), timeUs: read.i64(), text: read.string() })),
+      };
+    case TYPE.PRESENCE:
+      return {
+        type: 'presence',
+        devices: read.list(() => ({
+          device: read.string(),
+          state: PRESENCES[read.variant(PRESENCES.length)] as Presence,
+          lastSeenUs: read.i64(),
+        })),
+      };
+    case TYPE.GAP:
+      return {
+        type: 'gap',
+        subscription: read.u32(),
+        from: read.u64(),
+        to: read.u64(),
+        reason: GAP_REASONS[read.variant(GAP_REASONS.length)] as GapReason,
+      };
+    case TYPE.HEARTBEAT:
+      return { type: 'heartbeat', timeUs: read.i64(), position: read.u64() };
+    case TYPE.SNAPSHOT_END:
+      return { type: 'snapshot_end', subscription: read.u32(), position: read.u64(), series: read.u32() };
+    case TYPE.REFUSED:
+      return { type: 'refused', subscription: read.u32(), code: read.u16(), text: read.string() };
+    default:
+      return { type: 'unknown', number: type };
+  }
+}
+
+/**
+ * SPEC §9.5. The columns are views, not copies: a BATCH is alone in its message, so its payload starts at byte 8 and
+ * every column lies on a multiple of 8. One that is not alone is copied, since typed arrays need that alignment.
+ * Typed arrays have the machine's byte order, which is little-endian on everything that runs a browser.
+ */
+function batch(buffer: ArrayBuffer, start: number, end: number): Batch {
+  if (start % 8 !== 0) {
+    const alone = buffer.slice(start, end);
+    return batch(alone, 0, alone.byteLength);
+  }
+  if (end - start < BATCH_HEAD_BYTES) throw new MalformedError('BATCH ends inside its fixed part');
+  const head = new DataView(buffer, start, BATCH_HEAD_BYTES);
+  const count = head.getUint32(4, true);
+  const column = Math.ceil(count / 2) * 8;
+  const seriesAt = start + BATCH_HEAD_BYTES;
+  if (seriesAt + 2 * column + 8 * count > end) {
+    throw new MalformedError(`BATCH says ${count} samples, but its payload has ${end - start} bytes`);
+  }
+  const flags = head.getUint32(32, true);
+  return {
+    type: 'batch',
+    subscription: head.getUint32(0, true),
+    position: head.getBigUint64(8, true),
+    previous: head.getBigUint64(16, true),
+    baseUs: Number(head.getBigInt64(24, true)),
+    history: (flags & 1) !== 0,
+    conflated: (flags & 2) !== 0,
+    series: new Uint32Array(buffer, seriesAt, count),
+    offsetsUs: new Uint32Array(buffer, seriesAt + column, count),
+    values: new Float64Array(buffer, seriesAt + 2 * column, count),
+  };
+}
+
+export interface SubscribeRequest {
+  subscription: number;
+  /** Empty: every device the viewer may see. */
+  devices: readonly string[];
+  /** Empty: every metric. */
+  metrics: readonly string[];
+  intervalMs: number;
+  aggregate: 'every' | 'last';
+  historyMs: number;
+  resume: { epoch: bigint; position: bigint } | null;
+}
+
+export function encodeSubscribe(request: SubscribeRequest): Uint8Array<ArrayBuffer> {
+  const write = new Writer();
+  write.u32(request.subscription);
+  write.list(request.devices, (device) => write.string(device));
+  write.list(request.metrics, (metric) => write.string(metric));
+  write.u32(request.intervalMs);
+  write.u32(request.aggregate === 'every' ? 0 : 1);
+  write.u32(request.historyMs);
+  if (request.resume === null) {
+    write.u8(0);
+  } else {
+    write.u8(1);
+    write.u64(request.resume.epoch);
+    write.u64(request.resume.position);
+  }
+  return write.frame(TYPE.SUBSCRIBE);
+}
+
+export function encodeUnsubscribe(subscription: number): Uint8Array<ArrayBuffer> {
+  const write = new Writer();
+  write.u32(subscription);
+  return write.frame(TYPE.UNSUBSCRIBE);
+}
+
+/** The answer to a HEARTBEAT: the viewer's own clock, position 0 (SPEC §9.9). */
+export function encodeHeartbeat(timeMs: number): Uint8Array<ArrayBuffer> {
+  const write = new Writer();
+  write.i64(BigInt(Math.round(timeMs * 1000)));
+  write.u64(0n);
+  return write.frame(TYPE.HEARTBEAT);
+}
+
+export function encodeClose(code: number, text: string): Uint8Array<ArrayBuffer> {
+  const write = new Writer();
+  write.u32(code);
+  write.string(text);
+  write.u8(0);
+  write.u32(0);
+  return write.frame(TYPE.CLOSE);
+}

@@ -1,0 +1,79 @@
+/** Who is signed in, and the way in and out. */
+
+import { api, ApiError, onSignedOut } from '../api/client';
+import type { Session } from '../api/types';
+import { link } from './live.svelte';
+import { router } from './router.svelte';
+
+type Status = 'unknown' | 'signed_in' | 'signed_out' | 'unreachable';
+
+class SessionState {
+  status = $state<Status>('unknown');
+  current = $state.raw<Session | null>(null);
+  /** Why the session ended, shown on the sign-in page. */
+  notice = $state<string | null>(null);
+
+  get isAdmin(): boolean {
+    return this.current?.user.role === 'admin';
+  }
+
+  #asked = 0;
+
+  /** Asks the server who this is; at the start of the page and after a sign-in. */
+  async load(): Promise<void> {
+    this.#asked += 1;
+    const asked = this.#asked;
+    try {
+      const current = await api.session();
+      // An answer from before a sign-in that was faster no longer counts.
+      if (asked !== this.#asked) return;
+      this.current = current;
+      this.status = 'signed_in';
+      this.notice = null;
+      link.start();
+    } catch (error) {
+      if (asked !== this.#asked) return;
+      if (error instanceof ApiError && error.status === 401) {
+        this.ended();
+      } else {
+        this.status = 'unreachable';
+      }
+    }
+  }
+
+  async signIn(user: string, password: string): Promise<void> {
+    await api.signIn(user, password);
+    await this.load();
+  }
+
+  async signInByLink(code: string): Promise<void> {
+    await api.signInByLink(code);
+    await this.load();
+  }
+
+  async signOut(): Promise<void> {
+    link.stop();
+    try {
+      await api.signOut();
+    } finally {
+      this.current = null;
+      this.status = 'signed_out';
+      router.go('/signin');
+    }
+  }
+
+  /** The session is over: on to the sign-in page, and back here afterwards. */
+  ended(notice: string | null = null): void {
+    link.stop();
+    this.current = null;
+    this.status = 'signed_out';
+    this.notice = notice;
+    if (router.route.page === 'signin') return;
+    const back = router.href;
+    router.go(back === '/' ? '/signin' : `/signin?next=${encodeURIComponent(back)}`, true);
+  }
+}
+
+export const session = new SessionState();
+
+onSignedOut(() => session.ended());
