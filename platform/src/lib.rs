@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod config;
+pub mod hub;
 pub mod ingest;
 pub mod live;
 pub mod ports;

@@ -1,0 +1,106 @@
+//! Who is logged in: at most one session per device, the newer wins.
+
+use pulsewire_core::ids::{DeviceKey, SessionEpoch};
+use pulsewire_proto::CloseCode;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use tokio::sync::watch;
+
+/// Tells a session to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndSession {
+    /// Why.
+    pub code: CloseCode,
+    /// For a human.
+    pub text: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    epoch: SessionEpoch,
+    end: watch::Sender<Option<EndSession>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry {
+    boot: u32,
+    next: AtomicU32,
+    sessions: Mutex<HashMap<DeviceKey, Entry>>,
+}
+
+impl Registry {
+    /// `boot` must be greater than at every earlier start, so that epochs grow over restarts.
+    pub fn new(boot: u32) -> Self {
+        Self { boot, next: AtomicU32::new(1), sessions: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceKey, Entry>> {
+        self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Enters a session and ends the one that the device had.
+    pub fn enter(&self, device: DeviceKey) -> (SessionEpoch, watch::Receiver<Option<EndSession>>) {
+        let mut sessions = self.lock();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let epoch = SessionEpoch(u64::from(self.boot) << 32 | u64::from(number));
+        let (end, ending) = watch::channel(None);
+        if let Some(old) = sessions.insert(device, Entry { epoch, end }) {
+            let text = "a newer session of this device took over; if that was not this device, replace its secret";
+            old.end.send_replace(Some(EndSession { code: CloseCode::Superseded, text: text.into() }));
+        }
+        (epoch, ending)
+    }
+
+    /// Removes a session, unless a newer one has taken its place.
+    pub fn leave(&self, device: DeviceKey, epoch: SessionEpoch) {
+        let mut sessions = self.lock();
+        if sessions.get(&device).is_some_and(|entry| entry.epoch == epoch) {
+            sessions.remove(&device);
+        }
+    }
+
+    /// Ends a device's session, if it has one.
+    pub fn close(&self, device: DeviceKey, code: CloseCode, text: &str) {
+        if let Some(entry) = self.lock().get(&device) {
+            entry.end.send_replace(Some(EndSession { code, text: text.into() }));
+        }
+    }
+
+    /// Ends every session.
+    pub fn close_all(&self, code: CloseCode, text: &str) {
+        for entry in self.lock().values() {
+            entry.end.send_replace(Some(EndSession { code, text: text.into() }));
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_session_ends_the_older_and_outlives_its_leaving() {
+        let registry = Registry::new(7);
+        let device = DeviceKey(1);
+        let (old, ending) = registry.enter(device);
+        let (new, _still) = registry.enter(device);
+        assert!(new > old && new.0 >> 32 == 7);
+        assert_eq!(ending.borrow().as_ref().map(|e| e.code), Some(CloseCode::Superseded));
+        registry.leave(device, old);
+        assert_eq!(registry.len(), 1);
+        registry.leave(device, new);
+        assert!(registry.is_empty());
+    }
+}

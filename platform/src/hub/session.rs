@@ -1,0 +1,500 @@
+//! One connection from its first byte to its last.
+
+use super::Shared;
+use super::admission::{Full, Guard};
+use super::registry::EndSession;
+use super::report::{self, DeclaredSet};
+use super::transport::{self, Opening, Prefixed, Received, Sniffed, TEXT_MESSAGE, Transport};
+use crate::ingest::{IngestReply, Mailbox, Refusal, Submission};
+use crate::ports::StreamKind;
+use crate::telemetry::names;
+use pulsewire_core::device::Device;
+use pulsewire_core::ids::{Sequence, SessionEpoch, StreamId};
+use pulsewire_proto::auth::Binding;
+use pulsewire_proto::frame::{Close, Hello, Login, Nack, StreamPosition, TwinStatus};
+use pulsewire_proto::session::{Closed, Output, ReportEvent, ServerEvent, ServerSession, WelcomeParams};
+use pulsewire_proto::{CloseCode, DecodeError, FrameReader, HeaderError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// How long a device should wait after the store failed.
+const RETRY_AFTER_MS: u32 = 5_000;
+/// How long a session that must end for the server's sake waits for its reports in flight.
+const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Serves a connection to its end.
+pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _guard: Guard) {
+    let (accepted_at, accepted) = (shared.now(), Instant::now());
+    let Some((transport, binding, problem)) = open(&shared, stream, accepted).await else { return };
+    let machine = shared.machine.clone();
+    let wire = pulsewire_proto::session::Transport { binding, loopback: shared.loopback };
+    let session = ServerSession::new(accepted_at, machine, wire);
+    let mut connection = Connection::new(shared, transport, session, peer);
+    if let Some((code, text)) = problem {
+        connection.session.close(code, &text);
+    }
+    connection.drive().await;
+}
+
+/// Tells a connection that there is no room.
+pub(super) async fn refuse(shared: Arc<Shared>, stream: TcpStream, full: Full) {
+    let mut transport = Transport::Raw(Prefixed::new(bytes::Bytes::new(), Box::new(stream)));
+    let close = Close::new(CloseCode::TooManyConnections, &full.to_string()).with_retry_after_ms(RETRY_AFTER_MS);
+    let mut bytes = Vec::new();
+    pulsewire_proto::Message::Close(close).encode(&mut bytes);
+    metrics::counter!(names::CLOSED, "code" => CloseCode::TooManyConnections.name()).increment(1);
+    // A peer that does not read does not learn it.
+    let _ = timeout(shared.options.write_timeout, transport.send(bytes)).await;
+}
+
+type Opened = (Transport, Binding, Option<(CloseCode, String)>);
+
+/// Finds out which transport this is. The third part is why the session must end at once, if it must. None if the
+/// connection ended, or cannot be told anything.
+async fn open(shared: &Shared, stream: TcpStream, accepted: Instant) -> Option<Opened> {
+    let deadline = accepted + shared.options.login_timeout;
+    let plain = shared.tls.plain_binding;
+    let sniffed = transport::sniff(Box::new(stream), deadline).await;
+    let Sniffed::Decided(Opening::Tls, stream) = sniffed else {
+        return by_opening(shared, sniffed, plain, deadline).await;
+    };
+    let Some(acceptor) = &shared.tls.acceptor else {
+        let text = "TLS is not configured on this port: connect without it, or set device.tls_cert_file";
+        return Some((Transport::Raw(stream), plain, Some((CloseCode::BadMagic, text.into()))));
+    };
+    let secured = tokio::time::timeout_at(deadline, acceptor.accept(stream.unlimited())).await.ok()?;
+    let secured = secured.map_err(|error| tracing::debug!(%error, "TLS handshake failed")).ok()?;
+    let sniffed = transport::sniff(Box::new(secured), deadline).await;
+    by_opening(shared, sniffed, shared.tls.binding, deadline).await
+}
+
+async fn by_opening(shared: &Shared, sniffed: Sniffed, binding: Binding, deadline: Instant) -> Option<Opened> {
+    let (opening, stream) = match sniffed {
+        Sniffed::Decided(opening, stream) => (opening, stream),
+        Sniffed::Late(stream) => {
+            let text = format!("nothing to tell the protocol by came within {:?}", shared.options.login_timeout);
+            return Some((Transport::Raw(stream), binding, Some((CloseCode::LoginTimeout, text))));
+        }
+        Sniffed::Gone => return None,
+    };
+    let problem = match opening {
+        Opening::Raw => None,
+        Opening::WebSocket => {
+            let message_max = shared.options.frame_bytes_max.max(shared.options.window_bytes) as usize + 4096;
+            let upgrade = Transport::upgrade(stream, message_max);
+            let upgraded = tokio::time::timeout_at(deadline, upgrade).await.ok()?;
+            let transport = upgraded.map_err(|error| tracing::debug!(%error, "WebSocket upgrade refused")).ok()?;
+            return Some((transport, binding, None));
+        }
+        Opening::Tls => Some("TLS within TLS is not spoken here"),
+        Opening::Proxy => Some("proxy headers are not trusted on this port"),
+        Opening::Unknown => {
+            Some("this is the Pulsewire device port: it takes frames that begin with AB CD, or a WebSocket on /device")
+        }
+    };
+    Some((Transport::Raw(stream), binding, problem.map(|text| (CloseCode::BadMagic, text.to_owned()))))
+}
+
+struct LoggedIn {
+    device: Arc<Device>,
+    epoch: SessionEpoch,
+    ending: watch::Receiver<Option<EndSession>>,
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    transport: Option<Transport>,
+    session: ServerSession,
+    reader: FrameReader,
+    mailbox: Arc<Mailbox>,
+    // The device that proved itself or is about to.
+    claimed: Option<Arc<Device>>,
+    hello: Option<Hello>,
+    login: Option<LoggedIn>,
+    sets: Vec<DeclaredSet>,
+    unknown_frames: u64,
+    // Set when the server must end the session: nothing more is read, and what is in flight has until then.
+    draining: Option<(Instant, EndSession)>,
+    peer: SocketAddr,
+}
+
+enum Step {
+    Received(Received),
+    Replies,
+    End(EndSession),
+    Time,
+}
+
+impl Connection {
+    fn new(shared: Arc<Shared>, transport: Transport, session: ServerSession, peer: SocketAddr) -> Self {
+        let reader = FrameReader::new(session.frame_limit());
+        Self {
+            shared,
+            transport: Some(transport),
+            session,
+            reader,
+            mailbox: Arc::default(),
+            claimed: None,
+            hello: None,
+            login: None,
+            sets: Vec::new(),
+            unknown_frames: 0,
+            draining: None,
+            peer,
+        }
+    }
+
+    async fn drive(mut self) {
+        loop {
+            if let Some(closed) = self.flush().await {
+                self.end(closed).await;
+                return;
+            }
+            match self.step().await {
+                Step::Received(received) => self.on_received(received).await,
+                Step::Replies => self.on_replies(),
+                Step::End(end) => self.on_end(end),
+                Step::Time => self.on_time(),
+            }
+        }
+    }
+
+    /// Waits for the next thing to do.
+    async fn step(&mut self) -> Step {
+        let shared = &self.shared;
+        let machine = self.session.next_deadline().map(|at| shared.instant(at));
+        let draining = self.draining.as_ref().map(|(until, _)| *until);
+        let deadline = draining.or(machine);
+        let ending = async {
+            match self.login.as_mut() {
+                Some(login) if draining.is_none() => {
+                    let changed = login.ending.wait_for(Option::is_some).await;
+                    match changed.ok().and_then(|end| end.clone()) {
+                        Some(end) => end,
+                        None => std::future::pending().await,
+                    }
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        let receiving = async {
+            match self.transport.as_mut() {
+                Some(transport) if draining.is_none() => transport.receive().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let sleeping = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            received = receiving => Step::Received(received),
+            () = self.mailbox.arrived() => Step::Replies,
+            end = ending => Step::End(end),
+            () = sleeping => Step::Time,
+        }
+    }
+
+    async fn on_received(&mut self, received: Received) {
+        match received {
+            Received::Bytes(bytes) => self.on_bytes(&bytes).await,
+            Received::Text => {
+                self.session.close(TEXT_MESSAGE, "text messages are not spoken here: send frames in binary messages");
+            }
+            Received::TooLarge(text) => self.session.close(CloseCode::FrameTooLarge, &text),
+            Received::End => self.transport = None,
+        }
+    }
+
+    async fn on_bytes(&mut self, mut input: &[u8]) {
+        while !self.session.is_closed() {
+            self.reader.set_limit(self.session.frame_limit());
+            // Taken out for the time of the call, since handling a frame needs all of the connection.
+            let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
+            let more = self.next_frame(&mut reader, &mut input).await;
+            self.reader = reader;
+            match more {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => self.session.handle_header_error(&error),
+            }
+        }
+        let whole = self.transport.as_ref().is_some_and(Transport::has_messages);
+        if whole && self.reader.has_partial() && !self.session.is_closed() {
+            self.session.close(CloseCode::Malformed, "a frame is cut off at the end of its WebSocket message");
+        }
+    }
+
+    async fn next_frame(&mut self, reader: &mut FrameReader, input: &mut &[u8]) -> Result<bool, HeaderError> {
+        let Some(frame) = reader.next_frame(input)? else { return Ok(false) };
+        metrics::counter!(names::FRAMES).increment(1);
+        if let Some(event) = self.session.handle_frame(self.shared.now(), frame) {
+            self.on_event(event).await;
+        }
+        Ok(true)
+    }
+
+    async fn on_event(&mut self, event: ServerEvent<'_>) {
+        match event {
+            ServerEvent::Authenticate(hello) => self.authenticate(hello).await,
+            ServerEvent::CheckToken(hello) => self.check_token(hello).await,
+            ServerEvent::LoggedIn(_) => self.welcome().await,
+            ServerEvent::ProofRejected => {
+                // Only the operator learns which it was.
+                let device = self.hello.as_ref().map(|h| h.device.clone()).unwrap_or_default();
+                let known = self.claimed.is_some();
+                tracing::info!(device, known, peer = %self.peer, "login refused: the proof is wrong");
+            }
+            ServerEvent::StreamOpen(open) => {
+                let kind = match open.kind {
+                    pulsewire_proto::frame::StreamKind::Live => StreamKind::Live,
+                    pulsewire_proto::frame::StreamKind::Backlog => StreamKind::Backlog,
+                };
+                let request = open.request;
+                self.submit(0, |device, mailbox| Submission::OpenStream { device, mailbox, request, kind }).await;
+            }
+            ServerEvent::MetricSet(set) => match DeclaredSet::new(set) {
+                Ok(declared) => {
+                    self.sets.retain(|known| known.wire.set != declared.wire.set);
+                    self.sets.push(declared);
+                }
+                Err(error) => self.session.close(CloseCode::Malformed, &format!("METRIC_SET: {error}")),
+            },
+            ServerEvent::Report(report) => self.on_report(&report).await,
+            ServerEvent::Skip(skip) => {
+                let (stream, from, to) = (StreamId(skip.stream), Sequence(skip.from), Sequence(skip.to));
+                self.submit(0, |device, mailbox| Submission::Skip { device, mailbox, stream, from, to }).await;
+            }
+        }
+    }
+
+    async fn on_report(&mut self, event: &ReportEvent<'_>) {
+        let Some(declared) = self.sets.iter().find(|known| Arc::ptr_eq(&known.wire, &event.set)) else {
+            // The machine only lets reports of declared sets through.
+            self.session.close(CloseCode::Internal, "a declared metric set is missing");
+            return;
+        };
+        let read: Result<_, DecodeError> = declared.read(&event.report, event.backfill);
+        match read {
+            Ok(report) => {
+                let bytes = event.payload.len();
+                self.submit(bytes, |device, mailbox| Submission::Report { device, mailbox, report }).await;
+            }
+            Err(error) => self.session.close_malformed(&error),
+        }
+    }
+
+    async fn submit(
+        &mut self,
+        bytes: usize,
+        make: impl FnOnce(pulsewire_core::ids::DeviceKey, Arc<Mailbox>) -> Submission,
+    ) {
+        let Some(login) = &self.login else { return };
+        let submission = make(login.device.key, self.mailbox.clone());
+        if self.shared.parts.ingest.submit(submission, bytes).await.is_err() {
+            self.session.close(CloseCode::GoingAway, "the server stops; reconnect in a moment");
+        }
+    }
+
+    async fn authenticate(&mut self, hello: Hello) {
+        match self.shared.candidates(&hello.device).await {
+            Ok((candidates, device)) => {
+                let mut nonce = [0; 32];
+                if let Err(error) = getrandom::fill(&mut nonce) {
+                    tracing::error!(%error, "the system gives no random bytes");
+                    self.session.close(CloseCode::Internal, "the server cannot make a challenge now");
+                    return;
+                }
+                self.claimed = device;
+                self.hello = Some(hello);
+                self.session.credentials(candidates, nonce, self.shared.parts.clock.now_us());
+            }
+            Err(error) => self.store_down(&error),
+        }
+    }
+
+    async fn check_token(&mut self, hello: Hello) {
+        let Login::Token { token } = &hello.login else { return };
+        match self.shared.check_token(&hello.device, token).await {
+            Ok(device) => {
+                self.session.token_result(device.is_some());
+                self.claimed = device;
+                self.hello = Some(hello);
+                if self.claimed.is_some() {
+                    self.welcome().await;
+                }
+            }
+            Err(error) => self.store_down(&error),
+        }
+    }
+
+    fn store_down(&mut self, error: &super::login::StoreDown) {
+        tracing::error!(%error, "a device cannot log in");
+        let text = "the server's store cannot be read now";
+        let close = Close::new(CloseCode::StorageUnavailable, text).with_retry_after_ms(RETRY_AFTER_MS);
+        self.session.close_with(close);
+    }
+
+    async fn welcome(&mut self) {
+        let (Some(device), Some(hello)) = (self.claimed.clone(), self.hello.take()) else {
+            self.session.close(CloseCode::Internal, "the login lost its device");
+            return;
+        };
+        let (epoch, ending) = self.shared.registry.enter(device.key);
+        // Looked up after the older session was told to end: what it still has under way may be counted or not, and the
+        // device sends what is not.
+        let streams = hello.streams.iter().map(|s| StreamId(*s)).collect();
+        let positions = self.shared.parts.ingest.positions(device.key, streams).await;
+        let now_us = self.shared.parts.clock.now_us();
+        self.shared.parts.presence.connected(device.key, epoch, now_us, &hello.firmware);
+        metrics::gauge!(names::SESSIONS).increment(1.0);
+        tracing::debug!(device = %device.id, epoch = epoch.0, peer = %self.peer, "device logged in");
+        self.login = Some(LoggedIn { device, epoch, ending });
+        match positions {
+            Ok(positions) => {
+                let position = |(stream, sequence): (StreamId, Sequence)| StreamPosition {
+                    stream: stream.0,
+                    sequence: sequence.0,
+                };
+                let params = WelcomeParams {
+                    session_epoch: epoch.0,
+                    server_time_us: now_us,
+                    streams: positions.into_iter().map(position).collect(),
+                    twin: TwinStatus::None,
+                };
+                self.session.welcome(self.shared.now(), params);
+                if let Some(transport) = self.transport.as_mut() {
+                    transport.logged_in();
+                }
+            }
+            Err(_) => self.session.close(CloseCode::GoingAway, "the server stops; reconnect in a moment"),
+        }
+    }
+
+    fn on_replies(&mut self) {
+        while let Some(reply) = self.mailbox.try_take() {
+            match reply {
+                IngestReply::Ack { stream, sequence } => self.session.ack(stream.0, sequence.0),
+                IngestReply::Nack { stream, sequence, items, total } => {
+                    let (items, text) = report::nack(&items, total);
+                    self.session.nack(Nack { stream: stream.0, sequence: sequence.0, items, total, text });
+                }
+                IngestReply::StreamOpened { request, stream } => self.session.stream_id(request, stream.0),
+                IngestReply::Refused(refusal) => self.session.close_with(refusal_close(&refusal)),
+            }
+        }
+        self.end_if_drained();
+    }
+
+    fn on_end(&mut self, end: EndSession) {
+        if end.code == CloseCode::GoingAway {
+            self.draining = Some((Instant::now() + DRAIN_TIME, end));
+            self.end_if_drained();
+        } else {
+            self.session.close(end.code, &end.text);
+        }
+    }
+
+    fn end_if_drained(&mut self) {
+        if let Some((until, end)) = &self.draining
+            && (self.session.frames_in_flight() == 0 || Instant::now() >= *until)
+        {
+            self.session.close(end.code, &end.text);
+        }
+    }
+
+    fn on_time(&mut self) {
+        self.session.on_time(self.shared.now());
+        self.end_if_drained();
+    }
+
+    /// Sends what waits. Some = the session has ended.
+    async fn flush(&mut self) -> Option<Closed> {
+        let new_unknown = self.session.unknown_frames() - self.unknown_frames;
+        if new_unknown > 0 {
+            metrics::counter!(names::FRAMES_UNKNOWN).increment(new_unknown);
+            self.unknown_frames += new_unknown;
+        }
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(bytes) => {
+                    let Some(transport) = self.transport.as_mut() else { break };
+                    let sent = timeout(self.shared.options.write_timeout, transport.send(bytes)).await;
+                    if !matches!(sent, Ok(Ok(()))) {
+                        self.transport = None;
+                    }
+                }
+                Output::Closed(closed) => return Some(closed),
+            }
+        }
+        self.transport.is_none().then(|| Closed {
+            by: pulsewire_proto::session::ClosedBy::Peer,
+            code: CloseCode::Normal.as_u16(),
+            text: "the connection ended".into(),
+            reconnect: false,
+            retry_after_ms: 0,
+        })
+    }
+
+    async fn end(mut self, closed: Closed) {
+        if closed.by == pulsewire_proto::session::ClosedBy::Here {
+            let name = CloseCode::from_u16(closed.code).map_or("unknown", CloseCode::name);
+            metrics::counter!(names::CLOSED, "code" => name).increment(1);
+            let device = self.login.as_ref().map(|l| l.device.id.to_string());
+            tracing::debug!(device, peer = %self.peer, code = closed.code, text = closed.text, "session closed");
+        }
+        if let Some(login) = self.login.take() {
+            let now_us = self.shared.parts.clock.now_us();
+            self.shared.registry.leave(login.device.key, login.epoch);
+            self.shared.parts.presence.disconnected(login.device.key, login.epoch, now_us);
+            metrics::gauge!(names::SESSIONS).decrement(1.0);
+        }
+        if let Some(transport) = self.transport.take() {
+            transport.finish(&closed).await;
+        }
+    }
+}
+
+fn refusal_close(refusal: &Refusal) -> Close {
+    match refusal {
+        Refusal::UnknownStream(stream) => {
+            let text = format!("stream {stream} is not open for this device: open a new one with STREAM_OPEN");
+            Close::new(CloseCode::UnknownStream, &text)
+        }
+        Refusal::Gap { stream, expected, got } => {
+            let text =
+                format!("stream {stream}: sequence {got} came, {expected} is next: resend from {expected}, or SKIP");
+            Close::new(CloseCode::SequenceGap, &text)
+        }
+        Refusal::Clone { stream, sequence } => {
+            let text = format!(
+                "stream {stream}: sequence {sequence} was stored with other content: two devices share one identity"
+            );
+            Close::new(CloseCode::Clone, &text)
+        }
+        Refusal::Unavailable { stopped } => {
+            let text = match stopped {
+                true => "the server's journal has stopped; what was not acknowledged is not stored",
+                false => "the server cannot store now; what was not acknowledged is not stored",
+            };
+            Close::new(CloseCode::StorageUnavailable, text).with_retry_after_ms(RETRY_AFTER_MS)
+        }
+    }
+}
+
+impl Shared {
+    /// Monotonic time since the hub started, for the session machines.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn instant(&self, at: Duration) -> Instant {
+        Instant::from_std(self.started + at)
+    }
+}
