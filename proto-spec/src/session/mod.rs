@@ -17,10 +17,10 @@
 pub mod device;
 mod output;
 pub mod server;
+mod server_event;
 mod window;
 
 pub use device::{DeviceConfig, DeviceEvent, DeviceLogin, DeviceSession, SendError};
 pub use output::{Closed, ClosedBy, Output};
-pub use server::{
-    Candidate, Candidates, ReportEvent, ServerConfig, ServerEvent, ServerSession, Transport, WelcomeParams,
-};
+pub use server::{ServerConfig, ServerSession, Transport, WelcomeParams};
+pub use server_event::{Candidate, Candidates, ReportEvent, ServerEvent};

@@ -1,7 +1,7 @@
 use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use crate::{
-    CloseCode, Message,
+    Message,
     frame::{Close, clip_text},
     limits,
 };
@@ -76,10 +76,6 @@ impl Outbox {
         let close = Close { text: clip_text(&close.text, limits::REASON_BYTES).into(), ..close };
         self.send(&Message::Close(close.clone()));
         self.finish(ClosedBy::Here, close);
-    }
-
-    pub(crate) fn close_code(&mut self, code: CloseCode, text: &str) {
-        self.close(Close::new(code, text));
     }
 
     /// The other side sent CLOSE. What this side still wanted to send has nobody to read it.
