@@ -1,7 +1,10 @@
 //! The Pulsewire server. `ARCHITECTURE.md` at the root of the repository maps it.
 
+pub mod app;
 pub mod bus;
+pub mod cli;
 pub mod config;
+pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod live;

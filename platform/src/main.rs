@@ -1,1 +1,7 @@
-fn main() {}
+//! The `pulsewire` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pulsewire::cli::main()
+}

@@ -68,7 +68,7 @@ enum Request {
 pub struct SqliteJournal {
     sender: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
-    readers: [Worker; 2],
+    readers: Vec<Worker>,
     next_reader: std::sync::atomic::AtomicUsize,
     stopped: Arc<Mutex<Option<String>>>,
 }
@@ -90,7 +90,7 @@ impl SqliteJournal {
             let connection = schema::open_reader(&options.path, vfs)?;
             Worker::start(name, connection).context("starting a reader thread")
         };
-        let readers = [reader("journal-read-0")?, reader("journal-read-1")?];
+        let readers = vec![reader("journal-read-0")?, reader("journal-read-1")?];
         let (sender, receiver) = mpsc::channel(QUEUE_JOBS);
         let stopped = Arc::new(Mutex::new(None));
         let writer = Writer { connection, retain_bytes: options.retain_bytes, stopped: stopped.clone() };
@@ -126,6 +126,8 @@ impl SqliteJournal {
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
+        // The writer closes last: only it can bring the WAL back into the file.
+        self.readers.clear();
         drop(self.sender.take());
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();

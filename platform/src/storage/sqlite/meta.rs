@@ -13,8 +13,9 @@ use std::path::Path;
 
 /// `meta.db`: one writer thread, one reader thread.
 pub struct SqliteMeta {
-    writer: Worker,
+    // Dropped in this order: the writer closes last, since only it can bring the WAL back into the file.
     reader: Worker,
+    writer: Worker,
 }
 
 /// What goes wrong inside a job.

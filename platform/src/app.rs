@@ -1,0 +1,340 @@
+//! Picks the implementations, starts the parts in order and stops them in the reverse.
+
+use crate::bus::in_process::InProcessBus;
+use crate::config::Config;
+use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
+use crate::hub::{Hub, HubOptions, HubParts};
+use crate::ingest::{Ingest, IngestOptions};
+use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
+use crate::ports::{Bus, Clock, DeviceSeen, DeviceStore, User, UserStore};
+use crate::storage::sqlite::{DataFolder, JournalOptions, SqliteJournal, SqliteMeta};
+use crate::telemetry;
+use anyhow::Context;
+use pulsewire_core::directory::Directory;
+use pulsewire_core::ids::UserName;
+use pulsewire_core::role::Role;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinHandle;
+
+/// How often last-seen times are written.
+const SEEN_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the last reports may take to be stored at a stop.
+const LANE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The system's wall clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What a start needs beyond the configuration.
+#[derive(Debug, Default)]
+pub struct StartOptions {
+    /// Password of user `admin` if the store has no users yet; a random one otherwise.
+    pub admin_password: Option<String>,
+    /// This is a demonstration.
+    pub demo: bool,
+}
+
+/// A running server.
+pub struct App {
+    http: HttpPort,
+    hub: Hub,
+    lane: JoinHandle<()>,
+    live_task: JoinHandle<()>,
+    seen_task: JoinHandle<()>,
+    presence: Arc<PresenceTable>,
+    meta: Arc<SqliteMeta>,
+    links: Arc<Links>,
+    folder: DataFolder,
+    http_address: SocketAddr,
+    device_address: SocketAddr,
+    made_password: Option<String>,
+}
+
+impl App {
+    /// Starts everything. When it returns, both ports answer.
+    ///
+    /// # Errors
+    /// Whatever cannot be used: data folder, stores, addresses, certificates. Nothing is left running.
+    pub async fn start(config: Config, start: StartOptions) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let folder = DataFolder::open(&config.data_dir)?;
+        // Bound before the store is opened: a port in use is the commonest mistake and should cost nothing.
+        let http_listener = bind_http(config.http.listen)?;
+        let device_listener = bind_device(config.device.listen).await?;
+        let (http_address, device_address) = (http_listener.local_addr()?, device_listener.local_addr()?);
+        let metrics = telemetry::metrics_handle().map_err(anyhow::Error::msg)?;
+
+        let meta = Arc::new(SqliteMeta::open(&folder.file("meta.db"))?);
+        let journal_options = JournalOptions {
+            retain_bytes: config.journal.retain_bytes,
+            ..JournalOptions::new(folder.file("journal.db"))
+        };
+        let journal = Arc::new(SqliteJournal::open(journal_options)?);
+        let passwords = Arc::new(Passwords::new()?);
+        let made_password = first_user(&*meta, &passwords, start.admin_password, clock.now_us()).await?;
+
+        let devices = meta.devices().await?;
+        let presence = Arc::new(PresenceTable::new(&devices));
+        let directory = Arc::new(RwLock::new(Directory::new(devices)));
+        let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new(config.live.bus_events));
+        let (ingest, catalogue, lane) =
+            Ingest::start(ingest_options(&config), journal.clone(), bus.clone(), clock.clone())
+                .await
+                .context("opening the journal")?;
+        let ingest = Arc::new(ingest);
+        let parts = LiveParts {
+            journal: journal.clone(),
+            history: journal.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            catalogue: catalogue.clone(),
+            directory: directory.clone(),
+        };
+        let (epoch, position) = (ingest.epoch(), ingest.started_at());
+        let (live, live_task) = Live::start(live_options(&config), parts, presence.clone(), epoch, position);
+
+        let hub_parts = HubParts {
+            ingest: ingest.clone(),
+            devices: meta.clone(),
+            directory: directory.clone(),
+            presence: presence.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            boot: meta.next_boot().await?,
+        };
+        let hub = Hub::start(hub_options(&config), hub_parts, device_listener)?;
+        let links = Arc::new(Links::default());
+        let http_parts = HttpParts {
+            config: config.http.clone(),
+            name: config.name.clone(),
+            demo: start.demo,
+            users: meta.clone(),
+            devices: meta.clone(),
+            journal: journal.clone(),
+            history: journal,
+            catalogue,
+            directory,
+            ingest,
+            live: Arc::new(live),
+            presence: presence.clone(),
+            bus,
+            clock,
+            links: links.clone(),
+            passwords,
+            metrics: Arc::new(move || metrics.render()),
+        };
+        let http = HttpPort::start(http_parts, http_listener).context("starting the HTTP port")?;
+        let seen_task = tokio::spawn(save_seen_regularly(meta.clone(), presence.clone()));
+        let app = Self {
+            http,
+            hub,
+            lane,
+            live_task,
+            seen_task,
+            presence,
+            meta,
+            links,
+            folder,
+            http_address,
+            device_address,
+            made_password,
+        };
+        app.write_listen_file()?;
+        tracing::info!(http = %app.http_address, device = %app.device_address, data = %app.folder.path().display(),
+            "ready");
+        Ok(app)
+    }
+
+    /// Where people and services connect.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Where devices connect.
+    pub fn device_address(&self) -> SocketAddr {
+        self.device_address
+    }
+
+    /// The password made for user `admin`, if this was the first start and none was given.
+    pub fn made_password(&self) -> Option<&str> {
+        self.made_password.as_deref()
+    }
+
+    /// Makes a link that signs a user in once within `valid`.
+    ///
+    /// # Errors
+    /// If the name is not valid or the system gives no random bytes.
+    pub fn sign_in_link(&self, user: &str, valid: Duration) -> anyhow::Result<String> {
+        let valid_us = i64::try_from(valid.as_micros()).unwrap_or(i64::MAX);
+        let expires_us = SystemClock.now_us().saturating_add(valid_us);
+        let code = self.links.create(UserName::parse(user)?, expires_us).map_err(|e| anyhow::anyhow!("{e}"))?;
+        // The code is in the fragment, which browsers do not send: it reaches no log.
+        Ok(format!("http://{}/signin#{code}", self.http_address))
+    }
+
+    fn write_listen_file(&self) -> anyhow::Result<()> {
+        let listen = serde_json::json!({
+            "http": self.http_address.to_string(),
+            "device": self.device_address.to_string(),
+        });
+        self.folder.replace("listen.json", &format!("{listen}\n")).context("writing listen.json")
+    }
+
+    /// Drains and stops: devices get what they have under way acknowledged, then 1001; requests are finished; what is
+    /// queued is stored; the files are closed.
+    pub async fn stop(self) {
+        self.http.announce_stop();
+        self.hub.stop().await;
+        self.http.stop().await;
+        self.live_task.abort();
+        self.seen_task.abort();
+        // Every handle of ingest is gone now but for requests that overran their time.
+        if tokio::time::timeout(LANE_LIMIT, self.lane).await.is_err() {
+            tracing::warn!("ingest did not end in time");
+        }
+        save_seen(&self.meta, &self.presence).await;
+        // It names addresses that nobody listens on any more.
+        let _ = std::fs::remove_file(self.folder.file("listen.json"));
+        tracing::info!("stopped");
+    }
+}
+
+fn bind_http(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address).map_err(|e| port_error("http", address, &e))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn bind_device(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
+    tokio::net::TcpListener::bind(address).await.map_err(|e| port_error("device", address, &e))
+}
+
+fn port_error(which: &str, address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{which} address {address} is in use; stop the program that has it, or give another with \
+             --{which}-listen (port 0 picks a free one)"
+        ),
+        _ => anyhow::anyhow!("{which} address {address} cannot be used: {error}; give another with --{which}-listen"),
+    }
+}
+
+/// Makes user `admin` in a store without users; answers a password that was made up.
+async fn first_user(
+    users: &dyn UserStore,
+    passwords: &Passwords,
+    given: Option<String>,
+    now_us: i64,
+) -> anyhow::Result<Option<String>> {
+    if !users.users().await?.is_empty() {
+        return Ok(None);
+    }
+    let made = given.is_none();
+    let password = match given {
+        Some(password) => password,
+        None => random_password()?,
+    };
+    let hash = passwords.hash(password.clone()).await.context("PULSEWIRE_ADMIN_PASSWORD cannot be used")?;
+    let admin = User { name: UserName::parse("admin")?, role: Role::Admin, created_us: now_us };
+    users.create_user(admin, hash).await?;
+    Ok(made.then_some(password))
+}
+
+/// A password nobody has to type often: 20 hex digits.
+pub fn random_password() -> anyhow::Result<String> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+    Ok(hex::encode(bytes))
+}
+
+async fn save_seen_regularly(meta: Arc<SqliteMeta>, presence: Arc<PresenceTable>) {
+    let mut ticks = tokio::time::interval(SEEN_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        save_seen(&meta, &presence).await;
+    }
+}
+
+async fn save_seen(meta: &SqliteMeta, presence: &PresenceTable) {
+    let unsaved = presence.take_unsaved().into_iter();
+    let seen: Vec<_> =
+        unsaved.map(|(device, last_seen_us, firmware)| DeviceSeen { device, last_seen_us, firmware }).collect();
+    if seen.is_empty() {
+        return;
+    }
+    if let Err(error) = meta.devices_seen(seen).await {
+        tracing::warn!(%error, "last-seen times were not written");
+    }
+}
+
+fn ingest_options(config: &Config) -> IngestOptions {
+    IngestOptions {
+        queue_reports: config.ingest.queue_reports,
+        queue_bytes: config.ingest.queue_bytes,
+        series_max: config.ingest.series_max,
+        streams_per_device_max: config.ingest.streams_per_device_max,
+        time_ahead_max_us: i64::try_from(config.ingest.time_ahead_max.as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
+fn live_options(config: &Config) -> LiveOptions {
+    let live = &config.live;
+    LiveOptions {
+        viewers_max: live.viewers_max,
+        viewers_per_user_max: live.viewers_per_user_max,
+        heartbeat_interval: live.heartbeat_interval,
+        interval_min: live.interval_min,
+        subscriptions_max: live.subscriptions_max,
+        series_max: live.series_max,
+        pending_samples_max: live.pending_samples_max,
+        history_samples_max: live.history_samples_max,
+        slow_reader_timeout: live.slow_reader_timeout,
+        stale_after: config.device.stale_after,
+    }
+}
+
+fn hub_options(config: &Config) -> HubOptions {
+    let device = &config.device;
+    HubOptions {
+        connections_max: device.connections_max,
+        connections_per_address_max: device.connections_per_address_max,
+        login_timeout: device.login_timeout,
+        write_timeout: device.write_timeout,
+        heartbeat_interval: device.heartbeat_interval,
+        frame_bytes_max: device.frame_bytes_max,
+        window_frames: device.window_frames,
+        window_bytes: device.window_bytes,
+        allow_plaintext: device.allow_plaintext,
+        tls: device.tls.clone(),
+        binding_certificate: device.binding_certificate.clone(),
+    }
+}
+
+/// Opens the metadata of a data folder for a command that runs without the server.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn open_meta(config: &Config) -> anyhow::Result<impl UserStore + DeviceStore + use<>> {
+    let path = config.data_dir.join("meta.db");
+    if !path.exists() {
+        anyhow::bail!("there is no store in {}; start the server once, or give --data-dir", config.data_dir.display());
+    }
+    SqliteMeta::open(&path)
+}
+
+/// Hashes a password for a command that runs without the server.
+///
+/// # Errors
+/// If it is too short or too long.
+pub async fn hash_password(password: String) -> anyhow::Result<String> {
+    Ok(http::Passwords::new()?.hash(password).await?)
+}

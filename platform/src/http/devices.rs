@@ -1,0 +1,335 @@
+//! Devices and their credentials.
+
+use super::State;
+use super::access::{Identity, token_hash};
+use super::problem::Problem;
+use super::query::{self, Page, time_text};
+use crate::ports::{BusEvent, DeviceVerifier, NewDevice};
+use actix_web::{HttpResponse, delete, get, patch, post, web};
+use pulsewire_core::device::{self, Device};
+use pulsewire_core::ids::{DeviceId, GroupName};
+use pulsewire_core::presence::Presence;
+use pulsewire_core::role::Role;
+use pulsewire_proto::auth::Verifier;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How long a replaced secret still works.
+const OVERLAP_US: i64 = 24 * 3_600_000_000;
+
+/// A device.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct DeviceJson {
+    id: String,
+    name: String,
+    tags: BTreeMap<String, String>,
+    group: Option<String>,
+    enabled: bool,
+    created: String,
+    presence: &'static str,
+    last_seen: Option<String>,
+    firmware: Option<String>,
+    metrics: usize,
+    accounting: AccountingJson,
+}
+
+/// What became of what a device sent; see `docs/http-api.md`.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AccountingJson {
+    reports: u64,
+    duplicate: u64,
+    skipped: u64,
+    received: u64,
+    stored: u64,
+    rejected: u64,
+    replaced: u64,
+}
+
+/// Which devices.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceFilter {
+    /// Part of id or name.
+    q: Option<String>,
+    group: Option<String>,
+    /// `key:value`.
+    tag: Option<String>,
+    /// `online`, `stale` or `offline`.
+    presence: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+/// A device to be made.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDeviceJson {
+    id: String,
+    name: Option<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+    group: Option<String>,
+}
+
+/// What to change. `"group": null` takes the device out of its group.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceChange {
+    name: Option<String>,
+    tags: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    group: Option<Option<String>>,
+    enabled: Option<bool>,
+}
+
+/// Tells `null` from absent.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(from).map(Some)
+}
+
+/// A new device with its secret, shown once.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct CreatedDevice {
+    device: DeviceJson,
+    /// 64 hex digits.
+    secret: String,
+}
+
+/// How to replace a secret.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretChange {
+    /// End the old secret, and a session made with it, at once.
+    #[serde(default)]
+    revoke_previous: bool,
+}
+
+/// A new secret, shown once.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct NewSecret {
+    secret: String,
+    previous_valid_until: Option<String>,
+}
+
+/// A new bearer token, shown once.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct NewToken {
+    token: String,
+}
+
+fn parse_group(group: Option<&str>) -> Result<Option<GroupName>, Problem> {
+    group.map(GroupName::parse).transpose().map_err(|error| Problem::field("group", error))
+}
+
+fn to_json(state: &State, device: &Device) -> DeviceJson {
+    let seen = state.presence.get(device.key);
+    let account = state.ingest.accounts().of(device.key);
+    let metrics = state.catalogue.read().map(|c| c.metrics_of(device.key)).unwrap_or(0);
+    DeviceJson {
+        id: device.id.to_string(),
+        name: device.name.clone(),
+        tags: device.tags.clone(),
+        group: device.group.as_ref().map(ToString::to_string),
+        enabled: device.enabled,
+        created: time_text(device.created_us),
+        presence: seen.presence.name(),
+        last_seen: seen.last_seen_us.map(time_text),
+        firmware: seen.firmware,
+        metrics,
+        accounting: AccountingJson {
+            reports: account.reports,
+            duplicate: account.duplicate,
+            skipped: account.skipped,
+            received: account.received,
+            stored: account.stored,
+            rejected: account.rejected,
+            replaced: account.replaced,
+        },
+    }
+}
+
+/// The device a path names.
+pub fn find(state: &State, id: &str) -> Result<Arc<Device>, Problem> {
+    let missing = || Problem::missing("device", &id.chars().take(80).collect::<String>());
+    let id = DeviceId::parse(id).map_err(|_| missing())?;
+    let directory = state.directory.read().map_err(Problem::internal)?;
+    directory.by_id(&id).cloned().ok_or_else(missing)
+}
+
+fn new_secret() -> Result<(String, DeviceVerifier), Problem> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(Problem::internal)?;
+    let Verifier { stored_key, server_key } = Verifier::from_secret(&secret);
+    Ok((hex::encode(secret), DeviceVerifier { stored_key: stored_key.0, server_key: server_key.0 }))
+}
+
+/// Devices by id.
+#[utoipa::path(tag = "devices", params(DeviceFilter), responses(
+    (status = 200, body = Page<DeviceJson>), (status = 400, body = Problem)))]
+#[get("/devices")]
+pub async fn list(
+    state: web::Data<State>,
+    _identity: Identity,
+    filter: web::Query<DeviceFilter>,
+) -> Result<web::Json<Page<DeviceJson>>, Problem> {
+    let limit = query::limit(filter.limit)?;
+    let cursor = filter.cursor.as_deref().map(DeviceId::parse).transpose();
+    let cursor = cursor.map_err(|_| Problem::field("cursor", "cursor must be the `next` of an earlier answer"))?;
+    let presence = filter.presence.as_deref().map(|p| {
+        let detail = format!("presence is {p:?}; online, stale or offline is allowed");
+        Presence::from_name(p).ok_or_else(|| Problem::field("presence", detail))
+    });
+    let presence = presence.transpose()?;
+    let tag = filter.tag.as_deref().map(|tag| {
+        tag.split_once(':').ok_or_else(|| Problem::field("tag", format!("tag is {tag:?}; key:value is wanted")))
+    });
+    let tag = tag.transpose()?;
+    let wanted = filter.q.as_deref().map(str::to_lowercase);
+    let matches = |d: &Device| {
+        wanted.as_deref().is_none_or(|q| d.id.as_str().to_lowercase().contains(q) || d.name.to_lowercase().contains(q))
+            && filter.group.as_deref().is_none_or(|g| d.group.as_ref().is_some_and(|own| own.as_str() == g))
+            && tag.is_none_or(|(key, value)| d.tags.get(key).is_some_and(|own| own == value))
+            && presence.is_none_or(|p| state.presence.get(d.key).presence == p)
+    };
+    let directory = state.directory.read().map_err(Problem::internal)?;
+    let mut found: Vec<_> = directory.after(cursor.as_ref()).filter(|d| matches(d)).take(limit + 1).cloned().collect();
+    drop(directory);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|d| d.id.to_string());
+    Ok(web::Json(Page { items: found.iter().map(|d| to_json(&state, d)).collect(), next }))
+}
+
+/// Make a device. Its secret is shown once.
+#[utoipa::path(tag = "devices", request_body = NewDeviceJson, responses(
+    (status = 201, body = CreatedDevice), (status = 400, body = Problem), (status = 409, body = Problem)))]
+#[post("/devices")]
+pub async fn create(
+    state: web::Data<State>,
+    identity: Identity,
+    body: web::Json<NewDeviceJson>,
+) -> Result<HttpResponse, Problem> {
+    identity.require(Role::Admin)?;
+    let NewDeviceJson { id, name, tags, group } = body.into_inner();
+    let id = DeviceId::parse(&id).map_err(|error| Problem::field("id", error))?;
+    let name = name.unwrap_or_else(|| id.to_string());
+    device::check_name(&name).map_err(|error| Problem::field("name", error))?;
+    device::check_tags(&tags).map_err(|error| Problem::field("tags", error))?;
+    let group = parse_group(group.as_deref())?;
+    let (secret, verifier) = new_secret()?;
+    let new = NewDevice { id, name, tags, group, verifier, created_us: state.clock.now_us() };
+    let device = state.devices.create_device(new).await?;
+    state.directory.write().map_err(Problem::internal)?.put(Arc::new(device.clone()));
+    state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: false });
+    Ok(HttpResponse::Created().json(CreatedDevice { device: to_json(&state, &device), secret }))
+}
+
+/// One device.
+#[utoipa::path(tag = "devices", params(("id" = String, Path)), responses(
+    (status = 200, body = DeviceJson), (status = 404, body = Problem)))]
+#[get("/devices/{id}")]
+pub async fn show(
+    state: web::Data<State>,
+    _identity: Identity,
+    path: web::Path<String>,
+) -> Result<web::Json<DeviceJson>, Problem> {
+    Ok(web::Json(to_json(&state, &*find(&state, &path)?)))
+}
+
+/// Edit a device.
+#[utoipa::path(tag = "devices", request_body = DeviceChange, params(("id" = String, Path)), responses(
+    (status = 200, body = DeviceJson), (status = 400, body = Problem), (status = 404, body = Problem)))]
+#[patch("/devices/{id}")]
+pub async fn update(
+    state: web::Data<State>,
+    identity: Identity,
+    path: web::Path<String>,
+    body: web::Json<DeviceChange>,
+) -> Result<web::Json<DeviceJson>, Problem> {
+    identity.require(Role::Operator)?;
+    let DeviceChange { name, tags, group, enabled } = body.into_inner();
+    if enabled.is_some() {
+        identity.require(Role::Admin)?;
+    }
+    let mut device = (*find(&state, &path)?).clone();
+    if let Some(name) = name {
+        device::check_name(&name).map_err(|error| Problem::field("name", error))?;
+        device.name = name;
+    }
+    if let Some(tags) = tags {
+        device::check_tags(&tags).map_err(|error| Problem::field("tags", error))?;
+        device.tags = tags;
+    }
+    if let Some(group) = group {
+        device.group = parse_group(group.as_deref())?;
+    }
+    device.enabled = enabled.unwrap_or(device.enabled);
+    state.devices.update_device(device.clone()).await?;
+    let answer = to_json(&state, &device);
+    let changed = BusEvent::DeviceChanged { device: device.key, revoke: !device.enabled };
+    state.directory.write().map_err(Problem::internal)?.put(Arc::new(device));
+    state.bus.publish(changed);
+    Ok(web::Json(answer))
+}
+
+/// Delete a device with everything it sent.
+#[utoipa::path(tag = "devices", params(("id" = String, Path)), responses(
+    (status = 204), (status = 404, body = Problem)))]
+#[delete("/devices/{id}")]
+pub async fn delete(
+    state: web::Data<State>,
+    identity: Identity,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    identity.require(Role::Admin)?;
+    let device = find(&state, &path)?;
+    state.devices.delete_device(device.key).await?;
+    state.directory.write().map_err(Problem::internal)?.remove(device.key);
+    state.bus.publish(BusEvent::DeviceDeleted { device: device.key });
+    state.ingest.forget(device.key).await.map_err(Problem::internal)?;
+    state.journal.forget_device(device.key).await.map_err(Problem::internal)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Replace a device's secret. The new one is shown once; the old one works 24 h longer unless revoked.
+#[utoipa::path(tag = "devices", request_body = Option<SecretChange>, params(("id" = String, Path)), responses(
+    (status = 200, body = NewSecret), (status = 404, body = Problem)))]
+#[post("/devices/{id}/secret")]
+pub async fn replace_secret(
+    state: web::Data<State>,
+    identity: Identity,
+    path: web::Path<String>,
+    body: Option<web::Json<SecretChange>>,
+) -> Result<web::Json<NewSecret>, Problem> {
+    identity.require(Role::Admin)?;
+    let revoke = body.is_some_and(|b| b.revoke_previous);
+    let device = find(&state, &path)?;
+    let (secret, verifier) = new_secret()?;
+    let until_us = (!revoke).then(|| state.clock.now_us() + OVERLAP_US);
+    state.devices.replace_secret(device.key, verifier, until_us).await?;
+    if revoke {
+        state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke });
+    }
+    Ok(web::Json(NewSecret { secret, previous_valid_until: until_us.map(time_text) }))
+}
+
+/// Make a bearer token for a device that cannot compute the login proof. It replaces an earlier one.
+#[utoipa::path(tag = "devices", params(("id" = String, Path)), responses(
+    (status = 201, body = NewToken), (status = 404, body = Problem)))]
+#[post("/devices/{id}/token")]
+pub async fn create_token(
+    state: web::Data<State>,
+    identity: Identity,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    identity.require(Role::Admin)?;
+    let device = find(&state, &path)?;
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(Problem::internal)?;
+    let token = format!("pwd_{}", hex::encode(bytes));
+    state.devices.set_token(device.key, token_hash(&token)).await?;
+    Ok(HttpResponse::Created().json(NewToken { token }))
+}

@@ -1,0 +1,155 @@
+//! The live socket: `/live`, SPEC §9.
+
+use super::State;
+use super::access::{Identity, identify};
+use super::problem::Problem;
+use crate::live::{TooManyViewers, Viewer, ViewerClose};
+use crate::telemetry::names;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_ws::{CloseCode as WebSocketCode, CloseReason, Message, MessageStream, Session};
+use pulsewire_proto::CloseCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Opens the live socket for a signed-in user. Browsers must come from the server's own origin.
+#[get("/live")]
+pub async fn connect(
+    request: HttpRequest,
+    body: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let identity = identify(&request, true).await?;
+    let viewer = state.live.connect(&identity.session.user.name).map_err(|full| match full {
+        TooManyViewers::InAll => Problem::unavailable(full.to_string()),
+        TooManyViewers::OfUser => Problem::too_many(full.to_string(), 10),
+    })?;
+    let (response, session, messages) = actix_ws::handle(&request, body)?;
+    let limit = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX as usize + 4096;
+    let socket = Socket { state, identity, viewer, session, checked: Instant::now() };
+    actix_web::rt::spawn(socket.run(messages.max_frame_size(limit)));
+    Ok(response)
+}
+
+struct Socket {
+    state: web::Data<State>,
+    identity: Identity,
+    viewer: Viewer,
+    session: Session,
+    // When the sign-in was last found to be good.
+    checked: Instant,
+}
+
+/// Why the loop ends.
+enum End {
+    /// Tell the viewer.
+    Close(ViewerClose),
+    /// There is nobody to tell.
+    Gone,
+}
+
+impl Socket {
+    async fn run(mut self, messages: MessageStream) {
+        let end = self.serve(messages).await;
+        if let End::Close(close) = end {
+            metrics::counter!(names::CLOSED, "code" => close.code.name()).increment(1);
+            // A viewer that does not read does not learn it; the send waits no longer than a stop may take.
+            let last = async {
+                let _ = self.session.binary(close.frame()).await;
+                let description = pulsewire_proto::frame::clip_text(&close.text, 123).to_owned();
+                let code = WebSocketCode::from(close.code.as_u16());
+                let reason = CloseReason { code, description: Some(description) };
+                let _ = self.session.clone().close(Some(reason)).await;
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
+        }
+    }
+
+    async fn serve(&mut self, mut messages: MessageStream) -> End {
+        if let Err(end) = self.send(vec![self.viewer.welcome()]).await {
+            return end;
+        }
+        loop {
+            let deadline = self.viewer.next_deadline().into();
+            let step = tokio::select! {
+                message = messages.recv() => match message {
+                    Some(Ok(message)) => self.on_message(message).await,
+                    Some(Err(error)) => {
+                        let text = format!("the message cannot be read: {error}");
+                        Err(End::Close(ViewerClose::new(CloseCode::Malformed, text)))
+                    }
+                    None => Err(End::Gone),
+                },
+                () = tokio::time::sleep_until(deadline) => self.on_time().await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn on_message(&mut self, message: Message) -> Result<(), End> {
+        match message {
+            Message::Binary(bytes) => {
+                let frames = self.viewer.on_message(&bytes, Instant::now()).await.map_err(End::Close)?;
+                self.send(frames).await
+            }
+            Message::Ping(bytes) => self.session.pong(&bytes).await.map_err(|_| End::Gone),
+            Message::Text(_) => {
+                let text = "text messages are not spoken here: send frames in binary messages";
+                Err(End::Close(ViewerClose::new(CloseCode::TextMessage, text)))
+            }
+            Message::Close(_) => Err(End::Close(ViewerClose::new(CloseCode::Normal, "as the viewer asked"))),
+            Message::Continuation(_) => {
+                let text = "split messages are not spoken here";
+                Err(End::Close(ViewerClose::new(CloseCode::Malformed, text)))
+            }
+            Message::Pong(_) | Message::Nop => Ok(()),
+        }
+    }
+
+    async fn on_time(&mut self) -> Result<(), End> {
+        if self.state.stopping.load(Ordering::Acquire) {
+            let text = "the server stops; reconnect in a moment";
+            return Err(End::Close(ViewerClose::new(CloseCode::GoingAway, text)));
+        }
+        self.check_sign_in().await?;
+        let frames = self.viewer.tick(Instant::now()).map_err(End::Close)?;
+        self.send(frames).await
+    }
+
+    /// Once per heartbeat interval: is the sign-in still good?
+    async fn check_sign_in(&mut self) -> Result<(), End> {
+        if self.checked.elapsed() < self.state.live.options().heartbeat_interval {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        let now_us = self.state.clock.now_us();
+        match self.state.users.session(self.identity.session.token_hash, now_us).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => {
+                let text = "the sign-in has ended; sign in again";
+                Err(End::Close(ViewerClose::new(CloseCode::Revoked, text)))
+            }
+            Err(error) => {
+                // A store that cannot be read is no reason to turn viewers away; the next check tells.
+                tracing::warn!(%error, "a live sign-in could not be checked");
+                Ok(())
+            }
+        }
+    }
+
+    async fn send(&mut self, frames: Vec<Vec<u8>>) -> Result<(), End> {
+        let limit = self.state.live.options().slow_reader_timeout;
+        for frame in frames {
+            match tokio::time::timeout(limit, self.session.binary(frame)).await {
+                Ok(Ok(())) => self.viewer.on_sent(Instant::now()),
+                Ok(Err(_)) => return Err(End::Gone),
+                Err(_) => {
+                    let text = format!("nothing was taken for {limit:?}");
+                    return Err(End::Close(ViewerClose::new(CloseCode::SlowReader, text)));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! The HTTP port: API, dashboard, live sockets, probes. `docs/http-api.md` is its contract.
+
+mod access;
+mod assets;
+mod devices;
+mod history;
+mod links;
+mod live;
+mod middleware;
+mod openapi;
+mod overview;
+mod password;
+mod problem;
+mod query;
+mod service;
+mod session;
+mod users;
+
+pub use links::Links;
+pub use password::{PasswordError, Passwords};
+
+use crate::config::Http;
+use crate::ingest::Ingest;
+use crate::live::{Live, PresenceTable};
+use crate::ports::{Bus, Clock, DeviceStore, History, Journal, UserStore};
+use actix_web::{App, HttpServer, web};
+use governor::clock::DefaultClock;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use pulsewire_core::catalogue::Catalogue;
+use pulsewire_core::directory::Directory;
+use std::net::{IpAddr, TcpListener};
+use std::num::NonZeroU32;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+type SignInLimiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, DefaultClock>;
+
+/// What the HTTP port works with.
+#[allow(missing_docs)]
+pub struct HttpParts {
+    pub config: Http,
+    pub name: String,
+    pub demo: bool,
+    pub users: Arc<dyn UserStore>,
+    pub devices: Arc<dyn DeviceStore>,
+    pub journal: Arc<dyn Journal>,
+    pub history: Arc<dyn History>,
+    pub catalogue: Arc<RwLock<Catalogue>>,
+    pub directory: Arc<RwLock<Directory>>,
+    pub ingest: Arc<Ingest>,
+    pub live: Arc<Live>,
+    pub presence: Arc<PresenceTable>,
+    pub bus: Arc<dyn Bus>,
+    pub clock: Arc<dyn Clock>,
+    pub links: Arc<Links>,
+    pub passwords: Arc<Passwords>,
+    /// Renders the metrics.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Shared by all requests.
+pub(crate) struct State {
+    parts: HttpParts,
+    sign_ins: SignInLimiter,
+    started: Instant,
+    stopping: Arc<AtomicBool>,
+}
+
+impl std::ops::Deref for State {
+    type Target = HttpParts;
+    fn deref(&self) -> &HttpParts {
+        &self.parts
+    }
+}
+
+/// The running port.
+pub struct HttpPort {
+    handle: actix_web::dev::ServerHandle,
+    stopping: Arc<AtomicBool>,
+    running: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl HttpPort {
+    /// Serves on a listener that is bound already.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn start(parts: HttpParts, listener: TcpListener) -> std::io::Result<Self> {
+        let config = parts.config.clone();
+        let per_minute = NonZeroU32::new(config.sign_ins_per_minute).unwrap_or(NonZeroU32::MIN);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let state = web::Data::new(State {
+            parts,
+            sign_ins: RateLimiter::dashmap(Quota::per_minute(per_minute)),
+            started: Instant::now(),
+            stopping: stopping.clone(),
+        });
+        let body_bytes_max = config.body_bytes_max;
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(state.clone())
+                .app_data(problem::json_config(body_bytes_max))
+                .app_data(problem::query_config())
+                .app_data(problem::path_config())
+                .app_data(web::PayloadConfig::new(body_bytes_max))
+                .wrap(actix_web::middleware::Compress::default())
+                .wrap(actix_web::middleware::from_fn(middleware::headers_and_counts))
+                .configure(routes)
+                .default_service(web::to(assets::serve))
+        })
+        .workers(config.workers)
+        .max_connections(config.connections_max)
+        .shutdown_timeout(5)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        let handle = server.handle();
+        Ok(Self { handle, stopping, running: tokio::spawn(server) })
+    }
+
+    /// Tells probes and live sockets that the end is near; new work is still served.
+    pub fn announce_stop(&self) {
+        self.stopping.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Stops after the requests under way (five seconds at most).
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        // It ends by itself now.
+        let _ = self.running.await;
+    }
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    config.service(
+        web::scope("/api/v1")
+            .service(session::sign_in)
+            .service(session::sign_in_by_link)
+            .service(session::show)
+            .service(session::sign_out)
+            .service(users::list)
+            .service(users::create)
+            .service(users::update)
+            .service(users::delete)
+            .service(devices::list)
+            .service(devices::create)
+            .service(devices::show)
+            .service(devices::update)
+            .service(devices::delete)
+            .service(devices::replace_secret)
+            .service(devices::create_token)
+            .service(history::latest)
+            .service(history::history)
+            .service(overview::overview)
+            .service(openapi::document)
+            .default_service(web::to(problem::not_found)),
+    );
+    config.service(service::healthz).service(service::readyz).service(service::metrics).service(live::connect);
+}

@@ -1,0 +1,42 @@
+//! The API's description, made from the handlers.
+
+use actix_web::{HttpResponse, get};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Pulsewire", description = "Devices, their values and their people. Live values: /live, SPEC §9."),
+    servers((url = "/api/v1")),
+    paths(
+        super::session::sign_in,
+        super::session::sign_in_by_link,
+        super::session::show,
+        super::session::sign_out,
+        super::users::list,
+        super::users::create,
+        super::users::update,
+        super::users::delete,
+        super::devices::list,
+        super::devices::create,
+        super::devices::show,
+        super::devices::update,
+        super::devices::delete,
+        super::devices::replace_secret,
+        super::devices::create_token,
+        super::history::latest,
+        super::history::history,
+        super::overview::overview,
+    )
+)]
+struct Document;
+
+/// The OpenAPI document.
+#[get("/openapi.json")]
+pub async fn document() -> HttpResponse {
+    let mut document = Document::openapi();
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    HttpResponse::Ok().json(document)
+}

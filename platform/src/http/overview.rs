@@ -1,0 +1,48 @@
+//! The whole at a glance.
+
+use super::State;
+use super::access::Identity;
+use super::problem::Problem;
+use actix_web::{get, web};
+use serde::Serialize;
+
+/// Devices by presence.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct DeviceCounts {
+    total: usize,
+    online: usize,
+    stale: usize,
+    offline: usize,
+}
+
+/// The whole at a glance.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct OverviewJson {
+    devices: DeviceCounts,
+    /// Values stored per second, averaged over ten seconds.
+    samples_per_s: f64,
+    /// Values stored since the store was made.
+    samples_stored: u64,
+    /// Open live sockets.
+    viewers: usize,
+    /// Logged-in devices.
+    sessions: usize,
+    uptime_s: u64,
+}
+
+/// Counts for the first page.
+#[utoipa::path(tag = "service", responses((status = 200, body = OverviewJson)))]
+#[get("/overview")]
+pub async fn overview(state: web::Data<State>, _identity: Identity) -> Result<web::Json<OverviewJson>, Problem> {
+    let total = state.directory.read().map_err(Problem::internal)?.len();
+    let (online, stale) = state.presence.counts();
+    let accounts = state.ingest.accounts();
+    Ok(web::Json(OverviewJson {
+        devices: DeviceCounts { total, online, stale, offline: total.saturating_sub(online + stale) },
+        samples_per_s: accounts.values_per_s(state.clock.now_us()),
+        samples_stored: accounts.total().stored,
+        viewers: state.live.viewers(),
+        sessions: online + stale,
+        uptime_s: state.started.elapsed().as_secs(),
+    }))
+}

@@ -1,0 +1,174 @@
+//! Signing in and out.
+
+use super::State;
+use super::access::{COOKIE, Identity, token_hash};
+use super::problem::Problem;
+use super::query::time_text;
+use crate::ports::{SessionRecord, User};
+use actix_web::cookie::time::Duration as CookieDuration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
+use governor::clock::Clock as _;
+use pulsewire_core::ids::UserName;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A user as others see it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct UserJson {
+    name: String,
+    role: &'static str,
+}
+
+impl From<&User> for UserJson {
+    fn from(user: &User) -> Self {
+        Self { name: user.name.to_string(), role: user.role.name() }
+    }
+}
+
+/// Name and password.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    user: String,
+    password: String,
+}
+
+/// A sign-in link's code.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignInByLink {
+    code: String,
+}
+
+/// A new sign-in.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct SignedIn {
+    token: String,
+    user: UserJson,
+    expires: String,
+}
+
+/// The present sign-in.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct SessionJson {
+    user: UserJson,
+    expires: String,
+    server: ServerJson,
+}
+
+/// What serves.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ServerJson {
+    name: String,
+    version: &'static str,
+    demo: bool,
+}
+
+fn peer(request: &HttpRequest) -> IpAddr {
+    request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
+}
+
+/// Counts an attempt before anything expensive is done for it.
+fn allow_attempt(state: &State, request: &HttpRequest) -> Result<(), Problem> {
+    state.sign_ins.check_key(&peer(request)).map_err(|not_until| {
+        // Keys that are fresh again take memory for nothing.
+        state.sign_ins.retain_recent();
+        let wait = not_until.wait_time_from(governor::clock::DefaultClock::default().now());
+        Problem::too_many("too many sign-in attempts from this address; wait a moment", wait.as_secs() + 1)
+    })
+}
+
+/// Sign in with name and password.
+#[utoipa::path(tag = "session", request_body = SignIn, responses(
+    (status = 200, body = SignedIn), (status = 401, body = Problem), (status = 429, body = Problem)))]
+#[post("/session")]
+pub async fn sign_in(
+    request: HttpRequest,
+    state: web::Data<State>,
+    body: web::Json<SignIn>,
+) -> Result<HttpResponse, Problem> {
+    allow_attempt(&state, &request)?;
+    let SignIn { user, password } = body.into_inner();
+    let found = match UserName::parse(&user) {
+        Ok(name) => state.users.user(&name).await?,
+        Err(_) => None,
+    };
+    let (known, stored) = found.unzip();
+    let right = state.passwords.verify(password, stored).await.map_err(Problem::internal)?;
+    match known.filter(|_| right) {
+        Some(user) => start(&state, user).await,
+        None => {
+            tracing::info!(peer = %peer(&request), "sign-in refused");
+            let detail = "user name or password is not right";
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "bad_credentials", detail))
+        }
+    }
+}
+
+/// Sign in with a single-use link.
+#[utoipa::path(tag = "session", request_body = SignInByLink, responses(
+    (status = 200, body = SignedIn), (status = 401, body = Problem), (status = 429, body = Problem)))]
+#[post("/session/link")]
+pub async fn sign_in_by_link(
+    request: HttpRequest,
+    state: web::Data<State>,
+    body: web::Json<SignInByLink>,
+) -> Result<HttpResponse, Problem> {
+    allow_attempt(&state, &request)?;
+    let bad = || {
+        let detail = "this sign-in link was used already or is too old; start the server again for a new one, or sign in \
+                      with name and password";
+        Problem::new(StatusCode::UNAUTHORIZED, "bad_link", detail)
+    };
+    let name = state.links.redeem(&body.code, state.clock.now_us()).ok_or_else(bad)?;
+    let (user, _) = state.users.user(&name).await?.ok_or_else(bad)?;
+    start(&state, user).await
+}
+
+async fn start(state: &State, user: User) -> Result<HttpResponse, Problem> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(Problem::internal)?;
+    let token = format!("pws_{}", hex::encode(bytes));
+    let ttl = state.config.session_ttl;
+    let now_us = state.clock.now_us();
+    let expires_us = now_us.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
+    state.users.prune_sessions(now_us).await?;
+    let answer = SignedIn { token: token.clone(), user: (&user).into(), expires: time_text(expires_us) };
+    let record = SessionRecord { user, token_hash: token_hash(&token), expires_us };
+    state.users.create_session(record, state.config.sessions_per_user_max).await?;
+    let age = CookieDuration::seconds(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+    Ok(HttpResponse::Ok().cookie(cookie(state, token, age)).json(answer))
+}
+
+fn cookie(state: &State, value: String, age: CookieDuration) -> Cookie<'static> {
+    let secure = state.config.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
+    Cookie::build(COOKIE, value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .secure(secure)
+        .max_age(age)
+        .finish()
+}
+
+/// Who am I?
+#[utoipa::path(tag = "session", responses((status = 200, body = SessionJson), (status = 401, body = Problem)))]
+#[get("/session")]
+pub async fn show(state: web::Data<State>, identity: Identity) -> web::Json<SessionJson> {
+    web::Json(SessionJson {
+        user: (&identity.session.user).into(),
+        expires: time_text(identity.session.expires_us),
+        server: ServerJson { name: state.name.clone(), version: env!("CARGO_PKG_VERSION"), demo: state.demo },
+    })
+}
+
+/// Sign out.
+#[utoipa::path(tag = "session", responses((status = 204), (status = 401, body = Problem)))]
+#[delete("/session")]
+pub async fn sign_out(state: web::Data<State>, identity: Identity) -> Result<HttpResponse, Problem> {
+    state.users.delete_session(identity.session.token_hash).await?;
+    let gone = cookie(&state, String::new(), CookieDuration::ZERO);
+    Ok(HttpResponse::NoContent().cookie(gone).finish())
+}
