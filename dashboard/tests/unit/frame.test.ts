@@ -1,0 +1,238 @@
+/** The codec against bytes written by hand from SPEC §3 and §9. */
+
+import { describe, expect, it } from 'vitest';
+import {
+  decode,
+  encodeClose,
+  encodeHeartbeat,
+  encodeSubscribe,
+  encodeUnsubscribe,
+  type Message,
+} from '../../web/src/live/frame';
+
+/** Bytes of hexadecimal text; white space and what follows a `#` in a line are for the reader. */
+function bytes(text: string): ArrayBuffer {
+  const digits = text.replace(/#.*$/gm, '').replace(/\s/g, '');
+  const out = new Uint8Array(digits.length / 2);
+  for (let index = 0; index < out.length; index += 1) out[index] = Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16);
+  return out.buffer;
+}
+
+/** The text of a frame: its header (SPEC §2) and a payload. */
+function frame(type: string, payload: string): string {
+  const { byteLength } = bytes(payload);
+  return `abcd 01 ${type} ${byteLength.toString(16).padStart(8, '0')} ${payload.replace(/#.*$/gm, '')} `;
+}
+
+function hex(frame: Uint8Array): string {
+  return [...frame].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+}
+
+function check(text: string, expected: Message): void {
+  expect(decode(bytes(text))).toEqual({ messages: [expected], error: null });
+}
+
+describe('messages of the server', () => {
+  it('LIVE_WELCOME, with every width of varint', () => {
+    check(
+      frame(
+        '80',
+        `fd 8877665544332211   # epoch
+         fb fb00               # position 251
+         fd 0000a2948dd40c00   # zigzag of server_time_us
+         fb 8813               # heartbeat_interval_ms 5000
+         40 64                 # subscriptions_max 64, interval_ms_min 100`,
+      ),
+      {
+        type: 'welcome',
+        epoch: 0x1122334455667788n,
+        position: 251n,
+        serverTimeUs: 0x0006_6a46_ca51_0000,
+        heartbeatIntervalMs: 5000,
+        subscriptionsMax: 64,
+        intervalMsMin: 100,
+      },
+    );
+  });
+
+  it('SERIES_DEF', () => {
+    check(frame('83', '07 01  00  02 6431  05 70ce8a2f73  02 c2b0  00'), {
+      type: 'series',
+      subscription: 7,
+      series: [{ index: 0, device: 'd1', metric: 'pΊ/s', unit: '°', type: 'f64' }],
+    });
+  });
+
+  it('BATCH, whose columns are views of the received bytes', () => {
+    const buffer = bytes(frame('84', `
+      07000000 03000000 0900000000000000 0500000000000000
+      40420f0000000000 03000000 00000000
+      00000000 01000000 00000000  00000000   # series, padded
+      00000000 e8030000 d0070000  00000000   # offsets, padded
+      000000000000f83f 000000000000f07f 00000000000000c0`));
+    const { messages, error } = decode(buffer);
+    expect(error).toBeNull();
+    const batch = messages[0];
+    if (batch?.type !== 'batch') throw new Error('no BATCH');
+    expect({ ...batch, series: [...batch.series], offsetsUs: [...batch.offsetsUs], values: [...batch.values] }).toEqual({
+      type: 'batch',
+      subscription: 7,
+      position: 9n,
+      previous: 5n,
+      baseUs: 1_000_000,
+      history: true,
+      conflated: true,
+      series: [0, 1, 0],
+      offsetsUs: [0, 1000, 2000],
+      values: [1.5, Number.POSITIVE_INFINITY, -2],
+    });
+    for (const column of [batch.series, batch.offsetsUs, batch.values]) expect(column.buffer).toBe(buffer);
+  });
+
+  it('BATCH without samples', () => {
+    const { messages, error } = decode(bytes(frame('84', `01000000 00000000 ${'00'.repeat(32)}`)));
+    expect(error).toBeNull();
+    expect(messages[0]).toMatchObject({ type: 'batch', subscription: 1, position: 0n });
+  });
+
+  it('BATCH that is not alone in its message is read all the same', () => {
+    const heartbeat = frame('87', '02 05');
+    const batch = frame('84', `01000000 01000000 ${'00'.repeat(32)} 02000000 00000000 03000000 00000000 000000000000f03f`);
+    const { messages, error } = decode(bytes(heartbeat + batch));
+    expect(error).toBeNull();
+    const read = messages[1];
+    if (read?.type !== 'batch') throw new Error('no BATCH');
+    expect([...read.series, ...read.offsetsUs, ...read.values]).toEqual([2, 3, 1]);
+  });
+
+  it('TEXTS', () => {
+    check(frame('8c', '01 09 05 01  01  00 04 04 6f6bc3a9'), {
+      type: 'texts',
+      subscription: 1,
+      position: 9n,
+      previous: 5n,
+      history: true,
+      items: [{ series: 0, timeUs: 2, text: 'oké' }],
+    });
+  });
+
+  it('PRESENCE', () => {
+    check(frame('85', '02  01 61 01 fb d007  01 62 00 00'), {
+      type: 'presence',
+      devices: [
+        { device: 'a', state: 'online', lastSeenUs: 1000 },
+        { device: 'b', state: 'offline', lastSeenUs: 0 },
+      ],
+    });
+  });
+
+  it('GAP, HEARTBEAT, SNAPSHOT_END, REFUSED and CLOSE back to back', () => {
+    const { messages, error } = decode(
+      bytes(
+        frame('86', '01 02 09 01') +
+          frame('87', '01 0a') +
+          frame('8a', '01 0a 03') +
+          frame('8b', '01 04 02 6e6f') +
+          frame('05', 'fb b10f 02 6e6f 00 fb e803'),
+      ),
+    );
+    expect(error).toBeNull();
+    expect(messages).toEqual([
+      { type: 'gap', subscription: 1, from: 2n, to: 9n, reason: 'slow_reader' },
+      { type: 'heartbeat', timeUs: -1, position: 10n },
+      { type: 'snapshot_end', subscription: 1, position: 10n, series: 3 },
+      { type: 'refused', subscription: 1, code: 4, text: 'no' },
+      { type: 'close', code: 4017, text: 'no', reconnect: false, retryAfterMs: 1000 },
+    ]);
+  });
+
+  it('an unknown type is skipped, and fields appended by a later version are ignored', () => {
+    const { messages, error } = decode(bytes(frame('9f', '010203') + frame('8a', '01 0a 03 ffff')));
+    expect(error).toBeNull();
+    expect(messages).toEqual([
+      { type: 'unknown', number: 0x9f },
+      { type: 'snapshot_end', subscription: 1, position: 10n, series: 3 },
+    ]);
+  });
+});
+
+describe('what cannot be read', () => {
+  const cases: [string, string][] = [
+    ['a wrong magic', 'abce 01 87 00000002 01 0a'],
+    ['another version', 'abcd 02 87 00000002 01 0a'],
+    ['a header that is cut off', 'abcd 01 87 0000'],
+    ['a length beyond the message', 'abcd 01 87 00000003 01 0a'],
+    ['a payload that ends inside a field', frame('87', '01')],
+    ['varint marker FE', frame('87', 'fe 0a')],
+    ['a u32 that does not fit', frame('8a', 'fd ffffffff01000000 0a 03')],
+    ['bool 2', frame('05', '01 00 02 00')],
+    ['a variant that does not exist', frame('86', '01 02 09 03')],
+    ['text that is not UTF-8', frame('8b', '01 04 02 c328')],
+    ['a list longer than its payload', frame('85', 'fc ffffff7f')],
+    ['BATCH shorter than its fixed part', frame('84', '00'.repeat(32))],
+    ['BATCH with more samples than bytes', frame('84', `00000000 ffffffff ${'00'.repeat(32)}`)],
+  ];
+  it.each(cases)('%s is reported and never thrown', (_name, text) => {
+    const { messages, error } = decode(bytes(text));
+    expect(messages).toEqual([]);
+    expect(error?.name).toBe('MalformedError');
+  });
+
+  it('keeps the messages before it', () => {
+    const { messages, error } = decode(bytes(frame('8a', '01 0a 03') + frame('87', '01')));
+    expect(messages).toHaveLength(1);
+    expect(error).not.toBeNull();
+  });
+
+  it('random bytes never throw', () => {
+    let seed = 12345;
+    const random = () => {
+      seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+      return seed >>> 16;
+    };
+    for (let round = 0; round < 5_000; round += 1) {
+      const length = random() % 120;
+      const data = new Uint8Array(8 + length);
+      data.set([0xab, 0xcd, 1, [5, 0x80, 0x83, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8b, 0x8c][random() % 10] as number, 0, 0, 0, length]);
+      for (let index = 8; index < data.length; index += 1) data[index] = random() & 255;
+      decode(data.buffer);
+    }
+  });
+});
+
+describe('messages of the viewer', () => {
+  it('SUBSCRIBE', () => {
+    const subscribe = encodeSubscribe({
+      subscription: 7,
+      devices: ['pump-7'],
+      metrics: [],
+      intervalMs: 250,
+      aggregate: 'last',
+      historyMs: 300_000,
+      resume: { epoch: 1n << 40n, position: 65_536n },
+    });
+    expect(hex(subscribe)).toBe(
+      'ab cd 01 81 00 00 00 20 07 01 06 70 75 6d 70 2d 37 00 fa 01 fc e0 93 04 00 01 fd 00 00 00 00 00 01 00 00 fc 00 00 01 00',
+    );
+  });
+
+  it('SUBSCRIBE without resume', () => {
+    const subscribe = encodeSubscribe({
+      subscription: 251,
+      devices: [],
+      metrics: ['é'],
+      intervalMs: 100,
+      aggregate: 'every',
+      historyMs: 0,
+      resume: null,
+    });
+    expect(hex(subscribe)).toBe('ab cd 01 81 00 00 00 0c fb fb 00 00 01 02 c3 a9 64 00 00 00');
+  });
+
+  it('UNSUBSCRIBE, HEARTBEAT and CLOSE', () => {
+    expect(hex(encodeUnsubscribe(3))).toBe('ab cd 01 82 00 00 00 01 03');
+    expect(hex(encodeHeartbeat(1))).toBe('ab cd 01 87 00 00 00 04 fb d0 07 00');
+    expect(hex(encodeHeartbeat(-1))).toBe('ab cd 01 87 00 00 00 04 fb cf 07 00');
+    expect(hex(encodeClose(1000, ''))).toBe('ab cd 01 05 00 00 00 06 fb e8 03 00 00 00');
+  });
+});
