@@ -1,6 +1,7 @@
 /** The codec against bytes written by hand from SPEC §3 and §9. */
 
 import { describe, expect, it } from 'vitest';
+import { Reader } from '../../web/src/live/bytes';
 import {
   decode,
   encodeClose,
@@ -227,6 +228,23 @@ describe('messages of the viewer', () => {
       resume: null,
     });
     expect(hex(subscribe)).toBe('ab cd 01 81 00 00 00 0c fb fb 00 00 01 02 c3 a9 64 00 00 00');
+  });
+
+  it('SUBSCRIBE with the most devices it may name', () => {
+    const devices = Array.from({ length: 1_024 }, (_, index) => `device-${index}`);
+    const subscribe = encodeSubscribe({
+      subscription: 1,
+      devices,
+      metrics: [],
+      intervalMs: 1_000,
+      aggregate: 'last',
+      historyMs: 0,
+      resume: null,
+    });
+    const read = new Reader(subscribe.buffer, 8, subscribe.length);
+    expect(read.u32()).toBe(1);
+    expect(read.list(() => read.string())).toEqual(devices);
+    expect(new DataView(subscribe.buffer).getUint32(4)).toBe(subscribe.length - 8);
   });
 
   it('UNSUBSCRIBE, HEARTBEAT and CLOSE', () => {

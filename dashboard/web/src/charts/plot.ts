@@ -29,6 +29,12 @@ const day = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' 
 const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const second = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 
+/** Seconds between two labels; uPlot's own list lacks 2 minutes, so five minutes had a single label. */
+const INCREMENTS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
+  1_209_600, 2_592_000, 7_776_000, 31_536_000,
+];
+
 function timeLabel(time: number, increment: number): string {
   if (increment >= 86_400) return day.format(time * 1000);
   return (increment < 60 ? second : minute).format(time * 1000);
@@ -68,7 +74,7 @@ export class Plot {
         show: true,
         size: 4,
         fill: color.line,
-        filter: (plot, series, _show, gaps) => (gaps && gaps.length === 0 ? null : isolated(plot.data[series] ?? [])),
+        filter: (plot, series) => isolated(plot.data[series] ?? []),
       },
       ...(stepped ? { paths: stepped } : {}),
     };
@@ -97,14 +103,19 @@ export class Plot {
           {
             ...axis,
             size: 24,
-            space: 72,
+            space: 64,
+            incrs: INCREMENTS,
             gap: 4,
-            values: (_plot, splits, _axis, _space, increment) => splits.map((at) => timeLabel(at, increment)),
+            values: (plot, splits, _axis, _space, increment) => {
+              // A label whose middle is this near to the right edge would be cut off.
+              const last = plot.bbox.width / devicePixelRatio - 26;
+              return splits.map((at) => (plot.valToPos(at, 'x') > last ? '' : timeLabel(at, increment)));
+            },
           },
           {
             ...axis,
             size: (_plot, values) => 14 + 6.4 * Math.max(2, ...(values ?? []).map((text) => text.length)),
-            space: 32,
+            space: 26,
             gap: 4,
             values: (_plot, splits) =>
               options.bool

@@ -67,7 +67,7 @@ export function formatDuration(ms: number): string {
   return t('time.days', { count: Math.floor(seconds / 86_400) });
 }
 
-/** "now" below two seconds, since it would flicker between 0 and 1, else "12 s ago". */
+/** "just now" below two seconds, since it would flicker between 0 and 1, else "12 s ago". */
 export function formatAge(ms: number): string {
   return ms < 2_000 ? t('time.now') : t('time.ago', { age: formatDuration(ms) });
 }

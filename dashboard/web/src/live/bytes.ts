@@ -115,21 +115,26 @@ export class Writer {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#grow(1), value);
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
   }
 
+  // `#grow` may replace the view, so it is called before the view is taken.
   u64(value: bigint): void {
     if (value < 251n) {
       this.u8(Number(value));
     } else if (value <= 0xffffn) {
       this.u8(251);
-      this.#view.setUint16(this.#grow(2), Number(value), true);
+      const at = this.#grow(2);
+      this.#view.setUint16(at, Number(value), true);
     } else if (value <= 0xffff_ffffn) {
       this.u8(252);
-      this.#view.setUint32(this.#grow(4), Number(value), true);
+      const at = this.#grow(4);
+      this.#view.setUint32(at, Number(value), true);
     } else {
       this.u8(253);
-      this.#view.setBigUint64(this.#grow(8), value, true);
+      const at = this.#grow(8);
+      this.#view.setBigUint64(at, value, true);
     }
   }
 

@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Page } from '@playwright/test';
+import { expect, test } from './server';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Runs axe-core in the page. Evaluated, not added as a script: the page's Content-Security-Policy forbids that. */
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  return page.evaluate(async () => {
+    // biome-ignore lint/suspicious/noExplicitAny: axe-core puts itself on the window
+    const result = await (window as any).axe.run(document);
+    return result.violations.map(
+      (violation: { id: string; help: string; nodes: { html: string; failureSummary: string }[] }) =>
+        `${violation.id}: ${violation.help}\n${violation.nodes
+          .slice(0, 3)
+          .map((node) => `  ${node.html.slice(0, 200)}\n  ${node.failureSummary}`)
+          .join('\n')}`,
+    );
+  });
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test.describe(colorScheme, () => {
+    test.use({ colorScheme });
+
+    test('no page has an accessibility violation', async ({ page, request }) => {
+      const { items } = await (await request.get('/api/v1/devices?presence=online&limit=1')).json();
+      for (const path of ['/', '/devices', `/devices/${items[0].id}`, `/devices/${items[0].id}?range=24h`, '/nowhere']) {
+        await page.goto(path);
+        await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
+        await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+        if (path === '/' || path.includes('devices/')) {
+          await expect(page.locator('figure canvas').first()).toBeVisible({ timeout: 20_000 });
+        }
+        expect(await violations(page), path).toEqual([]);
+      }
+    });
+
+    test('no dialog, menu or banner has an accessibility violation', async ({ page, context }) => {
+      await page.goto('/');
+      await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
+      await page.getByRole('button', { name: 'Add device' }).first().click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Add device' }).click();
+      expect(await violations(page), 'add device').toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('?');
+      await expect(page.getByRole('dialog')).toBeVisible();
+      expect(await violations(page), 'shortcuts').toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'Account and settings' }).click();
+      expect(await violations(page), 'account').toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.getByTestId('connection').click();
+      expect(await violations(page), 'connection').toEqual([]);
+      await page.keyboard.press('Escape');
+      await context.setOffline(true);
+      await expect(page.getByTestId('connection-banner')).toBeVisible({ timeout: 20_000 });
+      expect(await violations(page), 'banner').toEqual([]);
+      await context.setOffline(false);
+    });
+
+    test('sign-in has no accessibility violation', async ({ browser, server }) => {
+      const context = await browser.newContext({ colorScheme, storageState: { cookies: [], origins: [] } });
+      const page = await context.newPage();
+      await page.goto(`${server.url}/signin`);
+      await page.getByLabel('User name').fill('nobody');
+      await page.getByLabel('Password').fill('nothing');
+      await page.keyboard.press('Enter');
+      await expect(page.getByRole('alert')).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await context.close();
+    });
+  });
+}

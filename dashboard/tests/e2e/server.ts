@@ -1,0 +1,119 @@
+/** Starts `pulsewire demo` on free ports with a data folder of its own, and gives tests a signed-in browser. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type BrowserContext, test as base, expect } from '@playwright/test';
+
+export const PASSWORD = 'correct horse battery';
+
+export interface Server {
+  /** `http://127.0.0.1:PORT` */
+  url: string;
+  /** For one use. */
+  signInLink: string;
+  stop(): Promise<void>;
+}
+
+export async function startServer(): Promise<Server> {
+  const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
+  const folder = await mkdtemp(join(tmpdir(), 'pulsewire-e2e-'));
+  const listen = ['--http-listen', '127.0.0.1:0', '--device-listen', '127.0.0.1:0'];
+  const child = spawn(program, ['demo', '--data-dir', join(folder, 'data'), ...listen, '--json'], {
+    cwd: folder,
+    env: { ...process.env, PULSEWIRE_ADMIN_PASSWORD: PASSWORD },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  // The last of what it logged, for when it does not start.
+  const log: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    log.push(line);
+    if (log.length > 50) log.shift();
+  });
+  const stop = async () => {
+    await ended(child);
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const started = await firstLine(child);
+    const document = JSON.parse(started) as { http: string; sign_in_link: string };
+    return { url: document.http.replace(/\/$/, ''), signInLink: document.sign_in_link, stop };
+  } catch (error) {
+    await stop();
+    throw new Error(`${program} demo did not start: ${error}\n${log.join('\n')}`);
+  }
+}
+
+function firstLine(child: ChildProcess): Promise<string> {
+  return new Promise((done, failed) => {
+    if (child.stdout === null) return failed(new Error('no standard output'));
+    const lines = createInterface({ input: child.stdout });
+    lines.once('line', done);
+    child.once('error', failed);
+    child.once('exit', (code, signal) => failed(new Error(`exit ${code ?? signal}`)));
+    setTimeout(() => failed(new Error('nothing on standard output within 30 s')), 30_000).unref();
+  });
+}
+
+/** Ends it as an operator would, and less gently if that does not help. */
+function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return Promise.resolve();
+  return new Promise((done) => {
+    const force = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    child.once('exit', () => {
+      clearTimeout(force);
+      done();
+    });
+    child.kill('SIGTERM');
+  });
+}
+
+/** Messages in the browser's console that are part of what a test provokes: refused requests, cut connections. */
+const EXPECTED = /Failed to load resource|WebSocket connection to .* failed|net::ERR_/;
+
+interface WorkerFixtures {
+  server: Server;
+  cookies: Awaited<ReturnType<BrowserContext['cookies']>>;
+}
+
+export const test = base.extend<{ complaints: string[] }, WorkerFixtures>({
+  server: [
+    // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of the fixtures from here
+    async ({}, use) => {
+      const server = await startServer();
+      await use(server);
+      await server.stop();
+    },
+    { scope: 'worker', timeout: 60_000 },
+  ],
+  cookies: [
+    async ({ server, browser }, use) => {
+      const context = await browser.newContext();
+      const page = await context.newPage();
+      await page.goto(server.signInLink);
+      await page.waitForURL(`${server.url}/`);
+      await use(await context.cookies());
+      await context.close();
+    },
+    { scope: 'worker' },
+  ],
+  baseURL: async ({ server }, use) => use(server.url),
+  storageState: async ({ cookies }, use) => use({ cookies, origins: [] }),
+  /** Errors of the page: every test ends with none. */
+  complaints: [
+    async ({ page }, use) => {
+      const complaints: string[] = [];
+      page.on('pageerror', (error) => complaints.push(error.stack ?? error.message));
+      page.on('console', (message) => {
+        if (message.type() === 'error' && !EXPECTED.test(message.text())) complaints.push(message.text());
+      });
+      await use(complaints);
+      expect(complaints).toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+export { expect };

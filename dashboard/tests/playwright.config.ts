@@ -1,0 +1,33 @@
+import { defineConfig } from '@playwright/test';
+
+/** The system's Chromium: no browser is downloaded. The flags keep it from talking to anything but the server. */
+export const browser = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+};
+
+export default defineConfig({
+  testDir: 'e2e',
+  timeout: 60_000,
+  expect: { timeout: 10_000 },
+  // One at a time: each worker starts a server of its own, and live timing is what is tested.
+  workers: 1,
+  forbidOnly: Boolean(process.env.CI),
+  reporter: [['list']],
+  use: {
+    browserName: 'chromium',
+    launchOptions: browser,
+    viewport: { width: 1280, height: 850 },
+    locale: 'en-GB',
+    trace: 'retain-on-failure',
+  },
+});
