@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# The one test command. `./test.sh` runs everything that fits a coffee break; `./test.sh --long` adds the long rounds.
+# On a fresh Debian machine it installs what it needs (as root, with apt-get) or names what is missing.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 1
+
+long=0
+case "${1:-}" in
+  "") ;;
+  --long) long=1 ;;
+  *) echo "usage: ./test.sh [--long]" >&2; exit 2 ;;
+esac
+
+logs=$(mktemp -d "${TMPDIR:-/tmp}/pulsewire-test.XXXXXX")
+started=$SECONDS
+passed=0 failed=0
+skipped=() failures=()
+export CARGO_TERM_COLOR=never PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
+
+say() { printf '\n== %s\n' "$*"; }
+
+# step NAME COMMAND…: runs it, keeps its output, shows the end of it when it fails.
+step() {
+  local name=$1 log="$logs/${#failures[@]}-$SECONDS.log" from=$SECONDS
+  shift
+  say "$name"
+  if "$@" >"$log" 2>&1; then
+    grep -E '^test result|passed|warning: dashboard' "$log" | grep -v ' 0 passed; 0 failed' | tail -n 60
+    echo "   ok, $((SECONDS - from)) s"
+  else
+    tail -n 80 "$log"
+    echo "   FAILED: $name (whole output: $log)"
+    failures+=("$name")
+  fi
+  count "$log"
+}
+
+# Adds up what the runners say: cargo test, vitest, playwright, our Python script.
+count() {
+  local line
+  while read -r line; do
+    passed=$((passed + $(sed -E 's/.* ([0-9]+) passed;.*/\1/' <<<"$line")))
+    failed=$((failed + $(sed -E 's/.* ([0-9]+) failed;.*/\1/' <<<"$line")))
+    local ignored; ignored=$(sed -E 's/.* ([0-9]+) ignored;.*/\1/' <<<"$line")
+    [ "$ignored" = 0 ] || skipped+=("$ignored ignored Rust tests")
+  done < <(grep -E '^test result: ' "$1")
+  while read -r line; do passed=$((passed + line)); done < <(sed -nE 's/^ +Tests .*[^0-9]([0-9]+) passed.*/\1/p; s/^ +Tests +([0-9]+) passed.*/\1/p; s/^ +([0-9]+) passed( \(.*)?$/\1/p' "$1" | sort -u)
+  while read -r line; do failed=$((failed + line)); done < <(sed -nE 's/^ +Tests +([0-9]+) failed.*/\1/p; s/^ +([0-9]+) failed$/\1/p' "$1")
+}
+
+# need COMMAND PACKAGE: makes sure that a program is there.
+need() {
+  command -v "$1" >/dev/null 2>&1 && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    [ -e "$logs/updated" ] || { apt-get update -qq >/dev/null 2>&1; touch "$logs/updated"; }
+    echo "installing $2"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >"$logs/apt.log" 2>&1
+  fi
+  command -v "$1" >/dev/null 2>&1 || missing+=("$1 (Debian package $2)")
+}
+
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+say "what the tests need"
+missing=()
+need cc gcc
+need python3 python3
+need node nodejs
+need npm npm
+need chromium chromium
+command -v cargo >/dev/null 2>&1 || missing+=("cargo 1.95 or newer (rustup)")
+[ ${#missing[@]} -gt 0 ] || {
+  at_least "$(cargo --version | cut -d' ' -f2)" 1.95.0 || missing+=("cargo 1.95 or newer; this is $(cargo --version)")
+  at_least "$(node --version | tr -d v)" 20.19.0 || missing+=("node 20.19 or newer; this is $(node --version)")
+}
+if [ ${#missing[@]} -gt 0 ]; then
+  printf 'missing: %s\n' "${missing[@]}"
+  echo "0 passed, 1 failed"
+  exit 1
+fi
+cargo --version; echo "node $(node --version)"; chromium --version 2>/dev/null; python3 --version
+if [ ! -d ../shared/data ]; then
+  skipped+=("recorded data sets are not here: the replay tests use generated data of the same shape")
+fi
+
+step "formatting" cargo fmt --all --check
+step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+step "build" cargo build --workspace --bins --locked
+step "no second TLS stack" bash -c '
+  for crate in openssl-sys aws-lc-sys rsa; do
+    if cargo tree --workspace -e all --locked -i "$crate" 2>/dev/null | grep -q .; then echo "$crate is in the tree"; exit 1; fi
+  done; echo "openssl-sys, aws-lc-sys, rsa: none"'
+step "Rust tests" cargo test --workspace --locked --no-fail-fast
+
+if [ -d dashboard/tests ]; then
+  step "page: packages" bash -c 'cd dashboard/web && npm ci --ignore-scripts --no-audit --no-fund && cd ../tests && npm ci --ignore-scripts --no-audit --no-fund'
+  step "page: types" bash -c 'cd dashboard/web && npm run --silent check'
+  step "page: unit tests" bash -c 'cd dashboard/tests && npm run --silent unit'
+  step "page: in Chromium" bash -c 'cd dashboard/tests && npm run --silent e2e'
+fi
+
+if [ $long = 1 ]; then
+  export PULSEWIRE_LONG=1 PROPTEST_CASES=20000
+  step "long: crashes that lose unsynced writes" cargo test --locked -p pulsewire --test journal_crash -- --nocapture
+  step "long: kill -9 rounds" cargo test --locked -p pulsewire-tests --test crash -- --nocapture
+  step "long: protocol properties" cargo test --release --locked -p pulsewire-proto
+  if cargo fuzz --version >/dev/null 2>&1; then
+    for target in decode session; do
+      step "long: fuzzing $target, 5 minutes" env RUSTC_BOOTSTRAP=1 bash -c "cd proto-spec && cargo fuzz run $target -- -max_total_time=300"
+    done
+  else
+    skipped+=("fuzzing: cargo-fuzz is not installed (cargo install cargo-fuzz)")
+  fi
+else
+  skipped+=("long rounds: ./test.sh --long runs them")
+fi
+
+say "summary after $((SECONDS - started)) s"
+for one in "${skipped[@]}"; do echo "not run: $one"; done
+for one in "${failures[@]}"; do echo "FAILED: $one"; done
+[ ${#failures[@]} -eq 0 ] || [ "$failed" -gt 0 ] || failed=${#failures[@]}
+echo "$passed passed, $failed failed"
+[ ${#failures[@]} -eq 0 ]
