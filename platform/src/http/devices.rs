@@ -254,6 +254,7 @@ pub async fn update(
     if enabled.is_some() {
         identity.require(Role::Admin)?;
     }
+    let _editing = state.device_edits.lock().await;
     let mut device = (*find(&state, &path)?).clone();
     if let Some(name) = name {
         device::check_name(&name).map_err(|error| Problem::field("name", error))?;
@@ -285,6 +286,7 @@ pub async fn delete(
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     identity.require(Role::Admin)?;
+    let _editing = state.device_edits.lock().await;
     let device = find(&state, &path)?;
     state.devices.delete_device(device.key).await?;
     state.directory.write().map_err(Problem::internal)?.remove(device.key);

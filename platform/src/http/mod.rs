@@ -66,6 +66,8 @@ pub(crate) struct State {
     sign_ins: SignInLimiter,
     started: Instant,
     stopping: Arc<AtomicBool>,
+    /// Held while a device is read, changed and written, so that of two edits at once neither is lost.
+    device_edits: tokio::sync::Mutex<()>,
 }
 
 impl std::ops::Deref for State {
@@ -96,6 +98,7 @@ impl HttpPort {
             sign_ins: RateLimiter::dashmap(Quota::per_minute(per_minute)),
             started: Instant::now(),
             stopping: stopping.clone(),
+            device_edits: tokio::sync::Mutex::new(()),
         });
         let body_bytes_max = config.body_bytes_max;
         let server = HttpServer::new(move || {
