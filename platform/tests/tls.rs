@@ -1,4 +1,5 @@
 //! The device port under TLS: the login is bound to the certificate, and tokens travel only inside.
+#![allow(clippy::unwrap_used)] // a helper's panic is this test's failure
 
 use pulsewire::app::{App, StartOptions};
 use pulsewire::config::{Config, Overrides};

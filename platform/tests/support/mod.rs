@@ -4,6 +4,7 @@
 //! with the bytes they covered. [`Disk::crash`] stops all further access, takes every unsynced write back and then puts a
 //! random part of them in again, whole or torn at a sector: what a disk may hold after the power fails.
 #![allow(unsafe_code)] // SQLite's file layer is a C interface
+#![allow(clippy::unwrap_used, dead_code)]
 
 use rusqlite::ffi;
 use std::collections::HashMap;
