@@ -1,0 +1,218 @@
+//! What every implementation of the Journal and History ports must do. One function per promise, so that the next
+//! implementation runs the same ones.
+#![allow(clippy::unwrap_used)] // a helper's panic is this test's failure
+
+use pulsewire::ports::{Batch, BucketQuery, History, Journal, JournalError, RangeQuery, SnapshotQuery, StreamKind};
+use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal};
+use pulsewire_core::accounting::Accounting;
+use pulsewire_core::aggregate::Aggregate;
+use pulsewire_core::ids::{DeviceKey, Fence, Lane, MetricName, Position, Sequence, SeriesKey, StreamId};
+use pulsewire_core::sample::{ReportKind, Sample, Series, StoredReport, StoredRow};
+use pulsewire_core::value::{Value, ValueType};
+use std::path::Path;
+use std::sync::Arc;
+
+const LANE: Lane = Lane(0);
+const DEVICE: DeviceKey = DeviceKey(7);
+
+fn open(folder: &Path, retain_bytes: u64) -> SqliteJournal {
+    let options = JournalOptions { retain_bytes, ..JournalOptions::new(folder.join("journal.db")) };
+    SqliteJournal::open(options).unwrap()
+}
+
+fn series(key: u32, name: &str, value_type: ValueType) -> Arc<Series> {
+    let metric = MetricName::parse(name).unwrap();
+    Arc::new(Series { key: SeriesKey(key), device: DEVICE, metric, unit: "°C".into(), value_type })
+}
+
+fn report(stream: StreamId, sequence: u64, rows: Vec<StoredRow>) -> StoredReport {
+    StoredReport {
+        device: DEVICE,
+        stream,
+        sequence: Sequence(sequence),
+        kind: ReportKind::Live,
+        digest: sequence * 3,
+        rows,
+    }
+}
+
+fn row(time_us: i64, values: Vec<(u32, Value)>) -> StoredRow {
+    StoredRow { time_us, values: values.into_iter().map(|(key, v)| (SeriesKey(key), v)).collect() }
+}
+
+fn batch(series: Vec<Arc<Series>>, reports: Vec<StoredReport>) -> Arc<Batch> {
+    let values = reports.iter().flat_map(|r| &r.rows).map(|r| r.values.len() as u64).sum();
+    let account = Accounting { reports: 1, received: values, stored: values, ..Accounting::default() };
+    Arc::new(Batch { received_us: 5, reports, series, accounting: vec![(DEVICE, account)] })
+}
+
+async fn new_stream(journal: &SqliteJournal, fence: Fence) -> StreamId {
+    journal.open_stream(LANE, fence, DEVICE, StreamKind::Live, 1, 256).await.unwrap().stream
+}
+
+fn all(series: u32) -> RangeQuery {
+    RangeQuery { series: SeriesKey(series), from_us: i64::MIN, to_us: i64::MAX, limit: usize::MAX }
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 1 << 30);
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let stream = new_stream(&journal, lane.fence).await;
+    let rows = vec![row(10, vec![(0, Value::F64(1.5))]), row(20, vec![(0, Value::F64(2.5))])];
+    let stored = batch(vec![series(0, "t", ValueType::F32)], vec![report(stream, 1, rows)]);
+    let receipt = journal.append(LANE, lane.fence, stored.clone()).await.unwrap();
+    assert_eq!(receipt.position, Position(1));
+    drop(journal);
+
+    let journal = open(folder.path(), 1 << 30);
+    let again = journal.open_lane(LANE).await.unwrap();
+    assert_eq!((again.epoch, again.position), (lane.epoch, Position(1)));
+    assert!(again.fence > lane.fence);
+    assert_eq!(again.series, [(*series(0, "t", ValueType::F32)).clone()]);
+    assert_eq!(again.next_series, SeriesKey(1));
+    assert_eq!(again.streams[0].sequence, Sequence(1));
+    assert_eq!(again.digests, [(DEVICE, stream, Sequence(1), 3)]);
+    assert_eq!(again.accounting[0].1.stored, 2);
+    let records = journal.read(LANE, Position(0), 10).await.unwrap();
+    assert_eq!(records[0].reports, stored.reports);
+    assert_eq!(journal.range(all(0)).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn values_come_back_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 1 << 30);
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let stream = new_stream(&journal, lane.fence).await;
+    let odd_nan = f64::from_bits(0x7ff8_dead_beef_0001);
+    let numbers = [
+        Value::F64(-0.0),
+        Value::F64(3.0),
+        Value::F64(odd_nan),
+        Value::F64(f64::NEG_INFINITY),
+        Value::F64(f64::MIN_POSITIVE / 8.0),
+        Value::I64(i64::MIN),
+        Value::I64(3),
+    ];
+    let rows = numbers.iter().enumerate().map(|(i, v)| row(i as i64, vec![(0, v.clone())]));
+    let mut rows: Vec<_> = rows.collect();
+    rows.push(row(0, vec![(1, Value::Bool(true)), (2, Value::Text("µ\0x".into()))]));
+    let catalogue =
+        vec![series(0, "n", ValueType::F64), series(1, "b", ValueType::Bool), series(2, "s", ValueType::Text)];
+    journal.append(LANE, lane.fence, batch(catalogue, vec![report(stream, 1, rows)])).await.unwrap();
+    let back = journal.range(all(0)).await.unwrap();
+    for (sample, expected) in back.iter().zip(&numbers) {
+        assert!(sample.value.same_bits(expected), "{:?} for {expected:?}", sample.value);
+    }
+    assert_eq!(back.len(), numbers.len());
+    assert_eq!(journal.range(all(1)).await.unwrap()[0].value, Value::Bool(true));
+    assert_eq!(journal.range(all(2)).await.unwrap()[0].value, Value::Text("µ\0x".into()));
+}
+
+#[tokio::test]
+async fn the_last_write_of_one_time_wins_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 1 << 30);
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let stream = new_stream(&journal, lane.fence).await;
+    let rows = vec![row(10, vec![(0, Value::F64(1.0))]), row(10, vec![(0, Value::F64(2.0))])];
+    let stored = batch(vec![series(0, "t", ValueType::F64)], vec![report(stream, 1, rows)]);
+    let receipt = journal.append(LANE, lane.fence, stored).await.unwrap();
+    assert_eq!(receipt.replaced, [(DEVICE, 1)]);
+    assert_eq!(journal.range(all(0)).await.unwrap(), [Sample { time_us: 10, value: Value::F64(2.0) }]);
+}
+
+#[tokio::test]
+async fn an_owner_that_was_replaced_can_store_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 1 << 30);
+    let old = journal.open_lane(LANE).await.unwrap();
+    let new = journal.open_lane(LANE).await.unwrap();
+    let refused = journal.append(LANE, old.fence, batch(Vec::new(), Vec::new())).await;
+    assert!(matches!(refused, Err(JournalError::StaleFence)));
+    let refused = journal.open_stream(LANE, old.fence, DEVICE, StreamKind::Live, 1, 256).await;
+    assert!(matches!(refused, Err(JournalError::StaleFence)));
+    journal.append(LANE, new.fence, batch(Vec::new(), Vec::new())).await.unwrap();
+}
+
+#[tokio::test]
+async fn above_the_limit_the_stream_unused_for_longest_is_retired_and_no_id_comes_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 1 << 30);
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let open_at = |now_us| journal.open_stream(LANE, lane.fence, DEVICE, StreamKind::Live, now_us, 2);
+    assert_eq!(open_at(10).await.unwrap().stream, StreamId(1));
+    assert_eq!(open_at(20).await.unwrap().retired, None);
+    // Stream 1 is used later than stream 2.
+    let used = Batch { received_us: 30, ..(*batch(Vec::new(), vec![report(StreamId(1), 1, Vec::new())])).clone() };
+    journal.append(LANE, lane.fence, Arc::new(used)).await.unwrap();
+    let third = open_at(40).await.unwrap();
+    assert_eq!((third.stream, third.retired), (StreamId(3), Some(StreamId(2))));
+    assert_eq!(open_at(50).await.unwrap().stream, StreamId(4));
+}
+
+#[tokio::test]
+async fn old_records_go_when_there_are_too_many_bytes_and_samples_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 4000);
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let stream = new_stream(&journal, lane.fence).await;
+    for n in 1..=200u64 {
+        let rows = vec![row(n.cast_signed(), vec![(0, Value::F64(n as f64))])];
+        let known = if n == 1 { vec![series(0, "t", ValueType::F64)] } else { Vec::new() };
+        journal.append(LANE, lane.fence, batch(known, vec![report(stream, n, rows)])).await.unwrap();
+    }
+    let records = journal.read(LANE, Position(0), 1000).await.unwrap();
+    assert!(records.len() > 10 && records.len() < 200, "{} records are left", records.len());
+    assert_eq!(records.last().unwrap().position, Position(200));
+    assert_eq!(journal.range(all(0)).await.unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn a_forgotten_device_leaves_nothing_and_its_series_numbers_are_not_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 1 << 30);
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let stream = new_stream(&journal, lane.fence).await;
+    let rows = (0..25_000).map(|n| row(n, vec![(4, Value::I64(n))])).collect();
+    let stored = batch(vec![series(4, "t", ValueType::I64)], vec![report(stream, 1, rows)]);
+    journal.append(LANE, lane.fence, stored).await.unwrap();
+    journal.forget_device(DEVICE).await.unwrap();
+    assert!(journal.range(all(4)).await.unwrap().is_empty());
+    let again = journal.open_lane(LANE).await.unwrap();
+    assert!(again.series.is_empty() && again.streams.is_empty() && again.accounting.is_empty());
+    assert_eq!(again.next_series, SeriesKey(5));
+}
+
+#[tokio::test]
+async fn ranges_buckets_and_snapshots_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path(), 1 << 30);
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let stream = new_stream(&journal, lane.fence).await;
+    let rows = (0..100).map(|n| row(n * 10, vec![(0, Value::F64(n as f64)), (1, Value::I64(n))])).collect();
+    let known = vec![series(0, "a", ValueType::F64), series(1, "b", ValueType::I64)];
+    journal.append(LANE, lane.fence, batch(known, vec![report(stream, 1, rows)])).await.unwrap();
+
+    let part = RangeQuery { from_us: 100, to_us: 200, ..all(0) };
+    assert_eq!(journal.range(part).await.unwrap().len(), 10);
+    assert_eq!(journal.range(RangeQuery { limit: 3, ..part }).await.unwrap().len(), 3);
+    let buckets = BucketQuery { range: part, step_us: 50, aggregate: Aggregate::Max };
+    let buckets = journal.buckets(buckets).await.unwrap();
+    assert_eq!(
+        buckets,
+        [Sample { time_us: 100, value: Value::F64(14.0) }, Sample { time_us: 150, value: Value::F64(19.0) },]
+    );
+    let both = vec![SeriesKey(0), SeriesKey(1)];
+    let newest = SnapshotQuery { series: both.clone(), from_us: None, samples_max: 100 };
+    let newest = journal.snapshot(newest).await.unwrap();
+    assert_eq!(newest.position, Position(1));
+    assert_eq!(newest.samples[1].1, [Sample { time_us: 990, value: Value::I64(99) }]);
+    let cut = SnapshotQuery { series: both, from_us: Some(500), samples_max: 20 };
+    let cut = journal.snapshot(cut).await.unwrap();
+    assert!(cut.cut);
+    let times: Vec<i64> = cut.samples[0].1.iter().map(|s| s.time_us).collect();
+    assert_eq!(times, (90..100).map(|n| n * 10).collect::<Vec<_>>());
+}
