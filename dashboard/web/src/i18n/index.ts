@@ -28,6 +28,7 @@ export function t(key: TextKey, values: Record<string, string | number> = {}): s
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
 const significant = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
+const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
 const scientific = new Intl.NumberFormat(undefined, { notation: 'scientific', maximumSignificantDigits: 4 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
@@ -41,13 +42,14 @@ export function formatCompact(value: number): string {
   return value < 10_000 ? whole.format(value) : compact.format(value);
 }
 
-/** Six significant digits: as many as an f32 holds for sure. */
-export function formatValue(value: number): string {
+/** Six significant digits, as many as an f32 holds for sure; or four, where a value is glanced at and not read off. */
+export function formatValue(value: number, digits: 4 | 6 = 6): string {
   if (Number.isNaN(value)) return 'NaN';
   if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e12 || size < 1e-4)) return scientific.format(value);
-  return Number.isInteger(value) ? whole.format(value) : significant.format(value);
+  if (Number.isInteger(value) || size >= 1e6) return whole.format(value);
+  return (digits === 4 && size < 1_000 ? short : significant).format(value);
 }
 
 export function formatTime(ms: number): string {

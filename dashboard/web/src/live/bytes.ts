@@ -41,27 +41,26 @@ export class Reader {
     return byte === 1;
   }
 
-  u64(): bigint {
+  /** `widest`: the longest form that fits the field's type; a longer one is malformed even if its value is small. */
+  #varint(widest: 251 | 252 | 253): bigint {
     const first = this.u8();
     if (first < 251) return BigInt(first);
+    if (first > widest) throw new MalformedError(`varint begins with ${first}; allowed: 0 to ${widest}`);
     if (first === 251) return BigInt(this.#view.getUint16(this.#take(2), true));
     if (first === 252) return BigInt(this.#view.getUint32(this.#take(4), true));
-    if (first === 253) return this.#view.getBigUint64(this.#take(8), true);
-    throw new MalformedError(`varint begins with ${first}; allowed: 0 to 253`);
-  }
-
-  #upTo(max: bigint, name: string): number {
-    const value = this.u64();
-    if (value > max) throw new MalformedError(`${name} is ${value}; allowed: 0 to ${max}`);
-    return Number(value);
+    return this.#view.getBigUint64(this.#take(8), true);
   }
 
   u16(): number {
-    return this.#upTo(0xffffn, 'u16');
+    return Number(this.#varint(251));
   }
 
   u32(): number {
-    return this.#upTo(0xffff_ffffn, 'u32');
+    return Number(this.#varint(252));
+  }
+
+  u64(): bigint {
+    return this.#varint(253);
   }
 
   /** Microseconds or another i64, as the nearest number. */

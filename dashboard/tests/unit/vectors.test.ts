@@ -1,0 +1,144 @@
+/** The codec against proto-spec/vectors, which are written from SPEC.md and shared by every implementation. */
+
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parse } from 'smol-toml';
+import { describe, expect, it } from 'vitest';
+import {
+  decode,
+  encodeClose,
+  encodeHeartbeat,
+  encodeSubscribe,
+  encodeUnsubscribe,
+  type Message,
+  REFUSALS,
+} from '../../web/src/live/frame';
+
+type Fields = Record<string, unknown>;
+
+interface Vector {
+  name: string;
+  hex: string;
+  fields?: Fields;
+  error?: { problem?: string };
+  canonical?: boolean;
+}
+
+const FOLDER = resolve(import.meta.dirname, '../../../proto-spec/vectors');
+
+function vectors(file: string): Vector[] {
+  const text = readFileSync(resolve(FOLDER, `${file}.toml`), 'utf8');
+  return (parse(text, { integersAsBigInt: true }) as unknown as { vector: Vector[] }).vector;
+}
+
+function bytes(text: string): ArrayBuffer {
+  return Uint8Array.from(Buffer.from(text.replace(/#.*$/gm, '').replace(/\s/g, ''), 'hex')).buffer;
+}
+
+/** What the decoder gives, under the names of SPEC.md. Integers are bigint, as the vectors are read. */
+const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type: Type }>) => Fields } = {
+  close: ({ code, text, reconnect, retryAfterMs }) => ({ code, text, reconnect, retry_after_ms: retryAfterMs }),
+  welcome: (message) => ({
+    epoch: message.epoch,
+    position: message.position,
+    server_time_us: message.serverTimeUs,
+    heartbeat_interval_ms: message.heartbeatIntervalMs,
+    subscriptions_max: message.subscriptionsMax,
+    interval_ms_min: message.intervalMsMin,
+  }),
+  series: ({ subscription, series }) => ({
+    subscription,
+    series: series.map(({ index, device, metric, unit, type }) => ({ index, device, metric, unit, metric_type: type })),
+  }),
+  batch: (message) => ({
+    subscription: message.subscription,
+    position: message.position,
+    previous: message.previous,
+    base_us: message.baseUs,
+    history: message.history,
+    conflated: message.conflated,
+    samples: [...message.series].map((series, row) => [
+      series,
+      message.baseUs + (message.offsetsUs[row] ?? NaN),
+      { f64: message.values[row] },
+    ]),
+  }),
+  texts: ({ subscription, position, previous, history, items }) => ({
+    subscription,
+    position,
+    previous,
+    history,
+    items: items.map(({ series, timeUs, text }) => ({ series, time_us: timeUs, text })),
+  }),
+  presence: ({ devices }) => ({
+    devices: devices.map(({ device, state, lastSeenUs }) => ({ device, state, last_seen_us: lastSeenUs })),
+  }),
+  gap: ({ subscription, from, to, reason }) => ({ subscription, from_position: from, to_position: to, reason }),
+  heartbeat: ({ timeUs, position }) => ({ time_us: timeUs, position }),
+  snapshot_end: ({ subscription, position, series }) => ({ subscription, position, series }),
+  refused: ({ subscription, code, text }) => ({ subscription, code, text }),
+};
+
+/** Numbers that stand for integers become bigint; `{ f64 }` keeps a sample's value a number. */
+function integers(value: unknown): unknown {
+  if (typeof value === 'number') return BigInt(value);
+  if (Array.isArray(value)) return value.map(integers);
+  if (value !== null && typeof value === 'object') {
+    if ('f64' in value) return value.f64;
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, integers(one)]));
+  }
+  return value;
+}
+
+const RECEIVED = ['close', 'live_welcome', 'series_def', 'batch', 'texts', 'presence', 'gap', 'heartbeat', 'snapshot_end', 'refused'];
+
+describe.each(RECEIVED)('%s', (file) => {
+  it.each(vectors(file).map((vector) => [vector.name, vector] as const))('%s', (_name, vector) => {
+    const { messages, error } = decode(bytes(vector.hex));
+    if (vector.error !== undefined) {
+      // A page may be more lenient than a server about values that only have no meaning, such as a time beyond i64.
+      if (vector.error.problem === 'not_allowed') return;
+      expect(error?.name).toBe('MalformedError');
+      return;
+    }
+    expect(error).toBeNull();
+    const message = messages[0] as Message;
+    const fields = (AS_FIELDS[message.type] as (message: Message) => Fields)(message);
+    expect(integers(fields)).toEqual(vector.fields);
+  });
+});
+
+const number = (value: unknown) => Number(value as bigint);
+
+/** What the page sends, from the fields of a vector. */
+const SENT: Record<string, (fields: Fields) => Uint8Array | null> = {
+  subscribe: (fields) =>
+    encodeSubscribe({
+      subscription: number(fields.subscription),
+      devices: fields.devices as string[],
+      metrics: fields.metrics as string[],
+      intervalMs: number(fields.interval_ms),
+      aggregate: fields.aggregate as 'every' | 'last',
+      historyMs: number(fields.history_ms),
+      resume: (fields.resume as { epoch: bigint; position: bigint } | undefined) ?? null,
+    }),
+  unsubscribe: (fields) => encodeUnsubscribe(number(fields.subscription)),
+  // The page's own heartbeat has position 0, in whole milliseconds of its clock.
+  heartbeat: (fields) => (fields.position === 0n && number(fields.time_us) % 1000 === 0 ? encodeHeartbeat(number(fields.time_us) / 1000) : null),
+  // It closes for good only.
+  close: (fields) =>
+    fields.reconnect === false && fields.retry_after_ms === 0n ? encodeClose(number(fields.code), fields.text as string) : null,
+};
+
+describe.each(Object.keys(SENT))('sending %s', (file) => {
+  const usable = vectors(file).filter((vector) => vector.fields !== undefined && vector.canonical !== false);
+  it.each(usable.map((vector) => [vector.name, vector] as const))('%s', (_name, vector) => {
+    const sent = SENT[file]?.(vector.fields as Fields);
+    if (sent == null) return;
+    expect(Buffer.from(sent).toString('hex')).toBe(Buffer.from(bytes(vector.hex)).toString('hex'));
+  });
+});
+
+it('every refusal of SPEC §9.11 has a name', () => {
+  expect(REFUSALS).toHaveLength(5);
+});
