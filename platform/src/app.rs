@@ -281,6 +281,7 @@ fn ingest_options(config: &Config) -> IngestOptions {
         queue_reports: config.ingest.queue_reports,
         queue_bytes: config.ingest.queue_bytes,
         series_max: config.ingest.series_max,
+        series_per_device_max: config.ingest.series_per_device_max,
         streams_per_device_max: config.ingest.streams_per_device_max,
         time_ahead_max_us: i64::try_from(config.ingest.time_ahead_max.as_micros()).unwrap_or(i64::MAX),
     }

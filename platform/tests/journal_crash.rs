@@ -58,6 +58,7 @@ async fn start(path: &Path, disk: &Disk, synchronous: Synchronous) -> anyhow::Re
         queue_reports: 64,
         queue_bytes: 1 << 20,
         series_max: 100,
+        series_per_device_max: 100,
         streams_per_device_max: 8,
         time_ahead_max_us: 0,
     };

@@ -13,6 +13,15 @@ pub struct Catalogue {
     next: u32,
 }
 
+/// How many series there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesLimits {
+    /// In the whole store.
+    pub in_all: usize,
+    /// Of one device, so that one device that makes up names cannot take the room of all.
+    pub per_device: usize,
+}
+
 /// What [`Catalogue::resolve`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved {
@@ -64,8 +73,8 @@ impl Catalogue {
         self.by_device.get(&device).map_or(0, BTreeMap::len)
     }
 
-    /// Says which series a declared metric is, and makes it if there is room (`series_max`).
-    pub fn resolve(&mut self, device: DeviceKey, metric: &MetricDeclaration, series_max: usize) -> Resolved {
+    /// Says which series a declared metric is, and makes it if there is room within `limits`.
+    pub fn resolve(&mut self, device: DeviceKey, metric: &MetricDeclaration, limits: SeriesLimits) -> Resolved {
         if let Some(known) = self.find(device, &metric.name) {
             if known.value_type.class() != metric.value_type.class() {
                 return Resolved::Rejected(RejectReason::TypeMismatch);
@@ -76,7 +85,8 @@ impl Catalogue {
             let changed = Series { unit: metric.unit.clone(), value_type: metric.value_type, ..(**known).clone() };
             return Resolved::Write(self.insert(Arc::new(changed)));
         }
-        if self.by_key.len() >= series_max || self.next == u32::MAX {
+        let full = self.by_key.len() >= limits.in_all || self.metrics_of(device) >= limits.per_device;
+        if full || self.next == u32::MAX {
             return Resolved::Rejected(RejectReason::Other);
         }
         let series = Series {
@@ -114,18 +124,36 @@ mod tests {
         MetricDeclaration { name: MetricName::parse(name).expect("a valid name"), unit: String::new(), value_type }
     }
 
+    fn limits(in_all: usize) -> SeriesLimits {
+        SeriesLimits { in_all, per_device: 3 }
+    }
+
+    #[test]
+    fn one_device_cannot_take_the_room_of_all() {
+        let mut c = Catalogue::new(Vec::new(), SeriesKey(0));
+        for name in ["a", "b", "c"] {
+            assert!(matches!(
+                c.resolve(DeviceKey(1), &declaration(name, ValueType::F64), limits(10)),
+                Resolved::Write(_)
+            ));
+        }
+        let fourth = c.resolve(DeviceKey(1), &declaration("d", ValueType::F64), limits(10));
+        assert_eq!(fourth, Resolved::Rejected(RejectReason::Other));
+        assert!(matches!(c.resolve(DeviceKey(2), &declaration("d", ValueType::F64), limits(10)), Resolved::Write(_)));
+    }
+
     #[test]
     fn a_metric_keeps_its_class_but_may_change_its_type_within_it() {
         let mut c = Catalogue::new(Vec::new(), SeriesKey(5));
         let device = DeviceKey(1);
-        let Resolved::Write(series) = c.resolve(device, &declaration("t", ValueType::F32), 10) else {
+        let Resolved::Write(series) = c.resolve(device, &declaration("t", ValueType::F32), limits(10)) else {
             panic!("a new metric is written");
         };
         assert_eq!(series.key, SeriesKey(5));
-        assert_eq!(c.resolve(device, &declaration("t", ValueType::F32), 10), Resolved::Known(SeriesKey(5)));
-        assert!(matches!(c.resolve(device, &declaration("t", ValueType::I64), 10), Resolved::Write(_)));
+        assert_eq!(c.resolve(device, &declaration("t", ValueType::F32), limits(10)), Resolved::Known(SeriesKey(5)));
+        assert!(matches!(c.resolve(device, &declaration("t", ValueType::I64), limits(10)), Resolved::Write(_)));
         assert_eq!(
-            c.resolve(device, &declaration("t", ValueType::Text), 10),
+            c.resolve(device, &declaration("t", ValueType::Text), limits(10)),
             Resolved::Rejected(RejectReason::TypeMismatch)
         );
     }
@@ -133,13 +161,13 @@ mod tests {
     #[test]
     fn no_series_is_made_above_the_limit_and_no_number_is_used_twice() {
         let mut c = Catalogue::new(Vec::new(), SeriesKey(0));
-        assert!(matches!(c.resolve(DeviceKey(1), &declaration("a", ValueType::F64), 1), Resolved::Write(_)));
+        assert!(matches!(c.resolve(DeviceKey(1), &declaration("a", ValueType::F64), limits(1)), Resolved::Write(_)));
         assert_eq!(
-            c.resolve(DeviceKey(1), &declaration("b", ValueType::F64), 1),
+            c.resolve(DeviceKey(1), &declaration("b", ValueType::F64), limits(1)),
             Resolved::Rejected(RejectReason::Other)
         );
         c.remove_device(DeviceKey(1));
-        let Resolved::Write(series) = c.resolve(DeviceKey(2), &declaration("a", ValueType::F64), 1) else {
+        let Resolved::Write(series) = c.resolve(DeviceKey(2), &declaration("a", ValueType::F64), limits(1)) else {
             panic!("there is room again");
         };
         assert_eq!(series.key, SeriesKey(1));

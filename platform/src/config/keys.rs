@@ -214,6 +214,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "ingest",
+        "series_per_device_max",
+        Kind::Integer(1, 1_000_000),
+        "4096",
+        "Most series of one device; values of further ones are rejected (NACK reason 0).",
+    ),
+    key(
+        "ingest",
         "streams_per_device_max",
         Kind::Integer(1, 65_536),
         "256",

@@ -75,6 +75,7 @@ pub struct Ingest {
     pub queue_reports: usize,
     pub queue_bytes: usize,
     pub series_max: usize,
+    pub series_per_device_max: usize,
     pub streams_per_device_max: usize,
     pub time_ahead_max: Duration,
 }

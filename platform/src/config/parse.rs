@@ -219,6 +219,7 @@ impl Reader {
                 queue_reports: self.integer("ingest.queue_reports"),
                 queue_bytes: self.integer("ingest.queue_bytes"),
                 series_max: self.integer("ingest.series_max"),
+                series_per_device_max: self.integer("ingest.series_per_device_max"),
                 streams_per_device_max: self.integer("ingest.streams_per_device_max"),
                 time_ahead_max: self.duration("ingest.time_ahead_max"),
             },

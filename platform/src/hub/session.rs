@@ -12,7 +12,7 @@ use pulsewire_core::device::Device;
 use pulsewire_core::ids::{Sequence, SessionEpoch, StreamId};
 use pulsewire_proto::auth::Binding;
 use pulsewire_proto::frame::{Close, Hello, Login, Nack, StreamPosition, TwinStatus};
-use pulsewire_proto::session::{Closed, Output, ReportEvent, ServerEvent, ServerSession, WelcomeParams};
+use pulsewire_proto::session::{Closed, ClosedBy, Output, ReportEvent, ServerEvent, ServerSession, WelcomeParams};
 use pulsewire_proto::{CloseCode, DecodeError, FrameReader, HeaderError};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,11 +44,20 @@ pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr
 pub(super) async fn refuse(shared: Arc<Shared>, stream: TcpStream, full: Full) {
     let mut transport = Transport::Raw(Prefixed::new(bytes::Bytes::new(), Box::new(stream)));
     let close = Close::new(CloseCode::TooManyConnections, &full.to_string()).with_retry_after_ms(RETRY_AFTER_MS);
+    let closed = Closed {
+        by: ClosedBy::Here,
+        code: close.code,
+        text: close.text.clone(),
+        reconnect: true,
+        retry_after_ms: close.retry_after_ms,
+    };
     let mut bytes = Vec::new();
     pulsewire_proto::Message::Close(close).encode(&mut bytes);
     metrics::counter!(names::CLOSED, "code" => CloseCode::TooManyConnections.name()).increment(1);
     // A peer that does not read does not learn it.
-    let _ = timeout(shared.options.write_timeout, transport.send(bytes)).await;
+    if let Ok(Ok(())) = timeout(shared.options.write_timeout, transport.send(bytes)).await {
+        transport.finish(&closed).await;
+    }
 }
 
 type Opened = (Transport, Binding, Option<(CloseCode, String)>);
@@ -434,7 +443,7 @@ impl Connection {
             }
         }
         self.transport.is_none().then(|| Closed {
-            by: pulsewire_proto::session::ClosedBy::Peer,
+            by: ClosedBy::Peer,
             code: CloseCode::Normal.as_u16(),
             text: "the connection ended".into(),
             reconnect: false,
@@ -443,7 +452,7 @@ impl Connection {
     }
 
     async fn end(mut self, closed: Closed) {
-        if closed.by == pulsewire_proto::session::ClosedBy::Here {
+        if closed.by == ClosedBy::Here {
             let name = CloseCode::from_u16(closed.code).map_or("unknown", CloseCode::name);
             metrics::counter!(names::CLOSED, "code" => name).increment(1);
             let device = self.login.as_ref().map(|l| l.device.id.to_string());

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use pulsewire_proto::CloseCode;
 use pulsewire_proto::session::Closed;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,7 +25,7 @@ const WEBSOCKET_WRITE_BYTES_MAX: usize = 4 << 20;
 /// gathers a whole message before the session's own limit of 4 KiB per frame can see it.
 const LOGIN_BYTES_MAX: usize = 64 << 10;
 /// Largest read from a raw connection at a time.
-const READ_BYTES: usize = 16 << 10;
+const READ_BYTES: usize = 64 << 10;
 /// After a CLOSE, how long and how much is read and thrown away, so that the kernel does not reset the connection before
 /// the peer has read why.
 const LINGER_TIME: Duration = Duration::from_secs(1);
@@ -202,15 +203,11 @@ impl Transport {
     /// Waits for something. Cancel safe.
     pub async fn receive(&mut self) -> Received {
         match self {
-            Self::Raw(stream) => {
-                // A buffer only while there is something to read keeps idle connections small.
-                let mut buffer = BytesMut::with_capacity(READ_BYTES);
-                match stream.read_buf(&mut buffer).await {
-                    Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Received::TooLarge(error.to_string()),
-                    Ok(0) | Err(_) => Received::End,
-                    Ok(_) => Received::Bytes(buffer.freeze()),
-                }
-            }
+            Self::Raw(stream) => match read_some(stream).await {
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Received::TooLarge(error.to_string()),
+                Ok(bytes) if !bytes.is_empty() => Received::Bytes(bytes),
+                Ok(_) | Err(_) => Received::End,
+            },
             Self::WebSocket(socket) => loop {
                 return match socket.next().await {
                     Some(Ok(Message::Binary(bytes))) => Received::Bytes(bytes),
@@ -267,6 +264,23 @@ impl Transport {
         };
         let _ = tokio::time::timeout(LINGER_TIME, end).await;
     }
+}
+
+thread_local! {
+    /// Where raw connections read into: shared by all of a thread, so that an idle connection holds no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// What is there to read, or nothing at the end. Cancel safe.
+async fn read_some(stream: &mut Prefixed) -> io::Result<Bytes> {
+    std::future::poll_fn(|cx| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            std::task::ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        })
+    })
+    .await
 }
 
 /// Reads a connection to its end, up to the linger limit.

@@ -8,7 +8,7 @@ use crate::ports::{Batch, Bus, BusEvent, Clock, Committed, Journal, JournalError
 use crate::telemetry::names;
 use futures_util::future::join_all;
 use pulsewire_core::accounting::Accounting;
-use pulsewire_core::catalogue::{Catalogue, Resolved};
+use pulsewire_core::catalogue::{Catalogue, Resolved, SeriesLimits};
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, Sequence, SeriesKey, StreamId};
 use pulsewire_core::sample::{RejectReason, ReportKind, Series, StoredReport, StoredRow, check_time};
 use pulsewire_core::sequence::{StreamProgress, Verdict};
@@ -275,7 +275,8 @@ impl LaneTask {
         let Ok(mut catalogue) = self.catalogue.write() else {
             return vec![Err(RejectReason::Other); report.set.metrics.len()];
         };
-        let mut resolve = |metric| match catalogue.resolve(device, metric, self.options.series_max) {
+        let limits = SeriesLimits { in_all: self.options.series_max, per_device: self.options.series_per_device_max };
+        let mut resolve = |metric| match catalogue.resolve(device, metric, limits) {
             Resolved::Known(key) => Ok(key),
             Resolved::Write(series) => {
                 let key = series.key;

@@ -30,6 +30,8 @@ pub struct IngestOptions {
     pub queue_bytes: usize,
     /// Most series in the store; values of further ones are rejected.
     pub series_max: usize,
+    /// Most series of one device; values of further ones are rejected.
+    pub series_per_device_max: usize,
     /// Most streams a device may hold; opening one more retires the one unused for longest.
     pub streams_per_device_max: usize,
     /// How far ahead of the server's clock a row may be, in µs.

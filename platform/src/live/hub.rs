@@ -161,6 +161,11 @@ impl Hub {
         self.subscriptions.get_mut(&key).map(|s| s.take(position))
     }
 
+    /// Records after `from` are not kept any more and were not read: every subscription has a gap.
+    pub fn lose(&mut self, from: Position) {
+        self.subscriptions.values_mut().for_each(|s| s.lose(from));
+    }
+
     /// Distributes a committed record.
     pub fn apply(
         &mut self,

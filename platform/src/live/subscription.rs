@@ -136,6 +136,11 @@ impl Subscription {
         !full
     }
 
+    /// Samples after `from` were lost before they came here; the viewer will be told.
+    pub fn lose(&mut self, from: Position) {
+        self.dropped.get_or_insert(from);
+    }
+
     /// Takes everything that waits. `position` is how far the service has read.
     pub fn take(&mut self, position: Position) -> Taken {
         let defined = self.series[self.defined..].iter().enumerate();

@@ -93,6 +93,11 @@ impl LiveTask {
             match self.parts.journal.read(Lane(0), self.cursor, READ_RECORDS).await {
                 Ok(records) => {
                     let full = records.len() == READ_RECORDS;
+                    let missing = records.first().is_some_and(|r| r.position.0 > self.cursor.0 + 1);
+                    if missing && let Ok(mut hub) = self.hub.lock() {
+                        tracing::warn!(after = %self.cursor, "live is behind what the journal keeps; viewers get a gap");
+                        hub.lose(self.cursor);
+                    }
                     for record in records {
                         self.apply(record.position, record.received_us, &record.reports);
                     }

@@ -14,8 +14,10 @@ const COMMIT_BUCKETS_S: &[f64] =
 /// # Errors
 /// If the filter cannot be read.
 pub fn init_logs(filter: &str, json: bool) -> Result<(), String> {
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| format!("log.level is {filter:?}: {error}"))?;
+    // The HTTP library tells at `info` how many threads it starts; who wants that asks for it by name.
+    let directives = if filter.contains("actix") { filter.to_owned() } else { format!("{filter},actix_server=warn") };
+    let filter = tracing_subscriber::EnvFilter::try_new(directives)
+        .map_err(|error| format!("log.level is {filter:?}: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let done = if json {
         builder.json().try_init()

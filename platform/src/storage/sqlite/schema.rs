@@ -10,6 +10,9 @@ pub const JOURNAL_VERSION: i64 = 1;
 /// Version of `meta.db` that this build writes.
 pub const META_VERSION: i64 = 1;
 
+/// Prepared statements kept per connection: more than there are.
+const STATEMENTS: usize = 64;
+
 const JOURNAL: &str = "
 CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 CREATE TABLE lane (lane INTEGER PRIMARY KEY, fence INTEGER NOT NULL) STRICT;
@@ -123,6 +126,7 @@ pub fn open_writer(path: &Path, file: File, vfs: Option<&str>, synchronous: &str
     }
     .with_context(context)?;
     connection.busy_timeout(Duration::from_secs(5)).with_context(context)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     check_version(&connection, path, file)?;
     // A growing WAL costs a metadata sync per commit; after the first checkpoint it is overwritten in place. 4,096 pages
     // (16 MiB) keep checkpoints rare without a long recovery.
@@ -158,6 +162,7 @@ pub fn open_reader(path: &Path, vfs: Option<&str>) -> anyhow::Result<Connection>
     }
     .with_context(|| format!("opening {} for reading", path.display()))?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
     Ok(connection)
 }
