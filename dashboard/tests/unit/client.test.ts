@@ -145,7 +145,7 @@ describe('LiveClient', () => {
     client.receive(batch(2, 9n, 9n, [[0, 5, 50]]));
     client.receive(end(2, 9n));
     expect(store.find('d', 'm')?.ring?.length).toBe(1);
-    expect(client.gaps).toBe(1);
+    expect(client.gaps).toBe(0);
     client.disconnected();
     welcome(2n);
     expect(sent.at(-1)?.resume).toEqual({ epoch: 2n, position: 9n });

@@ -164,13 +164,14 @@ export class LiveClient {
       case 'gap': {
         const entry = this.#active.get(message.subscription);
         if (entry === undefined) return;
-        this.gaps += 1;
         this.#moveTo(entry, message.to);
         if (message.reason === 'resume_refused') {
+          // Nothing stays missing: the history follows.
           entry.complete = false;
           entry.resume = null;
           entry.sink.reset();
         } else {
+          this.gaps += 1;
           entry.sink.gap(message.reason);
         }
         return;

@@ -33,7 +33,7 @@ export function sentence(state: LinkState, nowMs: number): string | null {
     case 'offline': {
       const start = state.phase === 'offline' ? t('link.offline_text') : t('link.reconnecting_text');
       const reason = state.text ? ` ${t('link.server_said', { text: state.text })}` : '';
-      if (state.retryAtMs === null) return `${start}${reason} ${t('link.trying', { count: state.attempt })}`;
+      if (state.retryAtMs === null) return `${start}${reason} ${t('link.trying', { attempt: state.attempt })}`;
       const wait = Math.max(0, Math.ceil((state.retryAtMs - nowMs) / 1000));
       return `${start}${reason} ${t('link.next_try', { attempt: state.attempt, count: wait })}`;
     }
