@@ -1,0 +1,15 @@
+//! One device's connection: connects, logs in, sends what its [`Source`] has, and comes back after every failure.
+
+mod backoff;
+mod run;
+mod source;
+mod spool;
+mod stats;
+mod target;
+mod transport;
+
+pub use run::{ClientOptions, DeviceClient};
+pub use source::{Next, Source};
+pub use spool::Spool;
+pub use stats::ClientStats;
+pub use target::Target;

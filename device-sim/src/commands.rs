@@ -1,0 +1,218 @@
+//! What each subcommand does.
+
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pulsewire_sim::{
+    ApiOptions, Provisioner, SecretStore, Shutdown, SimError, Summary,
+    client::ClientStats,
+    fleet::{self, FleetOptions},
+    host::{self, HostOptions},
+    replay::{Replay, ReplayOptions},
+};
+use serde::Serialize;
+
+use crate::args::{Args, Command, FleetArgs, HostArgs, ReplayArgs, ServerArgs};
+
+/// How often progress is shown.
+const REFRESH: Duration = Duration::from_millis(250);
+
+/// Whether what was asked for happened.
+pub async fn run(args: Args) -> Result<bool, SimError> {
+    match args.command {
+        Command::Fleet(args) => run_fleet(args).await,
+        Command::Host(args) => run_host(args).await,
+        Command::Replay(args) => run_replay(args).await,
+    }
+}
+
+async fn run_fleet(args: FleetArgs) -> Result<bool, SimError> {
+    let provisioner = provisioner(&args.server, args.state).await?;
+    let options = FleetOptions {
+        target: args.server.connect.clone(),
+        devices: args.devices,
+        seed: args.seed,
+        interval: args.interval,
+        prefix: args.prefix,
+        duration: args.duration,
+    };
+    let stats = Arc::new(ClientStats::default());
+    let bar = spinner(&args.server);
+    let work = fleet::run(options, provisioner, stats.clone(), on_ctrl_c());
+    let summary = watch(work, || show_running(&bar, &stats, args.devices)).await;
+    bar.finish_and_clear();
+    finish_running(&args.server, &summary?)
+}
+
+async fn run_host(args: HostArgs) -> Result<bool, SimError> {
+    let provisioner = provisioner(&args.server, args.state).await?;
+    let options = HostOptions {
+        target: args.server.connect.clone(),
+        device: args.device.unwrap_or_else(host::default_device_id),
+        interval: args.interval,
+        duration: args.duration,
+    };
+    let stats = Arc::new(ClientStats::default());
+    let bar = spinner(&args.server);
+    let work = host::run(options, provisioner, stats.clone(), on_ctrl_c());
+    let summary = watch(work, || show_running(&bar, &stats, 1)).await;
+    bar.finish_and_clear();
+    finish_running(&args.server, &summary?)
+}
+
+async fn run_replay(args: ReplayArgs) -> Result<bool, SimError> {
+    let defaults = ReplayOptions::for_file(args.file);
+    let options = ReplayOptions {
+        target: args.server.connect.clone(),
+        time_column: args.time_column,
+        time_format: args.time_format,
+        time_zone: args.time_zone,
+        device_column: args.device_column,
+        device: args.device,
+        metrics: args.metrics,
+        speed: args.speed.0,
+        repeat: args.repeat,
+        backfill: args.backfill,
+        go_on: args.go_on,
+        strict: args.strict,
+        state: args.state.unwrap_or(defaults.state),
+        give_up_after: args.give_up_after,
+        file: defaults.file,
+    };
+    let repeat = options.repeat;
+    let provisioner = provisioner(&args.server, None).await?;
+    let replay = Replay::prepare(options, provisioner).await?;
+    for note in &replay.notes {
+        eprintln!("note: {note}");
+    }
+    let stats = Arc::new(ClientStats::default());
+    let bar = if repeat { spinner(&args.server) } else { progress_bar(&args.server, replay.table().reports()) };
+    let work = replay.run(stats.clone(), on_ctrl_c());
+    let report = watch(work, || {
+        bar.set_position(ClientStats::get(&stats.acknowledged));
+        if repeat {
+            bar.set_message(format!("{} reports acknowledged", ClientStats::get(&stats.acknowledged)));
+        } else {
+            bar.set_message(problem(&stats));
+        }
+    })
+    .await;
+    bar.finish_and_clear();
+    let report = report?;
+    if args.server.json {
+        print_json(&report)?;
+    } else {
+        println!("{report}");
+    }
+    Ok(report.is_success())
+}
+
+/// Signs in if there is a password; otherwise the side file must do.
+async fn provisioner(args: &ServerArgs, state: Option<PathBuf>) -> Result<Provisioner, SimError> {
+    let path = state.unwrap_or_else(|| args.secret_file.clone());
+    let secrets = SecretStore::open(&path)?;
+    match std::env::var(&args.password_env) {
+        Ok(password) => {
+            let url = args.api.clone().unwrap_or_else(|| ServerArgs::DEFAULT_API.into());
+            Provisioner::sign_in(ApiOptions { url, user: args.user.clone(), password }, secrets).await
+        }
+        Err(_) if args.api.is_some() => Err(SimError::Invalid {
+            name: "--password-env",
+            value: args.password_env.clone(),
+            allowed: "with --api this environment variable must hold the password".into(),
+        }),
+        Err(_) => Ok(Provisioner::offline(secrets, &args.password_env)),
+    }
+}
+
+/// Does the work and shows progress meanwhile.
+async fn watch<T>(work: impl Future<Output = T>, mut show: impl FnMut()) -> T {
+    tokio::pin!(work);
+    let mut ticks = tokio::time::interval(REFRESH);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            _ = ticks.tick() => show(),
+        }
+    }
+}
+
+/// The first Ctrl-C or SIGTERM asks for an orderly end; the system's default is back for a second one.
+fn on_ctrl_c() -> Shutdown {
+    let (trigger, shutdown) = Shutdown::channel();
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        trigger.trigger();
+        wait_for_signal().await;
+        std::process::exit(130);
+    });
+    shutdown
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn spinner(args: &ServerArgs) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, draw_target(args));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    bar
+}
+
+fn progress_bar(args: &ServerArgs, length: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), draw_target(args));
+    let template = "{bar:30} {pos}/{len} reports acknowledged, {per_sec}, {eta} left {msg}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn draw_target(args: &ServerArgs) -> ProgressDrawTarget {
+    if args.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+}
+
+fn show_running(bar: &ProgressBar, stats: &ClientStats, devices: u32) {
+    bar.tick();
+    bar.set_message(format!(
+        "{}/{devices} connected, {} reports sent, {} acknowledged {}",
+        ClientStats::get(&stats.connected),
+        ClientStats::get(&stats.sent),
+        ClientStats::get(&stats.acknowledged),
+        problem(stats),
+    ));
+}
+
+fn problem(stats: &ClientStats) -> String {
+    stats.last_problem().map_or_else(String::new, |problem| format!("(last problem: {problem})"))
+}
+
+fn finish_running(args: &ServerArgs, summary: &Summary) -> Result<bool, SimError> {
+    if args.json {
+        print_json(summary)?;
+    } else {
+        println!("{summary}");
+    }
+    Ok(summary.is_complete())
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), SimError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| SimError::Task(error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
