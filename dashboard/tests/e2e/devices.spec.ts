@@ -82,3 +82,31 @@ test('a device is added, seen, disabled, given a new secret and deleted', async 
   await page.goto('/devices/e2e-1');
   await expect(page.getByRole('heading', { name: 'No such device' })).toBeVisible();
 });
+
+test('slash leads to the search field from every page', async ({ page }) => {
+  await page.goto('/');
+  await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
+  await page.keyboard.press('/');
+  await expect(page).toHaveURL(/\/devices$/);
+  await expect(page.getByRole('searchbox', { name: 'Search by name or id' })).toBeFocused();
+});
+
+test('a viewer sees values and no controls that the server would refuse', async ({ browser, server, request }) => {
+  const viewer = { name: 'e2e-viewer', password: 'only looking around', role: 'viewer' };
+  const created = await request.post('/api/v1/users', { data: viewer, headers: { Origin: server.url } });
+  expect(created.status()).toBe(201);
+  const context = await browser.newContext({ baseURL: server.url, storageState: { cookies: [], origins: [] } });
+  const page = await context.newPage();
+  await page.goto('/signin');
+  await page.getByLabel('User name').fill(viewer.name);
+  await page.getByLabel('Password').fill(viewer.password);
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(`${server.url}/`);
+  await expect(page.locator('figure canvas').first()).toBeVisible({ timeout: 20_000 });
+  await expect(page.getByRole('button', { name: 'Add device' })).toHaveCount(0);
+  await page.locator('figure figcaption a').first().click();
+  await expect(page.getByTestId('presence')).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Delete' })).toHaveCount(0);
+  await context.close();
+  expect((await request.delete(`/api/v1/users/${viewer.name}`, { headers: { Origin: server.url } })).status()).toBe(204);
+});

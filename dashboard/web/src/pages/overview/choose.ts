@@ -7,7 +7,8 @@ import type { Series } from '../../live/store';
 export function chooseDevices(devices: readonly Device[], count: number): Device[] {
   const isHost = (device: Device) => Object.values(device.tags).includes('host') || device.group === 'host';
   const rank = (device: Device) => (isHost(device) ? 0 : 1);
-  return devices
+  const unique = new Map(devices.map((device) => [device.id, device]));
+  return [...unique.values()]
     .filter((device) => device.enabled && device.presence !== 'offline')
     .toSorted((a, b) => rank(a) - rank(b))
     .slice(0, count);
