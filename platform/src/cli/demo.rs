@@ -1,16 +1,194 @@
-//! `pulsewire demo`.
+//! `pulsewire demo`: a server on a fresh data folder, with devices that connect to it over real sockets.
+//!
+//! The simulator runs in this process but knows the server only by its ports, like any device would.
 
-use super::{Settings, StopSignal};
+use super::{Settings, StopSignal, addresses};
+use crate::app::{self, App, StartOptions};
+use crate::config::Config;
+use crate::telemetry;
+use anyhow::Context;
 use clap::Args;
+use pulsewire_sim::client::ClientStats;
+use pulsewire_sim::fleet::{self, FleetOptions};
+use pulsewire_sim::host::{self, HostOptions};
+use pulsewire_sim::{ApiOptions, Provisioner, SecretStore, Shutdown, SimError, Target};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long the sign-in link is good.
+const LINK_VALID: Duration = Duration::from_secs(600);
+/// How long the devices may take to say goodbye.
+const DEVICES_LIMIT: Duration = Duration::from_secs(3);
 
 #[derive(Args)]
 pub(super) struct Demo {
     #[command(flatten)]
     settings: Settings,
+    /// Simulated devices beside this machine itself.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    devices: u32,
+    /// Same seed, same behaviour.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print addresses and sign-in link as one JSON document.
+    #[arg(long)]
+    json: bool,
 }
+
+/// The data folder of a demo.
+struct Folder {
+    path: PathBuf,
+    // Made by us, so removed by us.
+    temporary: bool,
+}
+
+impl Folder {
+    fn choose(given: Option<PathBuf>) -> anyhow::Result<Self> {
+        if let Some(path) = given {
+            if path.join("journal.db").exists() {
+                anyhow::bail!(
+                    "{} holds a store already and a demo wants a fresh folder; \
+                     give another --data-dir, or use `pulsewire serve` with this one",
+                    path.display()
+                );
+            }
+            return Ok(Self { path, temporary: false });
+        }
+        let path = std::env::temp_dir().join(format!("pulsewire-demo-{}", std::process::id()));
+        if path.exists() {
+            // Left by a process of the same number that was killed.
+            std::fs::remove_dir_all(&path).with_context(|| format!("removing the old {}", path.display()))?;
+        }
+        Ok(Self { path, temporary: true })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.temporary
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            eprintln!("pulsewire: {} could not be removed: {error}", self.path.display());
+        }
+    }
+}
+
 impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let _ = (self.settings, StopSignal::listen()?);
-        anyhow::bail!("not here yet")
+        let folder = Folder::choose(self.settings.data_dir.clone())?;
+        let config = self.configure(&folder)?;
+        telemetry::init_logs(&config.log.level, config.log.json).map_err(anyhow::Error::msg)?;
+        let mut stop = StopSignal::listen()?;
+        let password = super::admin_password().map_or_else(app::random_password, Ok)?;
+        let start = StartOptions { admin_password: Some(password.clone()), demo: true };
+        let app = App::start(config, start).await?;
+        self.announce(&app, &password, &folder)?;
+
+        let (trigger, shutdown) = Shutdown::channel();
+        let mut devices = self.start_devices(&app, &password, &shutdown)?;
+        let ended = loop {
+            tokio::select! {
+                () = stop.wait() => break Ok(()),
+                Some(ended) = devices.join_next() => match ended.context("a device task failed") {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => break Err(anyhow::Error::new(error).context("the demo's devices stopped")),
+                    Err(error) => break Err(error),
+                },
+            }
+        };
+        trigger.trigger();
+        let goodbye = async { while devices.join_next().await.is_some() {} };
+        // Devices that take longer are told by the server.
+        let _ = tokio::time::timeout(DEVICES_LIMIT, goodbye).await;
+        app.stop().await;
+        ended
+    }
+
+    /// The configuration, with quiet logs and free ports where the usual ones are taken.
+    fn configure(&self, folder: &Folder) -> anyhow::Result<Config> {
+        let settings = Settings { data_dir: Some(folder.path.clone()), ..self.settings.clone() };
+        let mut config = settings.read()?;
+        if self.settings.http_listen.is_none() {
+            config.http.listen = free_or_any(config.http.listen);
+        }
+        if self.settings.device_listen.is_none() {
+            config.device.listen = free_or_any(config.device.listen);
+        }
+        if config.log.level == "info" {
+            // The terminal is for the link; what went wrong still shows.
+            config.log.level = "warn".into();
+        }
+        Ok(config)
+    }
+
+    fn announce(&self, app: &App, password: &str, folder: &Folder) -> anyhow::Result<()> {
+        let link = app.sign_in_link("admin", LINK_VALID)?;
+        if self.json {
+            let mut document = addresses(app);
+            document["sign_in_link"] = link.into();
+            println!("{document}");
+            return Ok(());
+        }
+        println!("Pulsewire demo: this machine and {} simulated devices on {}", self.devices, app.device_address());
+        println!();
+        println!("  open   {link}");
+        println!("         (signs you in once, within ten minutes; after that: user admin, password {password})");
+        println!();
+        let fate = if folder.temporary { "removed at the end" } else { "kept" };
+        println!("data in {} ({fate}); Ctrl-C stops", folder.path.display());
+        Ok(())
+    }
+
+    fn start_devices(
+        &self,
+        app: &App,
+        password: &str,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<JoinSet<Result<(), SimError>>> {
+        let api = ApiOptions {
+            url: format!("http://{}", app.http_address()),
+            user: "admin".into(),
+            password: password.to_owned(),
+        };
+        let target: Target = app.device_address().to_string().parse()?;
+        let host = HostOptions {
+            target: target.clone(),
+            device: host::default_device_id(),
+            interval: Duration::from_secs(1),
+            duration: None,
+        };
+        let fleet = FleetOptions {
+            target,
+            devices: self.devices,
+            seed: self.seed,
+            interval: Duration::from_secs(1),
+            prefix: "sim-".into(),
+            duration: None,
+        };
+        let mut tasks = JoinSet::new();
+        let (host_api, host_shutdown) = (api.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let provisioner = Provisioner::sign_in(host_api, SecretStore::in_memory()).await?;
+            host::run(host, provisioner, Arc::new(ClientStats::default()), host_shutdown).await.map(drop)
+        });
+        if self.devices > 0 {
+            let fleet_shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                let provisioner = Provisioner::sign_in(api, SecretStore::in_memory()).await?;
+                fleet::run(fleet, provisioner, Arc::new(ClientStats::default()), fleet_shutdown).await.map(drop)
+            });
+        }
+        Ok(tasks)
+    }
+}
+
+/// The address, or a free port on it if it is taken: a demo should start.
+fn free_or_any(address: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(address) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(address.ip(), 0),
+        _ => address,
     }
 }
