@@ -79,7 +79,8 @@ pub async fn run(
     let secret = provisioner.ensure(vec![spec]).await?.into_iter().next().unwrap_or_default();
     let probe = blocking(Probe::new).await?;
     let readings = Arc::new(Readings::default());
-    let (stop_probe, probe_stopped) = mpsc::channel::<()>();
+    // Nothing is ever sent: dropping the sender is the sign.
+    let (stop_probe, probe_stopped) = mpsc::sync_channel::<()>(1);
     let source = HostSource {
         spool: Spool::new(vec![probe.metric_set()], StreamKind::Live, SPOOL_REPORTS),
         set: probe.metric_set(),
