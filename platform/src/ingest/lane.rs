@@ -349,7 +349,9 @@ impl LaneTask {
     }
 
     fn answer(&self, answers: Vec<Answer>) {
-        for answer in answers {
+        // An Ack names how far its stream is durable, which covers later reports of the same round: their Nacks go first.
+        let (nacks, acks): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| matches!(a, Answer::Nack { .. }));
+        for answer in nacks.into_iter().chain(acks) {
             match answer {
                 Answer::Nack { mailbox, reply } => mailbox.put(reply),
                 Answer::Ack { mailbox, device, stream } => {
