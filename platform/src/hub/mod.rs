@@ -178,7 +178,7 @@ fn serve(
         Err(refusal) => {
             // Telling why costs a task; above this many, the connection is just dropped.
             if connections.len() < shared.options.connections_max.saturating_add(1024) {
-                connections.spawn(session::refuse(shared.clone(), stream, refusal));
+                connections.spawn(session::refuse(stream, refusal));
             }
         }
     }

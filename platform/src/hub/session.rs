@@ -4,7 +4,7 @@ use super::Shared;
 use super::admission::{Full, Guard};
 use super::registry::EndSession;
 use super::report::{self, DeclaredSet};
-use super::transport::{self, Opening, Prefixed, Received, Sniffed, TEXT_MESSAGE, Transport};
+use super::transport::{self, Opening, Received, Sniffed, TEXT_MESSAGE, Transport};
 use crate::ingest::{IngestReply, Mailbox, Refusal, Submission};
 use crate::ports::StreamKind;
 use crate::telemetry::names;
@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout};
 
 /// How long a device should wait after the store failed.
 const RETRY_AFTER_MS: u32 = 5_000;
+/// How long a connection for which there is no room may take to say what it speaks, and to take the answer.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// How long a session that must end for the server's sake waits for its reports in flight.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
@@ -40,9 +42,18 @@ pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr
     connection.drive().await;
 }
 
-/// Tells a connection that there is no room.
-pub(super) async fn refuse(shared: Arc<Shared>, stream: TcpStream, full: Full) {
-    let mut transport = Transport::Raw(Prefixed::new(bytes::Bytes::new(), Box::new(stream)));
+/// Tells a connection that there is no room, in words that its transport understands.
+pub(super) async fn refuse(stream: TcpStream, full: Full) {
+    metrics::counter!(names::CLOSED, "code" => CloseCode::TooManyConnections.name()).increment(1);
+    let (opening, stream) = match transport::sniff(Box::new(stream), Instant::now() + REFUSAL_TIME).await {
+        Sniffed::Decided(opening, stream) => (opening, stream),
+        Sniffed::Late(stream) => (Opening::Unknown, stream),
+        Sniffed::Gone => return,
+    };
+    if opening == Opening::WebSocket {
+        transport::refuse_upgrade(stream, &full.to_string(), RETRY_AFTER_MS / 1000).await;
+        return;
+    }
     let close = Close::new(CloseCode::TooManyConnections, &full.to_string()).with_retry_after_ms(RETRY_AFTER_MS);
     let closed = Closed {
         by: ClosedBy::Here,
@@ -53,11 +64,10 @@ pub(super) async fn refuse(shared: Arc<Shared>, stream: TcpStream, full: Full) {
     };
     let mut bytes = Vec::new();
     pulsewire_proto::Message::Close(close).encode(&mut bytes);
-    metrics::counter!(names::CLOSED, "code" => CloseCode::TooManyConnections.name()).increment(1);
+    let mut transport = Transport::Raw(stream);
     // A peer that does not read does not learn it.
-    if let Ok(Ok(())) = timeout(shared.options.write_timeout, transport.send(bytes)).await {
-        transport.finish(&closed).await;
-    }
+    let _ = timeout(REFUSAL_TIME, transport.send(bytes)).await;
+    transport.finish(&closed).await;
 }
 
 type Opened = (Transport, Binding, Option<(CloseCode, String)>);

@@ -1,5 +1,6 @@
 //! One port, every transport: the first bytes decide. SPEC §1.1.
 
+use crate::telemetry::names;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use pulsewire_proto::CloseCode;
@@ -283,6 +284,22 @@ async fn read_some(stream: &mut Prefixed) -> io::Result<Bytes> {
     .await
 }
 
+/// Answers a WebSocket upgrade for which there is no room: whoever asks over HTTP cannot read a CLOSE frame.
+pub async fn refuse_upgrade(mut stream: Prefixed, text: &str, retry_after_s: u32) {
+    let length = text.len() + 1;
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: {retry_after_s}\r\nContent-Type: text/plain\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{text}\n"
+    );
+    let end = async {
+        // Whatever fails here, the connection ends.
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        discard(&mut stream).await;
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, end).await;
+}
+
 /// Reads a connection to its end, up to the linger limit.
 async fn discard(stream: &mut Prefixed) {
     let mut buffer = vec![0; READ_BYTES];
@@ -303,6 +320,7 @@ fn truncate(text: &str, bytes_max: usize) -> &str {
 #[allow(clippy::result_large_err)] // the library's signature
 fn check_upgrade(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let refuse = |status: StatusCode, text: &str| {
+        metrics::counter!(names::UPGRADES_REFUSED).increment(1);
         let mut refusal = ErrorResponse::new(Some(format!("{text}\n")));
         *refusal.status_mut() = status;
         Err(refusal)

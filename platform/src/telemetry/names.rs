@@ -17,6 +17,8 @@ macro_rules! names {
 names! {
     /// Device connections accepted.
     CONNECTIONS = "pulsewire_device_connections_total" (describe_counter);
+    /// WebSocket upgrades refused on the device port: wrong path, wrong subprotocol, or a browser's Origin.
+    UPGRADES_REFUSED = "pulsewire_device_upgrades_refused_total" (describe_counter);
     /// Device sessions now logged in.
     SESSIONS = "pulsewire_device_sessions" (describe_gauge);
     /// Device sessions and viewer sockets closed by the server, by close code name.
