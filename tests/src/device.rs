@@ -7,6 +7,7 @@ use pulsewire_proto::frame::{
     Value, Welcome,
 };
 use pulsewire_proto::{Message, MessageType};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,6 +66,8 @@ pub struct Device {
     /// What the server said at login.
     pub welcome: Welcome,
     requests: u32,
+    // Highest ACK per stream.
+    acked: HashMap<u32, u64>,
 }
 
 impl Device {
@@ -92,7 +95,7 @@ impl Device {
         wire.send_message(&Message::Proof(Proof { proof: auth::device_proof(secret, &t) }));
         let answer = wire.frame();
         match answer.message() {
-            Message::Welcome(welcome) => Ok(Self { wire, welcome, requests: 0 }),
+            Message::Welcome(welcome) => Ok(Self { wire, welcome, requests: 0, acked: HashMap::new() }),
             Message::Close(close) => Err((wire, close)),
             other => panic!("{other:?} is no answer to PROOF"),
         }
@@ -104,7 +107,7 @@ impl Device {
         wire.send_message(&hello(id, Login::Token { token: token.to_owned() }, &[]));
         let answer = wire.frame();
         match answer.message() {
-            Message::Welcome(welcome) => Ok(Self { wire, welcome, requests: 0 }),
+            Message::Welcome(welcome) => Ok(Self { wire, welcome, requests: 0, acked: HashMap::new() }),
             Message::Close(close) => Err(close),
             other => panic!("{other:?} is no answer to HELLO with a token"),
         }
@@ -134,7 +137,8 @@ impl Device {
         self.wire.send(bytes);
     }
 
-    /// The next frame that is not PING, which is answered; fails at CLOSE and at the end.
+    /// The next frame that is not PING, which is answered; fails at CLOSE, at the end, at an ACK that goes backwards, and
+    /// at a NACK that comes after the ACK that covers its report (SPEC §6.5, §6.6).
     pub fn answer(&mut self) -> Frame {
         loop {
             let frame = self.wire.frame();
@@ -143,6 +147,16 @@ impl Device {
                     self.wire.send_message(&Message::Pong(pulsewire_proto::frame::Pong { token: ping.token }));
                 }
                 Message::Close(close) => panic!("closed with {}: {}", close.code, close.text),
+                Message::Ack(ack) => {
+                    let before = self.acked.insert(ack.stream, ack.sequence).unwrap_or(0);
+                    assert!(ack.sequence >= before, "ACK of stream {} went back from {before}: {ack:?}", ack.stream);
+                    return frame;
+                }
+                Message::Nack(nack) => {
+                    let acked = self.acked.get(&nack.stream).copied().unwrap_or(0);
+                    assert!(nack.sequence > acked, "NACK of {} came after ACK {acked}", nack.sequence);
+                    return frame;
+                }
                 _ => return frame,
             }
         }

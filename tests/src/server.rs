@@ -28,9 +28,13 @@ pub struct ServerOptions {
 
 impl ServerOptions {
     /// Sets a configuration key by its path, such as `device.login_timeout`, through the environment.
-    pub fn set(mut self, path: &str, value: impl ToString) -> Self {
-        let variable = format!("PULSEWIRE_{}", path.replace('.', "_").to_uppercase());
-        self.settings.push((variable, value.to_string()));
+    pub fn set(self, path: &str, value: impl ToString) -> Self {
+        self.variable(&format!("PULSEWIRE_{}", path.replace('.', "_").to_uppercase()), value)
+    }
+
+    /// Sets an environment variable.
+    pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
         self
     }
 
@@ -181,6 +185,11 @@ impl Server {
     /// SIGTERM, and waits for the end; true if the exit status is 0.
     pub fn terminate(&mut self) -> bool {
         self.signal("TERM");
+        self.wait_for_end()
+    }
+
+    /// Waits for the end; true if the exit status is 0.
+    pub fn wait_for_end(&mut self) -> bool {
         until("the server ends after SIGTERM", || self.child.try_wait().expect("it can be asked")).success()
     }
 
