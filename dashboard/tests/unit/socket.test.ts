@@ -176,6 +176,20 @@ describe('LiveSocket', () => {
     expect(phase()).toBe('live');
   });
 
+  it('begins an attempt anew that was under way without a network', async () => {
+    connect();
+    online = false;
+    last().lose();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(link.state.retryAtMs).toBeNull();
+    const hanging = last();
+    online = true;
+    link.networkChanged();
+    expect(hanging.readyState).toBe(3);
+    last().receive(WELCOME);
+    expect(phase()).toBe('live');
+  });
+
   it('is stale sooner while the browser says that it is offline', async () => {
     connect();
     online = false;

@@ -145,7 +145,8 @@ export class LiveSocket {
   networkChanged(): void {
     if (this.#online()) {
       if (this.#state.phase === 'offline') this.#set({ phase: 'reconnecting' });
-      this.retryUnlessStale();
+      // An attempt that began without a network may hang until it times out: it begins anew too.
+      if (this.#state.phase === 'reconnecting') this.#attempt();
     } else if (this.#state.phase === 'reconnecting') {
       this.#set({ phase: 'offline' });
     }
