@@ -379,6 +379,26 @@ fn the_window_stops_the_device_and_an_ack_reopens_it() {
 }
 
 #[test]
+fn repeats_of_what_is_done_are_outside_the_window_on_both_sides() {
+    let config = ServerConfig { window_frames: 2, ..ServerConfig::default() };
+    let mut pair = Pair::new(Setup { config, ..Setup::default() });
+    pair.acknowledge = false;
+    pair.settle();
+    let set = temperature();
+    pair.device.declare(pair.now, &set).expect("live");
+    // WELCOME said that stream 4 is durable up to 41: one ACK for any of these says nothing about the others.
+    for sequence in 1..=41 {
+        pair.device.report(pair.now, false, &report(&set, 4, sequence)).expect("a repeat");
+    }
+    for sequence in 42..=43 {
+        pair.device.report(pair.now, false, &report(&set, 4, sequence)).expect("room");
+    }
+    assert_eq!(pair.device.report(pair.now, false, &report(&set, 4, 44)), Err(SendError::WindowFull));
+    pair.settle();
+    assert_eq!((pair.reports.len(), pair.server.frames_in_flight(), pair.closed()), (43, 2, (0, 0)));
+}
+
+#[test]
 fn a_report_larger_than_the_window_goes_alone() {
     let config = ServerConfig { window_bytes: 10, ..ServerConfig::default() };
     let mut pair = Pair::new(Setup { config, ..Setup::default() });

@@ -389,6 +389,9 @@ impl DeviceSession {
         self.heartbeat_interval = Duration::from_millis(u64::from(welcome.heartbeat_interval_ms));
         self.frame_bytes_max = welcome.frame_bytes_max;
         self.window = Window::new(welcome.window_frames, welcome.window_bytes);
+        for position in &welcome.streams {
+            self.window.release(position.stream, position.sequence);
+        }
         self.last_sent = now;
         self.state = State::Live;
         Some(DeviceEvent::Welcome(welcome))

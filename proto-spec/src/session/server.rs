@@ -266,6 +266,9 @@ impl ServerSession {
         let State::AwaitWelcome(proven) = core::mem::replace(&mut self.state, State::Closed) else {
             return self.wrong_call("welcome");
         };
+        for position in &params.streams {
+            self.window.release(position.stream, position.sequence);
+        }
         let welcome = Welcome {
             server_proof: [0; 32],
             session_epoch: params.session_epoch,

@@ -2,9 +2,7 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-/// Queues of streams without reports in flight that are kept for reuse; more are freed.
-const IDLE_STREAMS: usize = 2;
-/// Entries that a kept queue may have room for.
+/// Entries that a queue without reports in flight may keep room for.
 const IDLE_ENTRIES: usize = 16;
 
 #[derive(Debug)]
@@ -13,12 +11,16 @@ pub(crate) struct Window {
     bytes_max: u32,
     frames: u32,
     bytes: u64,
+    /// The streams of this session; few, so a scan is fastest. A server closes a session that names streams which do not
+    /// exist, so there are at most as many as a device may hold and as are in flight.
     streams: Vec<StreamFlight>,
 }
 
 #[derive(Debug)]
 struct StreamFlight {
     stream: u32,
+    /// Everything up to here is done: said by WELCOME or an ACK.
+    done: u64,
     /// Sequence and payload bytes in the order of sending.
     reports: VecDeque<(u64, u32)>,
 }
@@ -34,42 +36,42 @@ impl Window {
             || (self.frames < self.frames_max && self.bytes + u64::from(bytes) <= u64::from(self.bytes_max))
     }
 
-    /// Counts a report if it fits; whether it did.
+    /// Counts a report if it fits; whether it did. A repeat of what is done is not in flight and always fits: no ACK
+    /// would say when this one copy was dealt with.
     pub(crate) fn take(&mut self, stream: u32, sequence: u64, bytes: u32) -> bool {
+        let at = self.streams.iter().position(|flight| flight.stream == stream);
+        if at.is_some_and(|at| sequence <= self.streams[at].done) {
+            return true;
+        }
         if !self.has_room(bytes) {
             return false;
         }
         self.frames += 1;
         self.bytes += u64::from(bytes);
         let entry = (sequence, bytes);
-        match self.streams.iter_mut().find(|flight| flight.stream == stream) {
-            Some(flight) => flight.reports.push_back(entry),
-            None => self.streams.push(StreamFlight { stream, reports: VecDeque::from([entry]) }),
+        match at {
+            Some(at) => self.streams[at].reports.push_back(entry),
+            None => self.streams.push(StreamFlight { stream, done: 0, reports: VecDeque::from([entry]) }),
         }
         true
     }
 
-    /// Releases what an ACK covers.
+    /// What WELCOME or an ACK covers is done.
     pub(crate) fn release(&mut self, stream: u32, sequence: u64) {
-        let Some(at) = self.streams.iter().position(|flight| flight.stream == stream) else {
+        let Some(flight) = self.streams.iter_mut().find(|flight| flight.stream == stream) else {
+            self.streams.push(StreamFlight { stream, done: sequence, reports: VecDeque::new() });
             return;
         };
-        let reports = &mut self.streams[at].reports;
-        while let Some(&(first, bytes)) = reports.front()
+        flight.done = flight.done.max(sequence);
+        while let Some(&(first, bytes)) = flight.reports.front()
             && first <= sequence
         {
-            reports.pop_front();
+            flight.reports.pop_front();
             self.frames -= 1;
             self.bytes -= u64::from(bytes);
         }
-        if !reports.is_empty() {
-            return;
-        }
-        let is_large = reports.capacity() > IDLE_ENTRIES;
-        if self.streams.len() > IDLE_STREAMS {
-            self.streams.swap_remove(at);
-        } else if is_large {
-            self.streams[at].reports = VecDeque::new();
+        if flight.reports.is_empty() && flight.reports.capacity() > IDLE_ENTRIES {
+            flight.reports = VecDeque::new();
         }
     }
 
