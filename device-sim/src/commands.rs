@@ -110,7 +110,8 @@ async fn run_replay(args: ReplayArgs) -> Result<bool, SimError> {
 /// Signs in if there is a password; otherwise the side file must do.
 async fn provisioner(args: &ServerArgs, state: Option<PathBuf>) -> Result<Provisioner, SimError> {
     let path = state.unwrap_or_else(|| args.secret_file.clone());
-    let secrets = SecretStore::open(&path)?;
+    let opened = tokio::task::spawn_blocking(move || SecretStore::open(&path)).await;
+    let secrets = opened.map_err(|error| SimError::Task(error.to_string()))??;
     match std::env::var(&args.password_env) {
         Ok(password) => {
             let url = args.api.clone().unwrap_or_else(|| ServerArgs::DEFAULT_API.into());

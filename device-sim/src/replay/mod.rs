@@ -5,6 +5,7 @@
 
 mod columns;
 mod report;
+mod rows;
 mod source;
 mod state;
 mod table;
@@ -22,7 +23,8 @@ use tokio::{
 
 pub use columns::{Columns, DeviceFrom};
 pub use report::{DeviceReport, ReplayReport, ServerCount};
-pub use table::{BadRow, DeviceRows, Table};
+pub use rows::BadRow;
+pub use table::{DeviceRows, Table};
 pub use time::TimeFormat;
 
 use self::{

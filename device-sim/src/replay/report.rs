@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::{
     ReplayOptions,
+    rows::BadRow,
     source::{Counts, ReplaySource},
-    table::{BadRow, Table},
+    table::Table,
 };
 use crate::{SimError, api::Accounting, client::ClientStats};
 

@@ -179,16 +179,12 @@ impl Source for ReplaySource {
                 }
                 0
             }
-            // Past what it had at the start: the server tells exactly how far this run came.
-            Some(had) if durable > had => {
-                let settled = self.settle(durable);
-                self.next = durable + 1;
-                settled
-            }
-            // Still repeating what it had; only the acknowledgements tell how far.
+            // What was sent and is durable is done, whether its acknowledgement came or not. While repeating, the server
+            // has more than was sent: the repeat goes on where it was.
             Some(_) => {
-                self.next = self.acked + 1;
-                0
+                let settled = self.settle(durable);
+                self.next = durable.min(self.sent_max) + 1;
+                settled
             }
         }
     }
