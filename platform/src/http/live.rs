@@ -30,6 +30,18 @@ pub async fn connect(
     Ok(response)
 }
 
+/// A message that the library did not take.
+fn unreadable(error: &actix_ws::ProtocolError) -> ViewerClose {
+    match error {
+        actix_ws::ProtocolError::Overflow => {
+            let limit = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX;
+            let text = format!("a message above the limit: a viewer's payload has at most {limit} bytes");
+            ViewerClose::new(CloseCode::FrameTooLarge, text)
+        }
+        other => ViewerClose::new(CloseCode::Malformed, format!("the message cannot be read: {other}")),
+    }
+}
+
 struct Socket {
     state: web::Data<State>,
     identity: Identity,
@@ -50,17 +62,25 @@ enum End {
 impl Socket {
     async fn run(mut self, messages: MessageStream) {
         let end = self.serve(messages).await;
+        let Self { state, viewer, mut session, .. } = self;
+        // Place and subscriptions are free whether or not the viewer takes its CLOSE.
+        drop(viewer);
         if let End::Close(close) = end {
             metrics::counter!(names::CLOSED, "code" => close.code.name()).increment(1);
-            // A viewer that does not read does not learn it; the send waits no longer than a stop may take.
+            // A viewer that does not read does not learn it. One that is late may yet: until the system ends the
+            // connection (see `HttpPort`), what was buffered can still drain. The others wait no longer than a stop may.
+            let limit = match close.code {
+                CloseCode::SlowReader => state.live.options().slow_reader_timeout,
+                _ => Duration::from_secs(1),
+            };
             let last = async {
-                let _ = self.session.binary(close.frame()).await;
+                let _ = session.binary(close.frame()).await;
                 let description = pulsewire_proto::frame::clip_text(&close.text, 123).to_owned();
                 let code = WebSocketCode::from(close.code.as_u16());
                 let reason = CloseReason { code, description: Some(description) };
-                let _ = self.session.clone().close(Some(reason)).await;
+                let _ = session.close(Some(reason)).await;
             };
-            let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
+            let _ = tokio::time::timeout(limit, last).await;
         }
     }
 
@@ -73,10 +93,7 @@ impl Socket {
             let step = tokio::select! {
                 message = messages.recv() => match message {
                     Some(Ok(message)) => self.on_message(message).await,
-                    Some(Err(error)) => {
-                        let text = format!("the message cannot be read: {error}");
-                        Err(End::Close(ViewerClose::new(CloseCode::Malformed, text)))
-                    }
+                    Some(Err(error)) => Err(End::Close(unreadable(&error))),
                     None => Err(End::Gone),
                 },
                 () = tokio::time::sleep_until(deadline) => self.on_time().await,
@@ -141,8 +158,9 @@ impl Socket {
     async fn send(&mut self, frames: Vec<Vec<u8>>) -> Result<(), End> {
         let limit = self.state.live.options().slow_reader_timeout;
         for frame in frames {
+            let began = Instant::now();
             match tokio::time::timeout(limit, self.session.binary(frame)).await {
-                Ok(Ok(())) => self.viewer.on_sent(Instant::now()),
+                Ok(Ok(())) => self.viewer.on_sent(began, Instant::now()),
                 Ok(Err(_)) => return Err(End::Gone),
                 Err(_) => {
                     let text = format!("nothing was taken for {limit:?}");

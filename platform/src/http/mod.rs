@@ -33,7 +33,7 @@ use std::net::{IpAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 type SignInLimiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, DefaultClock>;
 
@@ -100,6 +100,8 @@ impl HttpPort {
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),
         });
+        // Longer than a live socket waits for its viewer and then for its CLOSE to be taken.
+        drop_unread_connections(&listener, state.live.options().slow_reader_timeout * 2 + Duration::from_secs(5))?;
         let body_bytes_max = config.body_bytes_max;
         let server = HttpServer::new(move || {
             App::new()
@@ -134,6 +136,19 @@ impl HttpPort {
         // It ends by itself now.
         let _ = self.running.await;
     }
+}
+
+/// Lets the system end connections whose peer takes nothing for this long: the HTTP library would keep them, and what they
+/// have buffered, for ever. Accepted sockets inherit the option.
+#[cfg(target_os = "linux")]
+fn drop_unread_connections(listener: &TcpListener, after: Duration) -> std::io::Result<()> {
+    socket2::SockRef::from(listener).set_tcp_user_timeout(Some(after))
+}
+
+/// Other systems have no such option; there the keep-alive of the peer decides.
+#[cfg(not(target_os = "linux"))]
+fn drop_unread_connections(_: &TcpListener, _: Duration) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn routes(config: &mut web::ServiceConfig) {

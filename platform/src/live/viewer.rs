@@ -64,7 +64,10 @@ pub struct Viewer {
     _seat: Seat,
     key: ViewerKey,
     subscriptions: HashMap<u32, Subscribed>,
+    // When the viewer last sent something, not counting the time in which nobody listened.
     heard: Instant,
+    // When HEARTBEAT was last sent.
+    asked: Instant,
     sent: Instant,
     presence_due: Instant,
 }
@@ -90,6 +93,7 @@ impl Viewer {
             key,
             subscriptions: HashMap::new(),
             heard: now,
+            asked: now,
             sent: now,
             presence_due: now,
         }
@@ -154,7 +158,7 @@ impl Viewer {
     /// When [`Viewer::tick`] has something to do.
     pub fn next_deadline(&self) -> Instant {
         let ticks = self.subscriptions.values().map(|s| s.due);
-        let heartbeat = self.sent + self.options.heartbeat_interval;
+        let heartbeat = self.sent.min(self.heard.max(self.asked)) + self.options.heartbeat_interval;
         ticks.chain([heartbeat, self.presence_due]).min().unwrap_or(heartbeat)
     }
 
@@ -180,15 +184,20 @@ impl Viewer {
             subscribed.due = now + subscribed.interval;
             put_due(&self.hub, &self.parts, *number, subscribed, &mut out);
         }
-        if out.is_empty() && now >= self.sent + self.options.heartbeat_interval {
+        // Also when batches flow: a viewer answers HEARTBEAT and nothing else, and must not be taken for gone.
+        let (idle, unheard) = (self.sent, self.heard.max(self.asked));
+        let interval = self.options.heartbeat_interval;
+        if (out.is_empty() && now >= idle + interval) || now >= unheard + interval {
+            self.asked = now;
             let position = lock(&self.hub).position().0;
             out.push(frame(&Message::Heartbeat(Heartbeat { time_us: self.parts.clock.now_us(), position })));
         }
         Ok(out)
     }
 
-    /// Something was sent.
-    pub fn on_sent(&mut self, now: Instant) {
+    /// Something was sent, which took from `began` until now. What the viewer said meanwhile was not read.
+    pub fn on_sent(&mut self, began: Instant, now: Instant) {
+        self.heard += now - began;
         self.sent = now;
     }
 
