@@ -9,6 +9,7 @@ use pulsewire_proto::frame::{
 use pulsewire_proto::{Message, MessageType};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Metrics of the set that [`metrics`] makes.
@@ -172,6 +173,36 @@ impl Device {
                     assert_eq!(ack.sequence, sequence, "more is acknowledged than was sent");
                     return nacks;
                 }
+                Message::Ack(_) => {}
+                other => panic!("{other:?} came where ACK was awaited"),
+            }
+        }
+    }
+
+    /// Sends reports as fast as the window allows, and waits until all are acknowledged. `make` answers the frame of a
+    /// sequence.
+    pub fn send_all(&mut self, stream: u32, sequences: Range<u64>, mut make: impl FnMut(u64) -> Vec<u8>) {
+        let chunk = u64::from(self.welcome.window_frames / 4).max(1);
+        let mut acked = sequences.start - 1;
+        let mut next = sequences.start;
+        while next < sequences.end {
+            let to = (next + chunk).min(sequences.end);
+            let bytes: Vec<u8> = (next..to).flat_map(&mut make).collect();
+            self.send(&bytes);
+            next = to;
+            while next - acked > chunk * 3 {
+                acked = self.next_ack(stream).max(acked);
+            }
+        }
+        while acked + 1 < sequences.end {
+            acked = self.next_ack(stream).max(acked);
+        }
+    }
+
+    fn next_ack(&mut self, stream: u32) -> u64 {
+        loop {
+            match self.answer().message() {
+                Message::Ack(ack) if ack.stream == stream => return ack.sequence,
                 Message::Ack(_) => {}
                 other => panic!("{other:?} came where ACK was awaited"),
             }

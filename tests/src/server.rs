@@ -213,6 +213,13 @@ impl Server {
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kilobytes") * 1024
     }
 
+    /// How many sockets it has open.
+    pub fn sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("Linux");
+        let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// A metric as `/metrics` shows it, such as `pulsewire_closed_total{code="malformed"}`; 0 if it is not there.
     pub fn metric(&self, name: &str) -> f64 {
         let answer = self.api().get("/metrics");

@@ -46,8 +46,10 @@ pub struct Viewer {
     pub wire: Wire,
     /// The first frame.
     pub welcome: LiveWelcome,
-    /// What came, in order; text samples are not kept.
+    /// What came, in order, but for text samples.
     pub samples: Vec<LiveSample>,
+    /// Text samples: device, metric, time in µs, text.
+    pub texts: Vec<(String, String, i64, String)>,
     /// Ends of snapshots by subscription.
     pub snapshots: HashMap<u32, SnapshotEnd>,
     /// Gaps in the order they came.
@@ -64,20 +66,29 @@ impl Viewer {
     /// Connects with a bearer token; a refusal is status and body.
     pub fn try_connect(http: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, (u16, String)> {
         let upgraded = Wire::upgrade(http, "/live", headers);
-        let mut wire = upgraded.map_err(|(status, text)| (status.as_u16(), text))?;
+        Ok(Self::new(upgraded.map_err(|(status, text)| (status.as_u16(), text))?))
+    }
+
+    /// Connects with a small receive buffer: what it does not read soon waits at the server.
+    pub fn connect_narrow(http: SocketAddr, token: &str) -> Self {
+        Self::new(Wire::upgrade_narrow(http, "/live", &[("authorization", &format!("Bearer {token}"))]))
+    }
+
+    fn new(mut wire: Wire) -> Self {
         let first = wire.frame();
         let Message::LiveWelcome(welcome) = first.message() else { panic!("{first:?} is not LIVE_WELCOME") };
-        Ok(Self {
+        Self {
             wire,
             welcome,
             samples: Vec::new(),
+            texts: Vec::new(),
             snapshots: HashMap::new(),
             gaps: Vec::new(),
             refused: Vec::new(),
             presence: Vec::new(),
             series: HashMap::new(),
             last: HashMap::new(),
-        })
+        }
     }
 
     /// Connects with a bearer token.
@@ -144,7 +155,13 @@ impl Viewer {
                     self.samples.push(LiveSample { device, metric, time_us, value, history, position });
                 }
             }
-            Message::Texts(texts) => self.advance(texts.subscription, texts.previous, texts.position),
+            Message::Texts(texts) => {
+                self.advance(texts.subscription, texts.previous, texts.position);
+                for one in texts.items {
+                    let (device, metric) = self.series[&(texts.subscription, one.series)].clone();
+                    self.texts.push((device, metric, one.time_us, one.text));
+                }
+            }
             Message::Gap(gap) => {
                 self.last.insert(gap.subscription, gap.to_position);
                 self.gaps.push(gap);

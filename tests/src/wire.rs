@@ -73,12 +73,33 @@ impl Wire {
 
     /// Asks for a WebSocket; a refusal is its status and body.
     pub fn upgrade(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, (StatusCode, String)> {
+        Self::upgrade_on(tcp(address), address, path, headers)
+    }
+
+    /// The same with a small receive buffer, so that what is not read soon waits at the server.
+    pub fn upgrade_narrow(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(4096)?;
+            socket.connect(address).await?.into_std()
+        });
+        let stream = blocking(stream.expect("it connects"));
+        Self::upgrade_on(stream, address, path, headers).unwrap_or_else(|refused| panic!("refused: {refused:?}"))
+    }
+
+    fn upgrade_on(
+        stream: TcpStream,
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, (StatusCode, String)> {
         let mut request = format!("ws://{address}{path}").into_client_request().expect("a request");
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a value"));
         }
-        match tungstenite::client(request, tcp(address)) {
+        match tungstenite::client(request, stream) {
             Ok((socket, _)) => Ok(Self::new(Socket::WebSocket(Box::new(socket)))),
             Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => {
                 let body = answer.body().as_deref().map(|b| String::from_utf8_lossy(b).into_owned());
@@ -205,7 +226,11 @@ impl Wire {
 }
 
 fn tcp(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap_or_else(|e| panic!("{address}: {e}"));
+    blocking(TcpStream::connect_timeout(&address, DEADLINE).unwrap_or_else(|e| panic!("{address}: {e}")))
+}
+
+fn blocking(stream: TcpStream) -> TcpStream {
+    stream.set_nonblocking(false).expect("blocking");
     stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
     stream.set_write_timeout(Some(DEADLINE)).expect("a time-out");
     stream.set_nodelay(true).expect("no delay");
