@@ -2,7 +2,7 @@
 
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { formatValue } from '../i18n';
+import { formatValue, t } from '../i18n';
 import { isolated, type Points } from './points';
 
 /** The tooltip's values: time in seconds, and what the line has there. */
@@ -103,7 +103,8 @@ export class Plot {
           {
             ...axis,
             size: 24,
-            space: 64,
+            // As wide as a label in this language: "04:54" or "04:54 AM".
+            space: 12 + 7 * timeLabel(0, 60).length,
             incrs: INCREMENTS,
             gap: 4,
             values: (plot, splits, _axis, _space, increment) => {
@@ -117,10 +118,11 @@ export class Plot {
             size: (_plot, values) => 14 + 6.4 * Math.max(2, ...(values ?? []).map((text) => text.length)),
             space: 26,
             gap: 4,
+            ...(options.bool ? { splits: () => [0, 1] } : {}),
             values: (_plot, splits) =>
-              options.bool
-                ? splits.map((at) => (at === 0 || at === 1 ? String(at) : ''))
-                : splits.map((at) => formatValue(Number(at.toPrecision(10)))),
+              splits.map((at) =>
+                options.bool ? t(at === 1 ? 'value.true' : 'value.false') : formatValue(Number(at.toPrecision(10))),
+              ),
           },
         ],
         series: lines === 1 ? [{}, line] : [{}, line, edge, edge],
