@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod device;
+pub mod floors;
 pub mod programs;
 pub mod server;
 pub mod viewer;

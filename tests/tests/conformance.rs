@@ -10,7 +10,7 @@ fn a_client_written_from_the_specification_alone_agrees_with_the_server() {
     let script = repository().join("tests/python/conformance.py");
     let mut python = programs::command("python3".into());
     python.arg(script).args(["--http", &server.url(), "--device", &server.device.to_string()]);
-    python.env("PULSEWIRE_PASSWORD", ADMIN_PASSWORD);
+    python.env("PULSEWIRE_PASSWORD", ADMIN_PASSWORD).env("PYTHONDONTWRITEBYTECODE", "1");
     let output = programs::run(&mut python);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stderr}\n{stdout}");
