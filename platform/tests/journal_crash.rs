@@ -10,7 +10,7 @@ use pulsewire::ingest::{IncomingReport, Ingest, IngestOptions, IngestReply, Mail
 use pulsewire::ports::{Clock, History, Journal, RangeQuery, StreamKind};
 use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal, Synchronous};
 use pulsewire_core::ids::{DeviceKey, Lane, MetricName, Position, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::{MetricDeclaration, ReportKind, Row};
+use pulsewire_core::sample::{JournalRecord, MetricDeclaration, ReportKind, Row};
 use pulsewire_core::value::{Value, ValueType};
 use std::path::Path;
 use std::sync::Arc;
@@ -180,7 +180,15 @@ async fn check_all(running: &Running, stream: StreamId, done: u64) -> Result<(),
     if !found.eq(expected) {
         return Err(format!("{} samples are stored, not the {REPORTS} that were sent", samples.len()));
     }
-    let records = running.journal.read(Lane(0), Position(0), usize::MAX).await.map_err(|e| e.to_string())?;
+    let mut records = Vec::new();
+    loop {
+        let after = records.last().map_or(Position(0), |r: &JournalRecord| r.position);
+        let more = running.journal.read(Lane(0), after, 100).await.map_err(|e| e.to_string())?;
+        if more.is_empty() {
+            break;
+        }
+        records.extend(more);
+    }
     let sequences = records.iter().flat_map(|r| &r.reports).filter(|r| r.stream == stream).map(|r| r.sequence.0);
     if !sequences.eq(1..=REPORTS) {
         return Err("the journal does not hold each report once and in order".into());

@@ -6,6 +6,8 @@ pub const LOGIN_FRAME_BYTES_MAX: u32 = 4 * 1024;
 pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 /// Largest payload from a viewer, in bytes.
 pub const VIEWER_FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// Highest sequence of a stream. SPEC §5.3.
+pub const SEQUENCE_MAX: u64 = i64::MAX as u64;
 /// Default of `window_frames`: reports in flight. SPEC §6.5.
 pub const WINDOW_FRAMES: u32 = 1024;
 /// Default of `window_bytes`: report payload bytes in flight. SPEC §6.5.

@@ -1,5 +1,8 @@
 //! What became of everything a device sent.
 
+/// The largest count: what a signed 64-bit column holds.
+pub const COUNT_MAX: u64 = i64::MAX as u64;
+
 /// Counts for one device since it was created.
 ///
 /// `received`, `stored`, `rejected` and `replaced` count values (metric readings); `reports`, `duplicate` and `skipped`
@@ -28,7 +31,8 @@ impl Accounting {
     pub fn add(&mut self, other: &Self) {
         self.reports += other.reports;
         self.duplicate += other.duplicate;
-        self.skipped += other.skipped;
+        // A device says itself how much it skipped, so this one can be made to overflow.
+        self.skipped = self.skipped.saturating_add(other.skipped).min(COUNT_MAX);
         self.received += other.received;
         self.stored += other.stored;
         self.rejected += other.rejected;

@@ -108,7 +108,7 @@ number_type!(
     StreamId, u32
 );
 number_type!(
-    /// A report's number within its stream; the first is 1, and 0 stands for "none yet". SPEC §5.3.
+    /// A report's number within its stream, 1 to 2⁶³−1; 0 stands for "none yet". SPEC §5.3.
     Sequence, u64
 );
 number_type!(

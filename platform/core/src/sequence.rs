@@ -52,6 +52,11 @@ impl StreamProgress {
         self.durable
     }
 
+    /// The highest number that was taken, stored or not.
+    pub fn taken(&self) -> Sequence {
+        self.taken
+    }
+
     /// Judges a report and, if it is fresh, takes its number.
     pub fn admit(&mut self, sequence: Sequence, digest: u64) -> Verdict {
         if sequence <= self.taken {

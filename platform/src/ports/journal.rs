@@ -129,7 +129,7 @@ pub trait Journal: Send + Sync {
         streams_max: usize,
     ) -> Result<OpenedStream, JournalError>;
 
-    /// Records after `after`, oldest first, at most `limit`. Fewer than asked means the end. If `after` is older than
+    /// Records after `after`, oldest first, at most `limit` and a few MiB. None at all means the end. If `after` is older than
     /// what the journal keeps, the first record answered has a position above `after + 1`.
     ///
     /// # Errors

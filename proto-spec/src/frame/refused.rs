@@ -27,6 +27,8 @@ pub enum RefusedCode {
     Invalid = 3,
     /// The selection matches more series than a subscription may have.
     TooManySeries = 4,
+    /// It cannot be served now; the same wish may be sent again.
+    Unavailable = 5,
 }
 
 impl Refused {

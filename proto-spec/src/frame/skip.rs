@@ -39,6 +39,7 @@ impl Skip {
     pub fn validate(&self) -> Result<(), DecodeError> {
         ensure(self.from >= 1, Self::NAME, "from", "sequences start at 1")?;
         ensure(self.from <= self.to, Self::NAME, "to", "must not be below from")?;
+        ensure(self.to <= limits::SEQUENCE_MAX, Self::NAME, "to", "a sequence is 1 to 2^63-1")?;
         ensure(self.text.len() <= limits::REASON_BYTES, Self::NAME, "text", "at most 512 bytes")
     }
 }

@@ -86,8 +86,8 @@ impl<'a> Report<'a> {
         let base_us = i64::from_le_bytes(cursor.array().map_err(in_field("base_us"))?);
         let rows = cursor.varint_u32().map_err(in_field("rows"))?;
         let body = cursor.rest();
-        if sequence == 0 {
-            return Err(in_field("sequence")(Problem::NotAllowed("sequences start at 1")));
+        if !(1..=limits::SEQUENCE_MAX).contains(&sequence) {
+            return Err(in_field("sequence")(Problem::NotAllowed("a sequence is 1 to 2^63-1")));
         }
         if rows == 0 {
             return Err(in_field("rows")(Problem::NotAllowed("at least 1 row")));

@@ -37,6 +37,9 @@ pub enum Synchronous {
     Off,
 }
 
+/// Bytes of records after which an answer to a reader ends.
+const READ_BYTES: usize = 4 << 20;
+
 /// How the journal is kept.
 #[derive(Debug, Clone)]
 pub struct JournalOptions {
@@ -184,20 +187,31 @@ impl Writer {
         group: &mut Vec<Request>,
         trim: &mut write::Trim,
     ) -> Result<Vec<Box<dyn FnOnce()>>, JournalError> {
-        let transaction = self
+        trim.begin();
+        let mut transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(journal_error)?;
         let mut outcomes = Vec::with_capacity(group.len());
         for request in group.iter() {
-            outcomes.push(match request {
-                Request::Append { lane, fence, batch, .. } => {
-                    Outcome::Append(write::append(&transaction, *lane, *fence, batch, trim)?)
+            // What fails for this request alone is undone and answered alone.
+            let savepoint = transaction.savepoint().map_err(journal_error)?;
+            let before = trim.added;
+            match request.perform(&savepoint, trim) {
+                Ok(outcome) => {
+                    savepoint.commit().map_err(journal_error)?;
+                    outcomes.push(outcome);
                 }
-                Request::OpenStream { request, .. } => Outcome::OpenStream(write::open_stream(&transaction, request)?),
-                Request::OpenLane { lane, .. } => Outcome::OpenLane(Box::new(write::open_lane(&transaction, *lane)?)),
-                Request::Forget { device, .. } => Outcome::Forget(write::forget_step(&transaction, *device)?),
-            });
+                // After a full disk SQLite has rolled the whole transaction back already.
+                Err(error) if savepoint.is_autocommit() || matches!(error, JournalError::Stopped(_)) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    trim.added = before;
+                    drop(savepoint);
+                    outcomes.push(Outcome::Failed(error));
+                }
+            }
         }
         trim.run(&transaction)?;
         transaction.commit().map_err(journal_error)?;
@@ -207,6 +221,7 @@ impl Writer {
 }
 
 enum Outcome {
+    Failed(JournalError),
     Append(Result<Receipt, JournalError>),
     OpenStream(Result<OpenedStream, JournalError>),
     OpenLane(Box<OpenedLane>),
@@ -214,9 +229,23 @@ enum Outcome {
 }
 
 impl Request {
+    /// Does what is asked within a transaction. An error undoes it; what is wrong without having written anything is part
+    /// of the outcome.
+    fn perform(&self, connection: &Connection, trim: &mut write::Trim) -> Result<Outcome, JournalError> {
+        Ok(match self {
+            Self::Append { lane, fence, batch, .. } => {
+                Outcome::Append(write::append(connection, *lane, *fence, batch, trim)?)
+            }
+            Self::OpenStream { request, .. } => Outcome::OpenStream(write::open_stream(connection, request)?),
+            Self::OpenLane { lane, .. } => Outcome::OpenLane(Box::new(write::open_lane(connection, *lane)?)),
+            Self::Forget { device, .. } => Outcome::Forget(write::forget_step(connection, *device)?),
+        })
+    }
+
     fn answer(self, outcome: Outcome) -> Box<dyn FnOnce()> {
         // A caller that is gone does not need its answer.
         match (self, outcome) {
+            (request, Outcome::Failed(error)) => Box::new(move || request.fail_with(error)),
             (Self::Append { reply, .. }, Outcome::Append(r)) => Box::new(move || drop(reply.send(r))),
             (Self::OpenStream { reply, .. }, Outcome::OpenStream(r)) => Box::new(move || drop(reply.send(r))),
             (Self::OpenLane { reply, .. }, Outcome::OpenLane(r)) => Box::new(move || drop(reply.send(Ok(*r)))),
@@ -227,21 +256,21 @@ impl Request {
         }
     }
 
-    fn fail(self, error: impl Fn() -> JournalError) {
+    fn fail_with(self, error: JournalError) {
         match self {
-            Self::Append { reply, .. } => drop(reply.send(Err(error()))),
-            Self::OpenStream { reply, .. } => drop(reply.send(Err(error()))),
-            Self::OpenLane { reply, .. } => drop(reply.send(Err(error()))),
-            Self::Forget { reply, .. } => drop(reply.send(Err(error()))),
+            Self::Append { reply, .. } => drop(reply.send(Err(error))),
+            Self::OpenStream { reply, .. } => drop(reply.send(Err(error))),
+            Self::OpenLane { reply, .. } => drop(reply.send(Err(error))),
+            Self::Forget { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 
     fn refuse(self, reason: &str) {
-        self.fail(|| JournalError::Stopped(anyhow::anyhow!("{reason}")));
+        self.fail_with(JournalError::Stopped(anyhow::anyhow!("{reason}")));
     }
 
     fn retry_later(self, reason: &str) {
-        self.fail(|| JournalError::Retry(anyhow::anyhow!("{reason}")));
+        self.fail_with(JournalError::Retry(anyhow::anyhow!("{reason}")));
     }
 }
 
@@ -281,6 +310,9 @@ impl Journal for SqliteJournal {
     }
 
     fn stopped(&self) -> Option<String> {
+        if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Some("its writer thread has ended".into());
+        }
         self.stopped.lock().ok().and_then(|s| s.clone())
     }
 }
@@ -316,12 +348,21 @@ fn read_records(
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query((after, lane.0, limit)).map_err(retry)?;
-    let mut records = Vec::new();
+    let (mut records, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next().map_err(retry)? {
         let blob = row.get_ref(3).map_err(retry)?;
         let blob = blob.as_blob().map_err(|error| JournalError::Retry(error.into()))?;
         let column = |i| row.get::<_, i64>(i).map_err(retry);
-        records.push(record::decode(column(0)?, column(1)?, column(2)?, blob)?);
+        match record::decode(column(0)?, column(1)?, column(2)?, blob) {
+            Ok(record) => records.push(record),
+            // The reader first gets what is whole; the next call meets the damage first.
+            Err(_) if !records.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+        bytes += blob.len();
+        if bytes > READ_BYTES {
+            break;
+        }
     }
     Ok(records)
 }

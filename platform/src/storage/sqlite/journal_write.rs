@@ -8,7 +8,7 @@ use pulsewire_core::ids::{DeviceKey, Fence, Lane, MetricName, Position, Sequence
 use pulsewire_core::sample::Series;
 use pulsewire_core::value::{Value, ValueType};
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use std::collections::HashMap;
 
 /// Bytes of the newest records read at start to learn the digests of recent reports.
@@ -52,7 +52,7 @@ impl ToSql for Stored<'_> {
     }
 }
 
-fn fence_holds(transaction: &Transaction<'_>, lane: Lane, fence: Fence) -> Result<bool, JournalError> {
+fn fence_holds(transaction: &Connection, lane: Lane, fence: Fence) -> Result<bool, JournalError> {
     let newest: i64 = transaction
         .prepare_cached("SELECT fence FROM lane WHERE lane = ?1")
         .and_then(|mut s| s.query_row([lane.0], |row| row.get(0)))
@@ -62,7 +62,7 @@ fn fence_holds(transaction: &Transaction<'_>, lane: Lane, fence: Fence) -> Resul
 
 /// Writes a batch; the outer error undoes the whole transaction, the inner one only answers this request.
 pub fn append(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     lane: Lane,
     fence: Fence,
     batch: &Batch,
@@ -71,14 +71,17 @@ pub fn append(
     if !fence_holds(transaction, lane, fence)? {
         return Ok(Err(JournalError::StaleFence));
     }
-    let (blob, checksum) = record::encode(&batch.reports).map_err(JournalError::Retry)?;
+    let (blob, checksum) = match record::encode(&batch.reports) {
+        Ok(encoded) => encoded,
+        Err(error) => return Ok(Err(JournalError::Retry(error))),
+    };
     let receipt = write_batch(transaction, lane, batch, &blob, checksum).map_err(journal_error)?;
     trim.added += blob.len() as u64;
     Ok(Ok(receipt))
 }
 
 fn write_batch(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     lane: Lane,
     batch: &Batch,
     blob: &[u8],
@@ -113,7 +116,7 @@ fn write_batch(
     Ok(Receipt { position, replaced: replaced.into_iter().collect() })
 }
 
-fn write_series(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+fn write_series(transaction: &Connection, batch: &Batch) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT INTO series (series, device, metric, unit, type) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (series) DO UPDATE SET unit = ?4, type = ?5",
@@ -139,7 +142,7 @@ fn write_series(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Resul
 }
 
 fn write_accounting(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     batch: &Batch,
     replaced: &HashMap<DeviceKey, u64>,
 ) -> rusqlite::Result<()> {
@@ -147,7 +150,8 @@ fn write_accounting(
         "INSERT INTO accounting (device, reports, duplicate, skipped, received, stored, rejected, replaced)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (device) DO UPDATE SET
-             reports = reports + ?2, duplicate = duplicate + ?3, skipped = skipped + ?4,
+             reports = reports + ?2, duplicate = duplicate + ?3,
+             skipped = min(skipped, 9223372036854775807 - ?4) + ?4,
              received = received + ?5, stored = stored + ?6, rejected = rejected + ?7, replaced = replaced + ?8",
     )?;
     for (device, a) in &batch.accounting {
@@ -169,7 +173,7 @@ fn write_accounting(
 
 /// Makes a stream; errors as for [`append`].
 pub fn open_stream(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     request: &StreamRequest,
 ) -> Result<Result<OpenedStream, JournalError>, JournalError> {
     if !fence_holds(transaction, request.lane, request.fence)? {
@@ -178,13 +182,13 @@ pub fn open_stream(
     write_stream(transaction, request).map(Ok).map_err(journal_error)
 }
 
-fn write_stream(transaction: &Transaction<'_>, request: &StreamRequest) -> rusqlite::Result<OpenedStream> {
+fn write_stream(transaction: &Connection, request: &StreamRequest) -> rusqlite::Result<OpenedStream> {
     let device = request.device.0;
     let (held, highest): (i64, u32) = transaction
         .prepare_cached("SELECT count(*), coalesce(max(stream), 0) FROM stream WHERE device = ?1")?
         .query_row([device], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // The highest id is never the one retired, so `highest + 1` was never used before.
-    let stream = highest + 1;
+    let stream = highest.checked_add(1).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, i64::from(highest)))?;
     let kind = match request.kind {
         StreamKind::Live => 0,
         StreamKind::Backlog => 1,
@@ -208,7 +212,7 @@ fn write_stream(transaction: &Transaction<'_>, request: &StreamRequest) -> rusql
 }
 
 /// Takes a lane over and reads what its new owner needs.
-pub fn open_lane(transaction: &Transaction<'_>, lane: Lane) -> Result<OpenedLane, JournalError> {
+pub fn open_lane(transaction: &Connection, lane: Lane) -> Result<OpenedLane, JournalError> {
     let opened = read_lane(transaction, lane).map_err(journal_error)?;
     let (fence, epoch, position, next_series) = opened;
     Ok(OpenedLane {
@@ -223,7 +227,7 @@ pub fn open_lane(transaction: &Transaction<'_>, lane: Lane) -> Result<OpenedLane
     })
 }
 
-fn read_lane(transaction: &Transaction<'_>, lane: Lane) -> rusqlite::Result<(u64, u64, u64, u32)> {
+fn read_lane(transaction: &Connection, lane: Lane) -> rusqlite::Result<(u64, u64, u64, u32)> {
     let fence: i64 = transaction.query_row(
         "INSERT INTO lane (lane, fence) VALUES (?1, 1) ON CONFLICT (lane) DO UPDATE SET fence = fence + 1
          RETURNING fence",
@@ -241,7 +245,7 @@ fn read_lane(transaction: &Transaction<'_>, lane: Lane) -> rusqlite::Result<(u64
     Ok((fence.unsigned_abs(), epoch, position.unsigned_abs(), next_series))
 }
 
-fn read_series(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Series>> {
+fn read_series(transaction: &Connection) -> rusqlite::Result<Vec<Series>> {
     let mut statement = transaction.prepare("SELECT series, device, metric, unit, type FROM series")?;
     let rows = statement.query_map([], |row| {
         let metric: String = row.get(2)?;
@@ -259,7 +263,7 @@ fn read_series(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Series>> {
     rows.collect()
 }
 
-fn read_streams(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<StreamPosition>> {
+fn read_streams(transaction: &Connection) -> rusqlite::Result<Vec<StreamPosition>> {
     let mut statement = transaction.prepare("SELECT device, stream, sequence FROM stream")?;
     let rows = statement.query_map([], |row| {
         Ok(StreamPosition {
@@ -271,7 +275,7 @@ fn read_streams(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<StreamPos
     rows.collect()
 }
 
-fn read_accounting(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(DeviceKey, Accounting)>> {
+fn read_accounting(transaction: &Connection) -> rusqlite::Result<Vec<(DeviceKey, Accounting)>> {
     let mut statement = transaction
         .prepare("SELECT device, reports, duplicate, skipped, received, stored, rejected, replaced FROM accounting")?;
     let rows = statement.query_map([], |row| {
@@ -293,7 +297,7 @@ fn read_accounting(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(Devic
 /// Digests of the newest reports, oldest first. A damaged record among them is reported and passed over: digests only
 /// serve to notice clones.
 fn read_digests(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     lane: Lane,
 ) -> Result<Vec<(DeviceKey, StreamId, Sequence, u64)>, JournalError> {
     let mut statement = transaction
@@ -308,7 +312,9 @@ fn read_digests(
         let column = |i| row.get::<_, i64>(i).map_err(journal_error);
         match record::decode(column(0)?, column(1)?, column(2)?, &blob) {
             Ok(record) => {
-                digests.extend(record.reports.iter().rev().map(|r| (r.device, r.stream, r.sequence, r.digest)));
+                // A skip has no content and so no digest.
+                let reports = record.reports.iter().rev().filter(|r| r.digest != 0);
+                digests.extend(reports.map(|r| (r.device, r.stream, r.sequence, r.digest)));
             }
             Err(error) => tracing::error!(%error, "a journal record is damaged; its samples were stored beside it"),
         }
@@ -318,11 +324,11 @@ fn read_digests(
 }
 
 /// Removes a part of a device's data; true if more is left.
-pub fn forget_step(transaction: &Transaction<'_>, device: DeviceKey) -> Result<bool, JournalError> {
+pub fn forget_step(transaction: &Connection, device: DeviceKey) -> Result<bool, JournalError> {
     forget(transaction, device).map_err(journal_error)
 }
 
-fn forget(transaction: &Transaction<'_>, device: DeviceKey) -> rusqlite::Result<bool> {
+fn forget(transaction: &Connection, device: DeviceKey) -> rusqlite::Result<bool> {
     let series: Option<u32> = transaction
         .query_row("SELECT series FROM series WHERE device = ?1 LIMIT 1", [device.0], |row| row.get(0))
         .optional()?;
@@ -361,9 +367,13 @@ impl Trim {
         Self { retain_bytes, bytes: bytes.unsigned_abs(), added: 0, removed: 0 }
     }
 
+    /// A transaction begins; what an earlier one added or removed without a commit did not happen.
+    pub fn begin(&mut self) {
+        (self.added, self.removed) = (0, 0);
+    }
+
     /// Deletes what is too much; the newest record always stays, since the next position follows from it.
-    pub fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), JournalError> {
-        self.removed = 0;
+    pub fn run(&mut self, transaction: &Connection) -> Result<(), JournalError> {
         while self.bytes + self.added > self.retain_bytes + self.removed {
             let oldest = transaction
                 .prepare_cached(

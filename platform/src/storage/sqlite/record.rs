@@ -36,16 +36,20 @@ enum Reading {
     Text(String),
 }
 
+/// Most bytes that one list of a record may take in memory when it is read back: a guard against a damaged length that the
+/// checksum did not catch. A round of ingest holds less (`ingest.queue_bytes` counts decoded bytes).
+const READ_LIST_BYTES_MAX: usize = 4 << 30;
+
 macro_rules! layout {
-    () => {
-        wincode::config::Configuration::default().with_varint_encoding()
+    ($limit:expr) => {
+        wincode::config::Configuration::default().with_varint_encoding().with_preallocation_size_limit::<{ $limit }>()
     };
 }
 
 /// The blob of a record's reports, and its checksum.
 ///
 /// # Errors
-/// If it cannot be encoded, which means a report beyond every limit.
+/// If it cannot be encoded, which no report that came through the protocol should cause.
 pub fn encode(reports: &[StoredReport]) -> anyhow::Result<(Vec<u8>, i64)> {
     let reports: Vec<Report> = reports
         .iter()
@@ -58,7 +62,7 @@ pub fn encode(reports: &[StoredReport]) -> anyhow::Result<(Vec<u8>, i64)> {
             rows: r.rows.iter().map(row_out).collect(),
         })
         .collect();
-    let blob = wincode::config::serialize(&reports, layout!())
+    let blob = wincode::config::serialize(&reports, layout!(usize::MAX))
         .map_err(|error| anyhow::anyhow!("encoding a journal record: {error}"))?;
     let sum = checksum(&blob);
     Ok((blob, sum))
@@ -73,7 +77,7 @@ pub fn decode(position: i64, received_us: i64, sum: i64, blob: &[u8]) -> Result<
     if checksum(blob) != sum {
         return Err(JournalError::Corrupt { position, problem: "its checksum does not match".into() });
     }
-    let reports: Vec<Report> = wincode::config::deserialize(blob, layout!())
+    let reports: Vec<Report> = wincode::config::deserialize(blob, layout!(READ_LIST_BYTES_MAX))
         .map_err(|error| JournalError::Corrupt { position, problem: error.to_string() })?;
     let reports = reports
         .into_iter()
@@ -119,6 +123,21 @@ fn row_in(row: Row) -> StoredRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_of_very_many_rows_is_stored_like_any_other() {
+        let row = |n: i64| StoredRow { time_us: n, values: vec![(SeriesKey(0), Value::Bool(n % 2 == 0))] };
+        let reports = vec![StoredReport {
+            device: DeviceKey(1),
+            stream: StreamId(1),
+            sequence: Sequence(1),
+            kind: ReportKind::Live,
+            digest: 1,
+            rows: (0..200_000).map(row).collect(),
+        }];
+        let (blob, sum) = encode(&reports).expect("encodes");
+        assert_eq!(decode(1, 1, sum, &blob).expect("decodes").reports, reports);
+    }
 
     #[test]
     fn a_record_reads_back_as_written_and_a_flipped_bit_is_noticed() {

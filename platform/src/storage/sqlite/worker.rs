@@ -31,7 +31,11 @@ impl Worker {
         let (sender, mut receiver) = mpsc::channel::<Job>(QUEUE_JOBS);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             while let Some(job) = receiver.blocking_recv() {
-                job(&mut connection);
+                // A job that panics is lost, and its caller told; the others go on. SQLite rolls back what it left open.
+                let run = std::panic::AssertUnwindSafe(|| job(&mut connection));
+                if std::panic::catch_unwind(run).is_err() {
+                    tracing::error!("a storage job panicked");
+                }
             }
         })?;
         Ok(Self { sender: Some(sender), thread: Mutex::new(Some(thread)) })
