@@ -84,20 +84,33 @@ impl Device {
     }
 
     /// Logs in on a connection; a refusal is its CLOSE.
-    pub fn try_login(mut wire: Wire, id: &str, secret: &[u8; 32], streams: &[u32]) -> Result<Self, (Wire, Close)> {
+    pub fn try_login(wire: Wire, id: &str, secret: &[u8; 32], streams: &[u32]) -> Result<Self, (Wire, Close)> {
+        Self::handshake(wire, id, secret, streams).expect("the connection lasts")
+    }
+
+    /// Logs in if the server is there and stays for it; fails if it refuses.
+    pub fn attempt(address: SocketAddr, id: &str, secret: &[u8; 32], streams: &[u32]) -> Option<Self> {
+        match Self::handshake(Wire::try_connect(address)?, id, secret, streams)? {
+            Ok(device) => Some(device),
+            Err((_, close)) => panic!("login closed with {}: {}", close.code, close.text),
+        }
+    }
+
+    /// None if the connection breaks.
+    fn handshake(mut wire: Wire, id: &str, secret: &[u8; 32], streams: &[u32]) -> Option<Result<Self, (Wire, Close)>> {
         let hello = frame_of(&hello(id, Login::Proof, streams));
         wire.send(&hello);
-        let challenge = wire.frame();
+        let challenge = wire.next_frame()?;
         if let Message::Close(close) = challenge.message() {
-            return Err((wire, close));
+            return Some(Err((wire, close)));
         }
         assert!(matches!(challenge.message(), Message::Challenge(Challenge { version: 1, .. })), "{challenge:?}");
         let t = Transcript::new(&hello).finish(&challenge.0, &Binding::Plain);
         wire.send_message(&Message::Proof(Proof { proof: auth::device_proof(secret, &t) }));
-        let answer = wire.frame();
+        let answer = wire.next_frame()?;
         match answer.message() {
-            Message::Welcome(welcome) => Ok(Self { wire, welcome, requests: 0, acked: HashMap::new() }),
-            Message::Close(close) => Err((wire, close)),
+            Message::Welcome(welcome) => Some(Ok(Self { wire, welcome, requests: 0, acked: HashMap::new() })),
+            Message::Close(close) => Some(Err((wire, close))),
             other => panic!("{other:?} is no answer to PROOF"),
         }
     }

@@ -133,7 +133,7 @@ impl Viewer {
     pub fn read(&mut self) -> Result<(), Option<Close>> {
         let frame = match self.wire.receive() {
             Incoming::Frame(frame) => frame,
-            Incoming::End(_) => return Err(None),
+            Incoming::End(_) | Incoming::Broken(_) => return Err(None),
         };
         match frame.message() {
             Message::Close(close) => return Err(Some(close)),

@@ -51,6 +51,8 @@ pub enum Incoming {
     Frame(Frame),
     /// The end; on a WebSocket with its close code.
     End(Option<u16>),
+    /// The connection was torn down without an end, which may have taken unread bytes with it.
+    Broken(String),
 }
 
 /// A connection that sends any bytes and reads frames.
@@ -69,6 +71,12 @@ impl Wire {
             Transport::WebSocket => Self::upgrade(address, "/device", &[("sec-websocket-protocol", "pulsewire.v1")])
                 .unwrap_or_else(|(status, text)| panic!("the upgrade was refused with {status}: {text}")),
         }
+    }
+
+    /// Connects over TCP if somebody listens.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
+        Some(Self::new(Socket::Tcp(blocking(stream))))
     }
 
     /// Asks for a WebSocket; a refusal is its status and body.
@@ -167,34 +175,32 @@ impl Wire {
             self.at = 0;
             match self.read() {
                 Ok(bytes) => self.unread = bytes,
-                Err(code) => return Incoming::End(code),
+                Err(end) => return end,
             }
         }
     }
 
     /// Some bytes, or the end.
-    fn read(&mut self) -> Result<Vec<u8>, Option<u16>> {
+    fn read(&mut self) -> Result<Vec<u8>, Incoming> {
         match &mut self.socket {
             Socket::Tcp(stream) => {
                 let mut bytes = vec![0; 64 << 10];
                 match stream.read(&mut bytes) {
-                    Ok(0) => Err(None),
+                    Ok(0) => Err(Incoming::End(None)),
                     Ok(n) => Ok(bytes[..n].to_vec()),
                     Err(error) if is_timeout(&error) => panic!("nothing came within {DEADLINE:?}"),
-                    // A reset would hide what the server said last.
-                    Err(error) => panic!("the connection broke: {error}"),
+                    Err(error) => Err(Incoming::Broken(error.to_string())),
                 }
             }
             Socket::WebSocket(socket) => loop {
                 match socket.read() {
                     Ok(WsMessage::Binary(bytes)) => return Ok(bytes.to_vec()),
-                    Ok(WsMessage::Close(frame)) => return Err(frame.map(|frame| frame.code.into())),
+                    Ok(WsMessage::Close(frame)) => return Err(Incoming::End(frame.map(|frame| frame.code.into()))),
                     Ok(WsMessage::Text(text)) => panic!("the server sent text: {text}"),
                     Ok(_) => {}
                     Err(Error::Io(error)) if is_timeout(&error) => panic!("nothing came within {DEADLINE:?}"),
-                    Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_)) => return Err(None),
-                    Err(Error::Io(_)) => return Err(None),
-                    Err(error) => panic!("the WebSocket failed: {error}"),
+                    Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Err(Incoming::End(None)),
+                    Err(error) => return Err(Incoming::Broken(error.to_string())),
                 }
             },
         }
@@ -204,7 +210,15 @@ impl Wire {
     pub fn frame(&mut self) -> Frame {
         match self.receive() {
             Incoming::Frame(frame) => frame,
-            Incoming::End(code) => panic!("the connection ended ({code:?}) where a frame was awaited"),
+            other => panic!("{other:?} where a frame was awaited"),
+        }
+    }
+
+    /// The next frame; None if the connection ends or breaks.
+    pub fn next_frame(&mut self) -> Option<Frame> {
+        match self.receive() {
+            Incoming::Frame(frame) => Some(frame),
+            Incoming::End(_) | Incoming::Broken(_) => None,
         }
     }
 
