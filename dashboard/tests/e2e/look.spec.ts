@@ -18,6 +18,7 @@ test('the theme follows the system until one is chosen, and the choice survives 
 
 test('shortcuts can be switched off', async ({ page }) => {
   await page.goto('/');
+  await expect(page.getByTestId('connection')).toBeVisible();
   await page.keyboard.press('?');
   await page.getByLabel('Single-key shortcuts are on').uncheck();
   await page.keyboard.press('Escape');
