@@ -6,7 +6,7 @@ use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
 use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
-use crate::ports::{Bus, Clock, DeviceSeen, DeviceStore, User, UserStore};
+use crate::ports::{Bus, Clock, DeviceSeen, DeviceStore, Journal, User, UserStore};
 use crate::storage::sqlite::{DataFolder, JournalOptions, SqliteJournal, SqliteMeta};
 use crate::telemetry;
 use anyhow::Context;
@@ -20,6 +20,8 @@ use tokio::task::JoinHandle;
 
 /// How often last-seen times are written.
 const SEEN_INTERVAL: Duration = Duration::from_secs(10);
+/// How often histograms are drained into their buckets; without it they would keep every value until the next scrape.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long the last reports may take to be stored at a stop.
 const LANE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -49,6 +51,7 @@ pub struct App {
     lane: JoinHandle<()>,
     live_task: JoinHandle<()>,
     seen_task: JoinHandle<()>,
+    upkeep_task: JoinHandle<()>,
     presence: Arc<PresenceTable>,
     meta: Arc<SqliteMeta>,
     links: Arc<Links>,
@@ -101,6 +104,15 @@ impl App {
         let (epoch, position) = (ingest.epoch(), ingest.started_at());
         let (live, live_task) = Live::start(live_options(&config), parts, presence.clone(), epoch, position);
 
+        let upkeep = metrics.clone();
+        let upkeep_task = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+            loop {
+                ticks.tick().await;
+                upkeep.run_upkeep();
+            }
+        });
+        forget_leftovers(&ingest, &directory, journal.clone());
         let hub_parts = HubParts {
             ingest: ingest.clone(),
             devices: meta.clone(),
@@ -139,6 +151,7 @@ impl App {
             lane,
             live_task,
             seen_task,
+            upkeep_task,
             presence,
             meta,
             links,
@@ -196,6 +209,7 @@ impl App {
         self.http.stop().await;
         self.live_task.abort();
         self.seen_task.abort();
+        self.upkeep_task.abort();
         // Every handle of ingest is gone now but for requests that overran their time.
         if tokio::time::timeout(LANE_LIMIT, self.lane).await.is_err() {
             tracing::warn!("ingest did not end in time");
@@ -253,6 +267,31 @@ pub fn random_password() -> anyhow::Result<String> {
     let mut bytes = [0; 10];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
     Ok(hex::encode(bytes))
+}
+
+/// Finishes deletions that a stop or a crash cut short: what the journal has of devices that do not exist any more.
+fn forget_leftovers(ingest: &Arc<Ingest>, directory: &RwLock<Directory>, journal: Arc<SqliteJournal>) {
+    let Ok(known) = directory.read() else { return };
+    let gone: Vec<_> = ingest.devices_at_start().iter().copied().filter(|d| known.by_key(*d).is_none()).collect();
+    drop(known);
+    if gone.is_empty() {
+        return;
+    }
+    let ingest = Arc::downgrade(ingest);
+    tokio::spawn(async move {
+        for device in gone {
+            // The server may stop meanwhile; the next start goes on.
+            let Some(ingest) = ingest.upgrade() else { return };
+            if ingest.forget(device).await.is_err() {
+                return;
+            }
+            drop(ingest);
+            if let Err(error) = journal.forget_device(device).await {
+                tracing::warn!(%error, %device, "what a deleted device left could not be removed; the next start tries again");
+                return;
+            }
+        }
+    });
 }
 
 async fn save_seen_regularly(meta: Arc<SqliteMeta>, presence: Arc<PresenceTable>) {

@@ -286,13 +286,19 @@ pub async fn delete(
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     identity.require(Role::Admin)?;
-    let _editing = state.device_edits.lock().await;
+    let editing = state.device_edits.lock().await;
     let device = find(&state, &path)?;
     state.devices.delete_device(device.key).await?;
     state.directory.write().map_err(Problem::internal)?.remove(device.key);
     state.bus.publish(BusEvent::DeviceDeleted { device: device.key });
-    state.ingest.forget(device.key).await.map_err(Problem::internal)?;
-    state.journal.forget_device(device.key).await.map_err(Problem::internal)?;
+    drop(editing);
+    // Goes on if the caller leaves; after a stop or a crash the next start finishes it.
+    let (ingest, journal) = (state.ingest.clone(), state.journal.clone());
+    let forgetting = tokio::spawn(async move {
+        ingest.forget(device.key).await.map_err(|error| error.to_string())?;
+        journal.forget_device(device.key).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+    });
+    forgetting.await.map_err(Problem::internal)?.map_err(Problem::internal)?;
     Ok(HttpResponse::NoContent().finish())
 }
 

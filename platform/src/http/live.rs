@@ -107,8 +107,12 @@ impl Socket {
     async fn on_message(&mut self, message: Message) -> Result<(), End> {
         match message {
             Message::Binary(bytes) => {
-                let frames = self.viewer.on_message(&bytes, Instant::now()).await.map_err(End::Close)?;
-                self.send(frames).await
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    let frames = self.viewer.on_message(&mut rest, Instant::now()).await.map_err(End::Close)?;
+                    self.send(frames).await?;
+                }
+                Ok(())
             }
             Message::Ping(bytes) => self.session.pong(&bytes).await.map_err(|_| End::Gone),
             Message::Text(_) => {

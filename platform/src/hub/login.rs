@@ -10,6 +10,15 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
+/// What a device proved to have.
+#[derive(Clone, Copy)]
+pub enum Credential {
+    /// The secret of this verifier.
+    Secret(Verifier),
+    /// The token of this hash.
+    Token([u8; 32]),
+}
+
 /// The store could not be asked.
 #[derive(Debug, thiserror::Error)]
 #[error("the device store could not be read")]
@@ -45,8 +54,12 @@ impl Shared {
         }
     }
 
-    /// The device, if this is its bearer token.
-    pub(super) async fn check_token(&self, id: &str, token: &str) -> Result<Option<Arc<Device>>, StoreDown> {
+    /// The device and the token's hash, if this is its bearer token.
+    pub(super) async fn check_token(
+        &self,
+        id: &str,
+        token: &str,
+    ) -> Result<Option<(Arc<Device>, [u8; 32])>, StoreDown> {
         let given: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let known = self.device(id).filter(|device| device.enabled);
         let key = known.as_ref().map_or(pulsewire_core::ids::DeviceKey(u32::MAX), |device| device.key);
@@ -58,7 +71,24 @@ impl Shared {
             tracing::info!(device = id, "login refused: unknown or disabled device, or wrong token");
             return Ok(None);
         }
-        Ok(known)
+        Ok(known.map(|device| (device, given)))
+    }
+
+    /// True if a device exists, is enabled and still has what it proved to have. Asked once its session is registered: a
+    /// change after that ends the session, one before it shows here.
+    pub(super) async fn still_holds(&self, device: &Device, proven: &Credential) -> Result<bool, StoreDown> {
+        let known = self.parts.directory.read().ok().and_then(|d| d.by_key(device.key).cloned());
+        let credentials = self.parts.devices.credentials(device.key).await.map_err(StoreDown)?;
+        let Some(credentials) = credentials.filter(|_| known.is_some_and(|d| d.enabled)) else { return Ok(false) };
+        let now_us = self.parts.clock.now_us();
+        let same = |stored: &DeviceVerifier, proven: &Verifier| stored.stored_key == proven.stored_key.0;
+        Ok(match proven {
+            Credential::Secret(proven) => {
+                let previous = credentials.previous.filter(|(_, until_us)| *until_us > now_us);
+                same(&credentials.current, proven) || previous.is_some_and(|(stored, _)| same(&stored, proven))
+            }
+            Credential::Token(hash) => credentials.token_hash == Some(*hash),
+        })
     }
 
     fn device(&self, id: &str) -> Option<Arc<Device>> {

@@ -5,6 +5,8 @@
 //! and what a device does not take ends its connection after `write_timeout`.
 
 mod admission;
+mod handshake;
+mod logged_in;
 mod login;
 mod registry;
 mod report;
@@ -12,7 +14,6 @@ mod session;
 mod tls;
 mod transport;
 
-pub use registry::Registry;
 pub use tls::TlsError;
 
 use crate::config::Tls;
@@ -24,6 +25,7 @@ use admission::Admission;
 use pulsewire_core::directory::Directory;
 use pulsewire_proto::CloseCode;
 use pulsewire_proto::session::ServerConfig;
+use registry::Registry;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -62,6 +64,9 @@ pub struct HubParts {
     pub boot: u32,
 }
 
+/// Text of every 1001 at a stop.
+const STOPPING: &str = "the server stops; reconnect in a moment";
+
 /// How long the rest of a stopping session may take.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -73,12 +78,12 @@ pub(crate) struct Shared {
     tls: tls::DeviceTls,
     loopback: bool,
     decoy_seed: [u8; 32],
+    stopping: watch::Receiver<bool>,
     started: std::time::Instant,
 }
 
 /// Handle of the running hub.
 pub struct Hub {
-    shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     watching: JoinHandle<()>,
@@ -106,24 +111,31 @@ impl Hub {
         let registry = Registry::new(parts.boot);
         let started = std::time::Instant::now();
         let devices = parts.bus.subscribe(Topic::Devices);
-        let shared = Arc::new(Shared { options, parts, registry, machine, tls, loopback, decoy_seed, started });
+        if options.binding_certificate.is_some() && !loopback {
+            tracing::warn!(
+                "device.binding_cert_file is set: every plain connection counts as one from the proxy that ends TLS; \
+                 let only that proxy reach this port"
+            );
+        }
         let (stop, stopping) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            options,
+            parts,
+            registry,
+            machine,
+            tls,
+            loopback,
+            decoy_seed,
+            stopping: stopping.clone(),
+            started,
+        });
         let accepting = tokio::spawn(accept(shared.clone(), listener, admission, stopping));
         let watching = tokio::spawn(watch_devices(shared.clone(), devices));
-        Ok(Self { shared, stop, accepting, watching })
+        Ok(Self { stop, accepting, watching })
     }
 
-    /// How many devices are logged in.
-    pub fn sessions(&self) -> usize {
-        self.shared.registry.len()
-    }
-
-    /// The logged-in devices.
-    pub fn registry(&self) -> &Registry {
-        &self.shared.registry
-    }
-
-    /// Stops accepting, lets every session finish what it has under way (five seconds at most) and closes it with 1001.
+    /// Stops accepting, lets every session finish what it has under way (three seconds at most) and closes it with 1001; what has not ended after five is
+    /// dropped.
     pub async fn stop(self) {
         // The accept task may have ended already.
         let _ = self.stop.send(true);
@@ -154,7 +166,7 @@ async fn accept(
         }
     }
     drop(listener);
-    shared.registry.close_all(CloseCode::GoingAway, "the server stops; reconnect in a moment");
+    shared.registry.stop(CloseCode::GoingAway, STOPPING);
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_LIMIT, all).await.is_err() {
         tracing::warn!("some device connections did not end in time and are dropped");

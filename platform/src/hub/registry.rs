@@ -28,12 +28,14 @@ pub struct Registry {
     boot: u32,
     next: AtomicU32,
     sessions: Mutex<HashMap<DeviceKey, Entry>>,
+    // Set once the server stops: a session that begins after that is told at once.
+    stopping: Mutex<Option<EndSession>>,
 }
 
 impl Registry {
     /// `boot` must be greater than at every earlier start, so that epochs grow over restarts.
     pub fn new(boot: u32) -> Self {
-        Self { boot, next: AtomicU32::new(1), sessions: Mutex::default() }
+        Self { boot, next: AtomicU32::new(1), sessions: Mutex::default(), stopping: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<DeviceKey, Entry>> {
@@ -45,7 +47,8 @@ impl Registry {
         let mut sessions = self.lock();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let epoch = SessionEpoch(u64::from(self.boot) << 32 | u64::from(number));
-        let (end, ending) = watch::channel(None);
+        let stopping = self.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let (end, ending) = watch::channel(stopping);
         if let Some(old) = sessions.insert(device, Entry { epoch, end }) {
             let text = "a newer session of this device took over; if that was not this device, replace its secret";
             old.end.send_replace(Some(EndSession { code: CloseCode::Superseded, text: text.into() }));
@@ -75,14 +78,17 @@ impl Registry {
         }
     }
 
-    /// How many sessions there are.
-    pub fn len(&self) -> usize {
-        self.lock().len()
+    /// Ends every session, also those that begin from now on.
+    pub fn stop(&self, code: CloseCode, text: &str) {
+        let end = EndSession { code, text: text.into() };
+        *self.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(end);
+        self.close_all(code, text);
     }
 
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+    /// How many sessions there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.lock().len()
     }
 }
 
@@ -101,6 +107,6 @@ mod tests {
         registry.leave(device, old);
         assert_eq!(registry.len(), 1);
         registry.leave(device, new);
-        assert!(registry.is_empty());
+        assert_eq!(registry.len(), 0);
     }
 }

@@ -49,7 +49,9 @@ impl DeclaredSet {
             let sample = sample?;
             if newest != Some(sample.row) {
                 newest = Some(sample.row);
-                rows.push(Row { time_us: sample.time_us, values: Vec::with_capacity(self.wire.metrics.len()) });
+                // A sparse row may have one value of a thousand: room is made as they come.
+                let expected = if report.sparse { 0 } else { self.wire.metrics.len() };
+                rows.push(Row { time_us: sample.time_us, values: Vec::with_capacity(expected) });
             }
             let value = match sample.value {
                 pulsewire_proto::Value::F64(v) => Value::F64(v),
@@ -67,21 +69,32 @@ impl DeclaredSet {
             stream: StreamId(report.stream),
             sequence: Sequence(report.sequence),
             kind: if backfill { ReportKind::Backfill } else { ReportKind::Live },
-            digest: self.digest(report, backfill),
+            digest: self.digest(report),
             set: self.set.clone(),
             rows,
         })
     }
 
     /// Digest of what a report says, whatever number its set has in this session.
-    fn digest(&self, report: &Report<'_>, backfill: bool) -> u64 {
+    fn digest(&self, report: &Report<'_>) -> u64 {
+        // Not whether it is backfill: a device may repeat from its spool what it has sent live.
         let mut hash = Xxh3::with_seed(self.seed);
-        hash.update(&[u8::from(report.sparse), u8::from(backfill)]);
+        hash.update(&[u8::from(report.sparse)]);
         hash.update(&report.base_us.to_le_bytes());
         hash.update(&report.rows.to_le_bytes());
         hash.update(report.body);
-        hash.digest()
+        // 0 stands for "no content".
+        hash.digest().max(1)
     }
+}
+
+/// What a report takes in memory once it is read, in bytes; for the bound of ingest's queue.
+pub fn decoded_bytes(report: &IncomingReport) -> usize {
+    let value = |v: &Value| match v {
+        Value::Text(text) => 32 + text.len(),
+        _ => 32,
+    };
+    report.rows.iter().map(|row| 64 + row.values.iter().map(|(_, v)| value(v)).sum::<usize>()).sum()
 }
 
 fn value_type(metric_type: MetricType) -> ValueType {
@@ -110,7 +123,9 @@ pub fn nack(items: &[Rejected], total: u32) -> (Vec<NackItem>, String) {
         Some(RejectReason::TimeInFuture) => "a row's time is too far ahead of the server's clock: check the clock",
         Some(RejectReason::TypeMismatch) => "a metric is stored with another class of type: use another name",
         Some(RejectReason::TimeOutOfRange) => "a row's time is before 1970: check the clock",
-        Some(RejectReason::Other) | None => "the server has no room for another series (ingest.series_max)",
+        Some(RejectReason::Other) | None => {
+            "there is no room for another series (ingest.series_max, ingest.series_per_device_max)"
+        }
     };
     (wire.collect(), format!("{total} values were not stored; {why}"))
 }

@@ -1,37 +1,50 @@
 //! One connection from its first byte to its last.
 
-use super::Shared;
 use super::admission::{Full, Guard};
+use super::logged_in::LoggedIn;
+use super::login::Credential;
 use super::registry::EndSession;
 use super::report::{self, DeclaredSet};
-use super::transport::{self, Opening, Received, Sniffed, TEXT_MESSAGE, Transport};
+use super::transport::{self, Opening, Received, Sniffed, Transport};
+use super::{STOPPING, Shared};
 use crate::ingest::{IngestReply, Mailbox, Refusal, Submission};
 use crate::ports::StreamKind;
 use crate::telemetry::names;
 use pulsewire_core::device::Device;
-use pulsewire_core::ids::{Sequence, SessionEpoch, StreamId};
+use pulsewire_core::ids::{Sequence, StreamId};
 use pulsewire_proto::auth::Binding;
-use pulsewire_proto::frame::{Close, Hello, Login, Nack, StreamPosition, TwinStatus};
-use pulsewire_proto::session::{Closed, ClosedBy, Output, ReportEvent, ServerEvent, ServerSession, WelcomeParams};
+use pulsewire_proto::codec::HEADER_BYTES;
+use pulsewire_proto::frame::{Close, Hello, Nack};
+use pulsewire_proto::session::{
+    Candidate, Candidates, Closed, ClosedBy, Output, ReportEvent, ServerEvent, ServerSession,
+};
 use pulsewire_proto::{CloseCode, DecodeError, FrameReader, HeaderError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 /// How long a device should wait after the store failed.
-const RETRY_AFTER_MS: u32 = 5_000;
+pub(super) const RETRY_AFTER_MS: u32 = 5_000;
 /// How long a connection for which there is no room may take to say what it speaks, and to take the answer.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Most streams opened and most metrics declared in one session. SPEC §11.
+const STREAMS_OPENED_MAX: usize = 256;
+const METRICS_DECLARED_MAX: usize = 8192;
 /// How long a session that must end for the server's sake waits for its reports in flight.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
 /// Serves a connection to its end.
 pub(super) async fn run(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _guard: Guard) {
     let (accepted_at, accepted) = (shared.now(), Instant::now());
-    let Some((transport, binding, problem)) = open(&shared, stream, accepted).await else { return };
+    let mut stopping = shared.stopping.clone();
+    let opened = tokio::select! {
+        opened = open(&shared, stream, accepted) => opened,
+        // Nothing is known of it yet, so there is nobody to tell.
+        _ = stopping.wait_for(|stop| *stop) => None,
+    };
+    let Some((transport, binding, problem)) = opened else { return };
     let machine = shared.machine.clone();
     let wire = pulsewire_proto::session::Transport { binding, loopback: shared.loopback };
     let session = ServerSession::new(accepted_at, machine, wire);
@@ -103,7 +116,9 @@ async fn by_opening(shared: &Shared, sniffed: Sniffed, binding: Binding, deadlin
     let problem = match opening {
         Opening::Raw => None,
         Opening::WebSocket => {
-            let message_max = shared.options.frame_bytes_max.max(shared.options.window_bytes) as usize + 4096;
+            let options = &shared.options;
+            let window_bytes = options.window_bytes as usize + options.window_frames as usize * HEADER_BYTES;
+            let message_max = window_bytes + options.frame_bytes_max as usize + HEADER_BYTES;
             let upgrade = Transport::upgrade(stream, message_max);
             let upgraded = tokio::time::timeout_at(deadline, upgrade).await.ok()?;
             let transport = upgraded.map_err(|error| tracing::debug!(%error, "WebSocket upgrade refused")).ok()?;
@@ -118,27 +133,24 @@ async fn by_opening(shared: &Shared, sniffed: Sniffed, binding: Binding, deadlin
     Some((Transport::Raw(stream), binding, problem.map(|text| (CloseCode::BadMagic, text.to_owned()))))
 }
 
-struct LoggedIn {
-    device: Arc<Device>,
-    epoch: SessionEpoch,
-    ending: watch::Receiver<Option<EndSession>>,
-}
-
-struct Connection {
-    shared: Arc<Shared>,
-    transport: Option<Transport>,
-    session: ServerSession,
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) transport: Option<Transport>,
+    pub(super) session: ServerSession,
     reader: FrameReader,
     mailbox: Arc<Mailbox>,
     // The device that proved itself or is about to.
-    claimed: Option<Arc<Device>>,
-    hello: Option<Hello>,
-    login: Option<LoggedIn>,
+    pub(super) claimed: Option<Arc<Device>>,
+    // What its proof was or will be checked against.
+    pub(super) candidates: Option<Candidates>,
+    pub(super) hello: Option<Hello>,
+    pub(super) login: Option<LoggedIn>,
     sets: Vec<DeclaredSet>,
+    streams_opened: usize,
     unknown_frames: u64,
     // Set when the server must end the session: nothing more is read, and what is in flight has until then.
     draining: Option<(Instant, EndSession)>,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
 }
 
 enum Step {
@@ -158,9 +170,11 @@ impl Connection {
             reader,
             mailbox: Arc::default(),
             claimed: None,
+            candidates: None,
             hello: None,
             login: None,
             sets: Vec::new(),
+            streams_opened: 0,
             unknown_frames: 0,
             draining: None,
             peer,
@@ -188,16 +202,21 @@ impl Connection {
         let machine = self.session.next_deadline().map(|at| shared.instant(at));
         let draining = self.draining.as_ref().map(|(until, _)| *until);
         let deadline = draining.or(machine);
+        let mut stopping = shared.stopping.clone();
         let ending = async {
-            match self.login.as_mut() {
-                Some(login) if draining.is_none() => {
-                    let changed = login.ending.wait_for(Option::is_some).await;
-                    match changed.ok().and_then(|end| end.clone()) {
-                        Some(end) => end,
-                        None => std::future::pending().await,
-                    }
-                }
-                _ => std::future::pending().await,
+            let end = match self.login.as_mut() {
+                _ if draining.is_some() => None,
+                Some(login) => login.ending.wait_for(Option::is_some).await.ok().and_then(|end| end.clone()),
+                // Before login a stop is all there is to be told.
+                None => stopping
+                    .wait_for(|stop| *stop)
+                    .await
+                    .ok()
+                    .map(|_| EndSession { code: CloseCode::GoingAway, text: STOPPING.into() }),
+            };
+            match end {
+                Some(end) => end,
+                None => std::future::pending().await,
             }
         };
         let receiving = async {
@@ -212,10 +231,13 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
+        // In this order: what arrived is a sign of life, and must be seen before a deadline that passed while the session
+        // waited for ingest.
         tokio::select! {
-            received = receiving => Step::Received(received),
-            () = self.mailbox.arrived() => Step::Replies,
+            biased;
             end = ending => Step::End(end),
+            () = self.mailbox.arrived() => Step::Replies,
+            received = receiving => Step::Received(received),
             () = sleeping => Step::Time,
         }
     }
@@ -224,7 +246,8 @@ impl Connection {
         match received {
             Received::Bytes(bytes) => self.on_bytes(&bytes).await,
             Received::Text => {
-                self.session.close(TEXT_MESSAGE, "text messages are not spoken here: send frames in binary messages");
+                self.session
+                    .close(CloseCode::TextMessage, "text messages are not spoken here: send frames in binary messages");
             }
             Received::TooLarge(text) => self.session.close(CloseCode::FrameTooLarge, &text),
             Received::End => self.transport = None,
@@ -239,7 +262,8 @@ impl Connection {
             let more = self.next_frame(&mut reader, &mut input).await;
             self.reader = reader;
             match more {
-                Ok(true) => {}
+                // Answers are taken out as they come, so that they do not gather while a long message is handled.
+                Ok(true) => self.on_replies(),
                 Ok(false) => break,
                 Err(error) => self.session.handle_header_error(&error),
             }
@@ -263,14 +287,28 @@ impl Connection {
         match event {
             ServerEvent::Authenticate(hello) => self.authenticate(hello).await,
             ServerEvent::CheckToken(hello) => self.check_token(hello).await,
-            ServerEvent::LoggedIn(_) => self.welcome().await,
+            ServerEvent::LoggedIn(fitting) => {
+                let verifier = self.candidates.take().and_then(|c| match fitting {
+                    Candidate::Current => Some(c.current),
+                    Candidate::Previous => c.previous,
+                });
+                match verifier {
+                    Some(verifier) => self.welcome(Credential::Secret(verifier)).await,
+                    None => self.session.close(CloseCode::Internal, "the login lost its verifier"),
+                }
+            }
             ServerEvent::ProofRejected => {
                 // Only the operator learns which it was.
                 let device = self.hello.as_ref().map(|h| h.device.clone()).unwrap_or_default();
                 let known = self.claimed.is_some();
                 tracing::info!(device, known, peer = %self.peer, "login refused: the proof is wrong");
             }
+            ServerEvent::StreamOpen(_) if self.streams_opened == STREAMS_OPENED_MAX => {
+                let text = format!("a session may open {STREAMS_OPENED_MAX} streams; keep and reuse them");
+                self.session.close(CloseCode::TooManyDeclared, &text);
+            }
             ServerEvent::StreamOpen(open) => {
+                self.streams_opened += 1;
                 let kind = match open.kind {
                     pulsewire_proto::frame::StreamKind::Live => StreamKind::Live,
                     pulsewire_proto::frame::StreamKind::Backlog => StreamKind::Backlog,
@@ -282,6 +320,11 @@ impl Connection {
                 Ok(declared) => {
                     self.sets.retain(|known| known.wire.set != declared.wire.set);
                     self.sets.push(declared);
+                    let metrics: usize = self.sets.iter().map(|known| known.wire.metrics.len()).sum();
+                    if metrics > METRICS_DECLARED_MAX {
+                        let text = format!("a session may declare {METRICS_DECLARED_MAX} metrics over all its sets");
+                        self.session.close(CloseCode::TooManyDeclared, &text);
+                    }
                 }
                 Err(error) => self.session.close(CloseCode::Malformed, &format!("METRIC_SET: {error}")),
             },
@@ -302,7 +345,7 @@ impl Connection {
         let read: Result<_, DecodeError> = declared.read(&event.report, event.backfill);
         match read {
             Ok(report) => {
-                let bytes = event.payload.len();
+                let bytes = report::decoded_bytes(&report).max(event.payload.len());
                 self.submit(bytes, |device, mailbox| Submission::Report { device, mailbox, report }).await;
             }
             Err(error) => self.session.close_malformed(&error),
@@ -317,82 +360,7 @@ impl Connection {
         let Some(login) = &self.login else { return };
         let submission = make(login.device.key, self.mailbox.clone());
         if self.shared.parts.ingest.submit(submission, bytes).await.is_err() {
-            self.session.close(CloseCode::GoingAway, "the server stops; reconnect in a moment");
-        }
-    }
-
-    async fn authenticate(&mut self, hello: Hello) {
-        match self.shared.candidates(&hello.device).await {
-            Ok((candidates, device)) => {
-                let mut nonce = [0; 32];
-                if let Err(error) = getrandom::fill(&mut nonce) {
-                    tracing::error!(%error, "the system gives no random bytes");
-                    self.session.close(CloseCode::Internal, "the server cannot make a challenge now");
-                    return;
-                }
-                self.claimed = device;
-                self.hello = Some(hello);
-                self.session.credentials(candidates, nonce, self.shared.parts.clock.now_us());
-            }
-            Err(error) => self.store_down(&error),
-        }
-    }
-
-    async fn check_token(&mut self, hello: Hello) {
-        let Login::Token { token } = &hello.login else { return };
-        match self.shared.check_token(&hello.device, token).await {
-            Ok(device) => {
-                self.session.token_result(device.is_some());
-                self.claimed = device;
-                self.hello = Some(hello);
-                if self.claimed.is_some() {
-                    self.welcome().await;
-                }
-            }
-            Err(error) => self.store_down(&error),
-        }
-    }
-
-    fn store_down(&mut self, error: &super::login::StoreDown) {
-        tracing::error!(%error, "a device cannot log in");
-        let text = "the server's store cannot be read now";
-        let close = Close::new(CloseCode::StorageUnavailable, text).with_retry_after_ms(RETRY_AFTER_MS);
-        self.session.close_with(close);
-    }
-
-    async fn welcome(&mut self) {
-        let (Some(device), Some(hello)) = (self.claimed.clone(), self.hello.take()) else {
-            self.session.close(CloseCode::Internal, "the login lost its device");
-            return;
-        };
-        let (epoch, ending) = self.shared.registry.enter(device.key);
-        // Looked up after the older session was told to end: what it still has under way may be counted or not, and the
-        // device sends what is not.
-        let streams = hello.streams.iter().map(|s| StreamId(*s)).collect();
-        let positions = self.shared.parts.ingest.positions(device.key, streams).await;
-        let now_us = self.shared.parts.clock.now_us();
-        self.shared.parts.presence.connected(device.key, epoch, now_us, &hello.firmware);
-        metrics::gauge!(names::SESSIONS).increment(1.0);
-        tracing::debug!(device = %device.id, epoch = epoch.0, peer = %self.peer, "device logged in");
-        self.login = Some(LoggedIn { device, epoch, ending });
-        match positions {
-            Ok(positions) => {
-                let position = |(stream, sequence): (StreamId, Sequence)| StreamPosition {
-                    stream: stream.0,
-                    sequence: sequence.0,
-                };
-                let params = WelcomeParams {
-                    session_epoch: epoch.0,
-                    server_time_us: now_us,
-                    streams: positions.into_iter().map(position).collect(),
-                    twin: TwinStatus::None,
-                };
-                self.session.welcome(self.shared.now(), params);
-                if let Some(transport) = self.transport.as_mut() {
-                    transport.logged_in();
-                }
-            }
-            Err(_) => self.session.close(CloseCode::GoingAway, "the server stops; reconnect in a moment"),
+            self.session.close(CloseCode::GoingAway, STOPPING);
         }
     }
 
@@ -468,12 +436,7 @@ impl Connection {
             let device = self.login.as_ref().map(|l| l.device.id.to_string());
             tracing::debug!(device, peer = %self.peer, code = closed.code, text = closed.text, "session closed");
         }
-        if let Some(login) = self.login.take() {
-            let now_us = self.shared.parts.clock.now_us();
-            self.shared.registry.leave(login.device.key, login.epoch);
-            self.shared.parts.presence.disconnected(login.device.key, login.epoch, now_us);
-            metrics::gauge!(names::SESSIONS).decrement(1.0);
-        }
+        drop(self.login.take());
         if let Some(transport) = self.transport.take() {
             transport.finish(&closed).await;
         }
@@ -497,6 +460,7 @@ fn refusal_close(refusal: &Refusal) -> Close {
             );
             Close::new(CloseCode::Clone, &text)
         }
+        Refusal::DeviceGone => Close::new(CloseCode::Revoked, "the device was deleted"),
         Refusal::Unavailable { stopped } => {
             let text = match stopped {
                 true => "the server's journal has stopped; what was not acknowledged is not stored",
@@ -509,7 +473,7 @@ fn refusal_close(refusal: &Refusal) -> Close {
 
 impl Shared {
     /// Monotonic time since the hub started, for the session machines.
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 

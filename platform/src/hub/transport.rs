@@ -3,7 +3,6 @@
 use crate::telemetry::names;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use pulsewire_proto::CloseCode;
 use pulsewire_proto::session::Closed;
 use std::cell::RefCell;
 use std::io;
@@ -343,9 +342,6 @@ fn check_upgrade(request: &Request, mut response: Response) -> Result<Response, 
     }
     if any { refuse(StatusCode::BAD_REQUEST, "the subprotocol here is pulsewire.v1") } else { Ok(response) }
 }
-
-/// The code of a text message.
-pub const TEXT_MESSAGE: CloseCode = CloseCode::TextMessage;
 
 #[cfg(test)]
 mod tests {

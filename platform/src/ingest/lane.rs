@@ -12,7 +12,7 @@ use pulsewire_core::catalogue::{Catalogue, Resolved, SeriesLimits};
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, Sequence, SeriesKey, StreamId};
 use pulsewire_core::sample::{RejectReason, ReportKind, Series, StoredReport, StoredRow, check_time};
 use pulsewire_core::sequence::{StreamProgress, Verdict};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use tokio::sync::mpsc;
 
@@ -57,6 +57,8 @@ pub(super) struct LaneTask {
     pub accounts: Arc<Accounts>,
     pub streams: Streams,
     pub unwritten: Unwritten,
+    /// Devices deleted since the start: their numbers are not used again, and nothing more of them is taken.
+    pub forgotten: HashSet<DeviceKey>,
 }
 
 /// What one round gathers.
@@ -64,6 +66,7 @@ pub(super) struct LaneTask {
 struct Round {
     batch: Batch,
     accounting: HashMap<DeviceKey, Accounting>,
+    rejected: HashMap<RejectReason, u64>,
     // Streams with something to commit or to roll back.
     touched: Vec<(DeviceKey, StreamId)>,
     // Answers due after the commit, in the order of submissions.
@@ -73,6 +76,15 @@ struct Round {
 enum Answer {
     Ack { mailbox: Arc<Mailbox>, device: DeviceKey, stream: StreamId },
     Nack { mailbox: Arc<Mailbox>, reply: IngestReply },
+    Refused { mailbox: Arc<Mailbox>, refusal: Refusal },
+}
+
+impl Round {
+    /// Ends a session: nothing more of it is taken from now on, and it is told after what it is still owed.
+    fn refuse(&mut self, mailbox: Arc<Mailbox>, refusal: Refusal) {
+        mailbox.set_refused();
+        self.answers.push(Answer::Refused { mailbox, refusal });
+    }
 }
 
 struct Opening {
@@ -89,6 +101,7 @@ impl LaneTask {
             let mut round = Round::default();
             round.batch.received_us = self.clock.now_us();
             let (mut permits, mut openings) = (Vec::with_capacity(requests.len()), Vec::new());
+            let mut forgets = Vec::new();
             for request in requests.drain(..) {
                 match request {
                     Request::Submit(submission, permit) => {
@@ -100,13 +113,19 @@ impl LaneTask {
                         let _ = reply.send(self.positions(device, &streams));
                     }
                     Request::Forget { device, reply } => {
-                        self.forget(device);
-                        let _ = reply.send(());
+                        self.forgotten.insert(device);
+                        forgets.push((device, reply));
                     }
                 }
             }
-            self.open_streams(openings).await;
             self.commit(round).await;
+            // After the commit: it may retire a stream whose reports this round has taken.
+            self.open_streams(openings).await;
+            // After the commit too: nothing of a forgotten device may be appended once the journal is told to forget it.
+            for (device, reply) in forgets {
+                self.forget(device);
+                let _ = reply.send(());
+            }
         }
         self.write_rest().await;
     }
@@ -148,22 +167,30 @@ impl LaneTask {
     }
 
     fn take(&mut self, round: &mut Round, openings: &mut Vec<Opening>, submission: Submission) {
+        let (device, mailbox) = submission.sender();
+        let mailbox = mailbox.clone();
+        if mailbox.is_refused() {
+            return;
+        }
+        if self.forgotten.contains(&device) {
+            round.refuse(mailbox, Refusal::DeviceGone);
+            return;
+        }
         match submission {
             Submission::OpenStream { device, mailbox, request, kind } => {
                 openings.push(Opening { device, mailbox, request, kind });
             }
-            Submission::Report { mailbox, .. } | Submission::Skip { mailbox, .. } if mailbox.is_refused() => {}
             Submission::Report { device, mailbox, report } => self.take_report(round, device, mailbox, report),
             Submission::Skip { device, mailbox, stream, from, to } => {
                 let Some(progress) = self.streams.get_mut(&(device, stream)) else {
-                    mailbox.put(IngestReply::Refused(Refusal::UnknownStream(stream)));
+                    round.refuse(mailbox, Refusal::UnknownStream(stream));
                     return;
                 };
-                let first = progress.durable().0.max(from.0.saturating_sub(1));
+                let before = progress.taken();
                 match progress.skip(from, to) {
                     Verdict::Fresh => {
-                        round.accounting.entry(device).or_default().skipped += to.0 - first;
-                        metrics::counter!(names::REPORTS_SKIPPED).increment(to.0 - first);
+                        let skipped = Accounting { skipped: to.0 - before.0, ..Accounting::default() };
+                        round.accounting.entry(device).or_default().add(&skipped);
                         round.touched.push((device, stream));
                         round.batch.reports.push(StoredReport {
                             device,
@@ -176,7 +203,7 @@ impl LaneTask {
                         round.answers.push(Answer::Ack { mailbox, device, stream });
                     }
                     Verdict::Gap { expected } => {
-                        mailbox.put(IngestReply::Refused(Refusal::Gap { stream, expected, got: from }));
+                        round.refuse(mailbox, Refusal::Gap { stream, expected, got: from });
                     }
                     Verdict::Repeat | Verdict::Clone => {
                         round.answers.push(Answer::Ack { mailbox, device, stream });
@@ -189,7 +216,7 @@ impl LaneTask {
     fn take_report(&mut self, round: &mut Round, device: DeviceKey, mailbox: Arc<Mailbox>, report: IncomingReport) {
         let stream = report.stream;
         let Some(progress) = self.streams.get_mut(&(device, stream)) else {
-            mailbox.put(IngestReply::Refused(Refusal::UnknownStream(stream)));
+            round.refuse(mailbox, Refusal::UnknownStream(stream));
             return;
         };
         match progress.admit(report.sequence, report.digest) {
@@ -212,10 +239,10 @@ impl LaneTask {
             }
             Verdict::Clone => {
                 let sequence = report.sequence;
-                mailbox.put(IngestReply::Refused(Refusal::Clone { stream, sequence }));
+                round.refuse(mailbox, Refusal::Clone { stream, sequence });
             }
             Verdict::Gap { expected } => {
-                mailbox.put(IngestReply::Refused(Refusal::Gap { stream, expected, got: report.sequence }));
+                round.refuse(mailbox, Refusal::Gap { stream, expected, got: report.sequence });
             }
         }
     }
@@ -260,6 +287,9 @@ impl LaneTask {
         account.received += received;
         account.rejected += u64::from(rejected.total);
         account.stored += received - u64::from(rejected.total);
+        for (reason, n) in &rejected.by_reason {
+            *round.rejected.entry(*reason).or_default() += n;
+        }
         (rows, rejected.into_nack(report.stream, report.sequence))
     }
 
@@ -322,7 +352,7 @@ impl LaneTask {
                     round.accounting.entry(*device).or_default().replaced += n;
                 }
                 let changes: Vec<_> = round.accounting.into_iter().collect();
-                count(&changes);
+                count(&changes, &round.rejected);
                 self.accounts.add(&changes, batch.received_us);
                 self.answer(round.answers);
                 self.bus.publish(BusEvent::Committed(Arc::new(Committed { position: receipt.position, batch })));
@@ -339,9 +369,12 @@ impl LaneTask {
                 self.unwritten.accounting = repeats;
                 let refusal = unavailable(&error);
                 for answer in round.answers {
-                    let (Answer::Ack { mailbox, .. } | Answer::Nack { mailbox, .. }) = answer;
-                    if !mailbox.is_refused() {
-                        mailbox.put(IngestReply::Refused(refusal.clone()));
+                    match answer {
+                        Answer::Refused { mailbox, refusal } => mailbox.put(IngestReply::Refused(refusal)),
+                        Answer::Ack { mailbox, .. } | Answer::Nack { mailbox, .. } if !mailbox.is_refused() => {
+                            mailbox.put(IngestReply::Refused(refusal.clone()));
+                        }
+                        Answer::Ack { .. } | Answer::Nack { .. } => {}
                     }
                 }
             }
@@ -350,10 +383,17 @@ impl LaneTask {
 
     fn answer(&self, answers: Vec<Answer>) {
         // An Ack names how far its stream is durable, which covers later reports of the same round: their Nacks go first.
-        let (nacks, acks): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| matches!(a, Answer::Nack { .. }));
-        for answer in nacks.into_iter().chain(acks) {
+        // Refusals end their session, so they go last.
+        let mut answers = answers;
+        answers.sort_by_key(|answer| match answer {
+            Answer::Nack { .. } => 0,
+            Answer::Ack { .. } => 1,
+            Answer::Refused { .. } => 2,
+        });
+        for answer in answers {
             match answer {
                 Answer::Nack { mailbox, reply } => mailbox.put(reply),
+                Answer::Refused { mailbox, refusal } => mailbox.put(IngestReply::Refused(refusal)),
                 Answer::Ack { mailbox, device, stream } => {
                     let sequence = self.streams.get(&(device, stream)).map(StreamProgress::durable);
                     if let Some(sequence) = sequence.filter(|s| s.0 > 0) {
@@ -386,10 +426,15 @@ fn unavailable(error: &JournalError) -> Refusal {
     Refusal::Unavailable { stopped }
 }
 
-fn count(changes: &[(DeviceKey, Accounting)]) {
+/// Counted once it is durable: a round that fails comes again.
+fn count(changes: &[(DeviceKey, Accounting)], rejected: &HashMap<RejectReason, u64>) {
+    for (reason, values) in rejected {
+        metrics::counter!(names::SAMPLES_REJECTED, "reason" => reason.name()).increment(*values);
+    }
     let mut sum = Accounting::default();
     changes.iter().for_each(|(_, change)| sum.add(change));
     metrics::counter!(names::REPORTS_STORED).increment(sum.reports);
+    metrics::counter!(names::REPORTS_SKIPPED).increment(sum.skipped);
     metrics::counter!(names::SAMPLES_STORED).increment(sum.stored);
     metrics::counter!(names::SAMPLES_REPLACED).increment(sum.replaced);
 }
@@ -397,6 +442,7 @@ fn count(changes: &[(DeviceKey, Accounting)]) {
 #[derive(Default)]
 struct Rejections {
     items: Vec<Rejected>,
+    by_reason: HashMap<RejectReason, u64>,
     total: u32,
 }
 
@@ -404,7 +450,7 @@ impl Rejections {
     fn add(&mut self, one: Rejected, values: usize) {
         let values = u32::try_from(values).unwrap_or(u32::MAX);
         self.total = self.total.saturating_add(values);
-        metrics::counter!(names::SAMPLES_REJECTED, "reason" => one.reason.name()).increment(u64::from(values));
+        *self.by_reason.entry(one.reason).or_default() += u64::from(values);
         if self.items.len() < NACK_ITEMS_MAX {
             self.items.push(one);
         }

@@ -39,6 +39,8 @@ pub enum Refusal {
         /// The number that came with two contents.
         sequence: Sequence,
     },
+    /// The device was deleted.
+    DeviceGone,
     /// Nothing could be stored. True if only a restart of the server helps.
     Unavailable {
         /// See above.
@@ -80,8 +82,8 @@ pub enum IngestReply {
 
 /// A session's box of answers.
 ///
-/// It needs no bound of its own: each answer stands for at least one submission, and a session has at most its window of
-/// them under way before it takes the answers out.
+/// It needs no bound of its own: each answer stands for at least one submission, and a session takes its answers out
+/// between any two frames that it handles.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     replies: Mutex<VecDeque<IngestReply>>,
@@ -106,6 +108,11 @@ impl Mailbox {
             }
         }
         self.arrived.notify_one();
+    }
+
+    /// The session is about to be told to end.
+    pub fn set_refused(&self) {
+        self.refused.store(true, Ordering::Release);
     }
 
     /// True once the session was told to end: what it submitted after that is not taken.

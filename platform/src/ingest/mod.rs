@@ -17,6 +17,7 @@ pub use report::{IncomingReport, MetricSetRef, Submission};
 use crate::ports::{Bus, Clock, Journal, JournalError};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::ids::{DeviceKey, Lane, Position, Sequence, StreamId};
+use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -58,6 +59,7 @@ pub struct Ingest {
     accounts: Arc<Accounts>,
     epoch: u64,
     started_at: Position,
+    devices: HashSet<DeviceKey>,
 }
 
 impl Ingest {
@@ -73,6 +75,9 @@ impl Ingest {
     ) -> Result<(Self, Arc<RwLock<Catalogue>>, JoinHandle<()>), JournalError> {
         let lane = Lane(0);
         let opened = journal.open_lane(lane).await?;
+        let devices = opened.series.iter().map(|s| s.device);
+        let devices = devices.chain(opened.streams.iter().map(|s| s.device));
+        let devices = devices.chain(opened.accounting.iter().map(|(device, _)| *device)).collect();
         let catalogue = Arc::new(RwLock::new(Catalogue::new(opened.series, opened.next_series)));
         let accounts = Arc::new(Accounts::new(opened.accounting));
         let (sender, receiver) = mpsc::channel(options.queue_reports.max(1));
@@ -88,6 +93,7 @@ impl Ingest {
             accounts: accounts.clone(),
             streams: lane::recover_streams(&opened.streams, &opened.digests),
             unwritten: lane::Unwritten::default(),
+            forgotten: HashSet::new(),
         };
         let handle = Self {
             sender,
@@ -96,6 +102,7 @@ impl Ingest {
             accounts,
             epoch: opened.epoch,
             started_at: opened.position,
+            devices,
         };
         Ok((handle, catalogue, tokio::spawn(task.run(receiver))))
     }
@@ -133,6 +140,11 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         self.sender.send(Request::Forget { device, reply }).await.map_err(|_| Stopping)?;
         answer.await.map_err(|_| Stopping)
+    }
+
+    /// The devices of which the journal had anything when the lane was opened.
+    pub fn devices_at_start(&self) -> &HashSet<DeviceKey> {
+        &self.devices
     }
 
     /// What became of what devices sent.

@@ -40,6 +40,16 @@ pub struct IncomingReport {
     pub rows: Vec<Row>,
 }
 
+impl Submission {
+    /// Whose it is and where its answer goes.
+    pub(super) fn sender(&self) -> (DeviceKey, &Arc<Mailbox>) {
+        let (Self::Report { device, mailbox, .. }
+        | Self::Skip { device, mailbox, .. }
+        | Self::OpenStream { device, mailbox, .. }) = self;
+        (*device, mailbox)
+    }
+}
+
 /// One thing a session wants done.
 #[derive(Debug)]
 pub enum Submission {

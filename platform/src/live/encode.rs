@@ -17,7 +17,7 @@ const TEXTS_BYTES: usize = 64 << 10;
 pub struct Framing {
     /// The viewer's number.
     pub subscription: u32,
-    /// Position of the last frame of this run.
+    /// Position of the run; its frames but the last carry the one before.
     pub position: Position,
     /// History rather than live.
     pub history: bool,
@@ -32,13 +32,36 @@ pub fn frame(message: &Message<'_>) -> Vec<u8> {
     out
 }
 
-/// Frames for samples in the order given. `previous` is the subscription's chain of positions and moves on with every
-/// frame.
+/// Frames for samples in the order given. `previous` is the subscription's chain of positions. Only the last frame of the
+/// run moves it on: a viewer that loses the connection in between goes on from before the run and misses nothing.
 pub fn samples(framing: Framing, previous: &mut Position, samples: &[Pending]) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
+    let parts = split(samples);
+    let count = parts.len();
+    let frames = parts.into_iter().enumerate().map(|(i, part)| {
+        let position = if i + 1 == count { framing.position } else { *previous };
+        let framing = Framing { position, ..framing };
+        match part {
+            Part::Numbers(columns) => columns.frame(framing, *previous),
+            Part::Texts(items) => texts_frame(framing, *previous, items),
+        }
+    });
+    let frames = frames.collect();
+    if count > 0 {
+        *previous = framing.position;
+    }
+    frames
+}
+
+/// What goes into one frame.
+enum Part {
+    Numbers(Columns),
+    Texts(Vec<TextSample>),
+}
+
+fn split(samples: &[Pending]) -> Vec<Part> {
+    let mut parts = Vec::new();
     let mut columns = Columns::default();
-    let mut texts = Vec::new();
-    let mut text_bytes = 0;
+    let (mut texts, mut text_bytes) = (Vec::new(), 0);
     for sample in samples {
         match &sample.value {
             Value::Text(text) => {
@@ -46,37 +69,35 @@ pub fn samples(framing: Framing, previous: &mut Position, samples: &[Pending]) -
                 texts.push(TextSample { series: sample.index, time_us: sample.time_us, text: text.to_string() });
                 if texts.len() == TEXTS_SAMPLES || text_bytes > TEXTS_BYTES {
                     text_bytes = 0;
-                    frames.push(texts_frame(framing, previous, std::mem::take(&mut texts)));
+                    parts.push(Part::Texts(std::mem::take(&mut texts)));
                 }
             }
             value => {
                 let number = value.as_f64().unwrap_or(f64::NAN);
                 if !columns.push(sample.index, sample.time_us, number) {
-                    frames.push(columns.frame(framing, previous));
+                    parts.push(Part::Numbers(std::mem::take(&mut columns)));
                     columns.push(sample.index, sample.time_us, number);
                 }
             }
         }
     }
     if !columns.series.is_empty() {
-        frames.push(columns.frame(framing, previous));
+        parts.push(Part::Numbers(columns));
     }
     if !texts.is_empty() {
-        frames.push(texts_frame(framing, previous, texts));
+        parts.push(Part::Texts(texts));
     }
-    frames
+    parts
 }
 
-fn texts_frame(framing: Framing, previous: &mut Position, items: Vec<TextSample>) -> Vec<u8> {
-    let message = Message::Texts(Texts {
+fn texts_frame(framing: Framing, previous: Position, items: Vec<TextSample>) -> Vec<u8> {
+    frame(&Message::Texts(Texts {
         subscription: framing.subscription,
         position: framing.position.0,
         previous: previous.0,
         history: framing.history,
         items,
-    });
-    *previous = framing.position;
-    frame(&message)
+    }))
 }
 
 #[derive(Default)]
@@ -106,22 +127,20 @@ impl Columns {
         true
     }
 
-    fn frame(&mut self, framing: Framing, previous: &mut Position) -> Vec<u8> {
-        let this = std::mem::take(self);
-        let offset = |t: &i64| u32::try_from(t - this.min_us).unwrap_or(u32::MAX);
-        let offsets_us: Vec<u32> = this.times_us.iter().map(offset).collect();
+    fn frame(self, framing: Framing, previous: Position) -> Vec<u8> {
+        let offset = |t: &i64| u32::try_from(t - self.min_us).unwrap_or(u32::MAX);
+        let offsets_us: Vec<u32> = self.times_us.iter().map(offset).collect();
         let columns = BatchColumns {
             subscription: framing.subscription,
             position: framing.position.0,
             previous: previous.0,
-            base_us: this.min_us,
+            base_us: self.min_us,
             history: framing.history,
             conflated: framing.conflated,
-            series: &this.series,
+            series: &self.series,
             offsets_us: &offsets_us,
-            values: &this.values,
+            values: &self.values,
         };
-        *previous = framing.position;
         let (mut payload, mut out) = (Vec::new(), Vec::new());
         // Columns of one length below the limit always encode.
         if columns.encode_payload(&mut payload).is_ok() {
@@ -152,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_beyond_the_offsets_is_split_and_positions_chain() {
+    fn a_span_beyond_the_offsets_is_split_and_only_the_last_frame_moves_the_position() {
         let framing = Framing { subscription: 7, position: Position(9), history: true, conflated: false };
         let hour = 3_600_000_000;
         let input = [
@@ -178,6 +197,6 @@ mod tests {
                 }
             })
             .collect();
-        assert_eq!(decoded, ["4<9 [(0, 1.0), (1, 1.0)]", "9<9 [(2, 3.0)]", "9<9 on"]);
+        assert_eq!(decoded, ["4<4 [(0, 1.0), (1, 1.0)]", "4<4 [(2, 3.0)]", "4<9 on"]);
     }
 }

@@ -161,9 +161,10 @@ impl Hub {
         self.subscriptions.get_mut(&key).map(|s| s.take(position))
     }
 
-    /// Records after `from` are not kept any more and were not read: every subscription has a gap.
-    pub fn lose(&mut self, from: Position) {
-        self.subscriptions.values_mut().for_each(|s| s.lose(from));
+    /// Records after `from` up to `to` were not read: every subscription has a gap.
+    pub fn lose(&mut self, from: Position, to: Position) {
+        self.subscriptions.values_mut().for_each(|s| s.lose(from, to));
+        self.position = self.position.max(to);
     }
 
     /// Distributes a committed record.

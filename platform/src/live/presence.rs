@@ -63,6 +63,10 @@ impl PresenceTable {
     /// A session began.
     pub fn connected(&self, device: DeviceKey, epoch: SessionEpoch, now_us: i64, firmware: &str) {
         let mut inner = self.lock();
+        // Two logins of one device may come here in either order.
+        if inner.devices.get(&device).and_then(|e| e.session).is_some_and(|newer| newer > epoch) {
+            return;
+        }
         let entry = Entry {
             session: Some(epoch),
             fresh_us: now_us,

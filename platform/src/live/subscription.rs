@@ -27,8 +27,8 @@ pub struct Taken {
     pub samples: Vec<Pending>,
     /// True if a sample was replaced by a newer one.
     pub conflated: bool,
-    /// The oldest position after which samples were dropped.
-    pub gap_from: Option<Position>,
+    /// Positions (after the first, up to the second) of which samples were dropped.
+    pub gap: Option<(Position, Position)>,
     /// Everything up to here is taken.
     pub position: Position,
 }
@@ -42,12 +42,15 @@ pub struct Subscription {
     series: Vec<SeriesKey>,
     defined: usize,
     queue: VecDeque<Pending>,
-    // With `last_only`: where in the queue a series' sample is would shift, so newest samples are kept by series.
+    // What `queue` weighs; see `weight`.
+    queued: usize,
+    // With `last_only` the newest sample of each series instead of the queue.
     newest: HashMap<u32, Pending>,
     conflated: bool,
-    dropped: Option<Position>,
-    // Samples of records up to here came with the history.
+    dropped: Option<(Position, Position)>,
+    // Samples of records up to here came with the history, for the series below `covered`.
     floor: Position,
+    covered: u32,
 }
 
 impl Subscription {
@@ -60,10 +63,12 @@ impl Subscription {
             series: Vec::new(),
             defined: 0,
             queue: VecDeque::new(),
+            queued: 0,
             newest: HashMap::new(),
             conflated: false,
             dropped: None,
             floor,
+            covered: u32::MAX,
         }
     }
 
@@ -96,19 +101,29 @@ impl Subscription {
         self.series.len()
     }
 
-    /// Everything up to `floor` was sent as history: forget what waits of it.
-    pub fn raise_floor(&mut self, floor: Position) {
-        self.floor = self.floor.max(floor);
-        self.queue.retain(|p| p.position > floor);
-        self.newest.retain(|_, p| p.position > floor);
-        if self.dropped.is_some_and(|from| from <= floor) && self.queue.is_empty() {
+    /// Everything up to `floor` was sent as history for the series below `covered`: forget what waits of it. Series that
+    /// appeared while the history was read are not in it, and what waits of them stays.
+    pub fn raise_floor(&mut self, floor: Position, covered: u32) {
+        (self.floor, self.covered) = (floor, covered);
+        let waits = |p: &Pending| p.position > floor || p.index >= covered;
+        self.queue.retain(|p| waits(p));
+        self.queued = self.queue.iter().map(weight).sum();
+        self.newest.retain(|_, p| waits(p));
+        if self.dropped.is_some_and(|(_, to)| to <= floor) {
             self.dropped = None;
         }
     }
 
+    /// Takes the series that have a number and were not defined to the viewer yet.
+    pub fn take_defined(&mut self) -> Vec<(u32, SeriesKey)> {
+        let first = std::mem::replace(&mut self.defined, self.series.len());
+        let number = |i: usize| u32::try_from(first + i).unwrap_or(u32::MAX);
+        self.series[first..].iter().enumerate().map(|(i, key)| (number(i), *key)).collect()
+    }
+
     /// Puts a live sample in. Above `pending_max` the oldest goes, and the viewer will be told.
     pub fn push(&mut self, sample: Pending, pending_max: usize) -> bool {
-        if sample.position <= self.floor {
+        if sample.position <= self.floor && sample.index < self.covered {
             return true;
         }
         if self.last_only {
@@ -127,27 +142,29 @@ impl Subscription {
             }
             return true;
         }
-        let full = self.queue.len() >= pending_max;
-        if full && let Some(oldest) = self.queue.pop_front() {
-            let before = Position(oldest.position.0.saturating_sub(1));
-            self.dropped.get_or_insert(before);
+        self.queued += weight(&sample);
+        let mut kept = true;
+        while self.queued > pending_max
+            && let Some(oldest) = self.queue.pop_front()
+        {
+            kept = false;
+            self.queued -= weight(&oldest);
+            self.lose(Position(oldest.position.0.saturating_sub(1)), oldest.position);
         }
         self.queue.push_back(sample);
-        !full
+        kept
     }
 
-    /// Samples after `from` were lost before they came here; the viewer will be told.
-    pub fn lose(&mut self, from: Position) {
-        self.dropped.get_or_insert(from);
+    /// Samples of the records after `from` up to `to` are lost; the viewer will be told.
+    pub fn lose(&mut self, from: Position, to: Position) {
+        let (first, last) = self.dropped.unwrap_or((from, to));
+        self.dropped = Some((first.min(from), last.max(to)));
     }
 
     /// Takes everything that waits. `position` is how far the service has read.
     pub fn take(&mut self, position: Position) -> Taken {
-        let defined = self.series[self.defined..].iter().enumerate();
-        let first = self.defined;
-        let number = |i: usize| u32::try_from(first + i).unwrap_or(u32::MAX);
-        let defined: Vec<_> = defined.map(|(i, key)| (number(i), *key)).collect();
-        self.defined = self.series.len();
+        let defined = self.take_defined();
+        self.queued = 0;
         let mut samples: Vec<Pending> = self.queue.drain(..).collect();
         let start = samples.len();
         samples.extend(self.newest.drain().map(|(_, p)| p));
@@ -158,9 +175,17 @@ impl Subscription {
             defined,
             samples,
             conflated: std::mem::take(&mut self.conflated),
-            gap_from: self.dropped.take(),
+            gap: self.dropped.take(),
             position: position.max(self.floor),
         }
+    }
+}
+
+/// What a sample counts for in the bound of what may wait: one, and more for long texts.
+fn weight(sample: &Pending) -> usize {
+    match &sample.value {
+        Value::Text(text) => 1 + text.len() / 64,
+        _ => 1,
     }
 }
 
@@ -181,8 +206,8 @@ mod tests {
         }
         let taken = s.take(Position(5));
         assert_eq!(taken.samples.iter().map(|p| p.position.0).collect::<Vec<_>>(), [3, 4, 5]);
-        assert_eq!(taken.gap_from, Some(Position(0)));
-        assert_eq!(s.take(Position(5)).gap_from, None);
+        assert_eq!(taken.gap, Some((Position(0), Position(2))));
+        assert_eq!(s.take(Position(5)).gap, None);
     }
 
     #[test]
@@ -190,9 +215,11 @@ mod tests {
         let mut s = Subscription::new(Selector::default(), false, Position(0));
         s.push(sample(0, 4), 10);
         s.push(sample(0, 6), 10);
-        s.raise_floor(Position(5));
+        // A series that appeared while the history was read is not in it.
+        s.push(sample(1, 5), 10);
+        s.raise_floor(Position(5), 1);
         s.push(sample(0, 5), 10);
-        assert_eq!(s.take(Position(6)).samples, [sample(0, 6)]);
+        assert_eq!(s.take(Position(6)).samples, [sample(0, 6), sample(1, 5)]);
     }
 
     #[test]

@@ -87,27 +87,31 @@ impl LiveTask {
         self.cursor = position;
     }
 
+    /// Goes on after `to` without what was between.
+    fn lose(&mut self, to: Position) {
+        if let Ok(mut hub) = self.hub.lock() {
+            hub.lose(self.cursor, to);
+        }
+        self.cursor = to;
+    }
+
     /// Reads from the journal what the bus did not bring.
     async fn catch_up(&mut self) {
         loop {
             match self.parts.journal.read(Lane(0), self.cursor, READ_RECORDS).await {
                 Ok(records) => {
-                    let full = records.len() == READ_RECORDS;
-                    let missing = records.first().is_some_and(|r| r.position.0 > self.cursor.0 + 1);
-                    if missing && let Ok(mut hub) = self.hub.lock() {
+                    let Some(first) = records.first().map(|r| r.position) else { return };
+                    if first.0 > self.cursor.0 + 1 {
                         tracing::warn!(after = %self.cursor, "live is behind what the journal keeps; viewers get a gap");
-                        hub.lose(self.cursor);
+                        self.lose(Position(first.0 - 1));
                     }
                     for record in records {
                         self.apply(record.position, record.received_us, &record.reports);
                     }
-                    if !full {
-                        return;
-                    }
                 }
                 Err(JournalError::Corrupt { position, problem }) => {
                     tracing::error!(%position, problem, "a damaged journal record was passed over by live");
-                    self.cursor = position;
+                    self.lose(position);
                 }
                 Err(error) => {
                     // The next commit tries again from the same cursor.

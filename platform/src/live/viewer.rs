@@ -10,6 +10,7 @@ use crate::telemetry::names;
 use pulsewire_core::ids::{DeviceId, DeviceKey, Lane, MetricName, Position, SeriesKey};
 use pulsewire_core::presence::Presence;
 use pulsewire_core::selector::Selector;
+use pulsewire_core::value::Value;
 use pulsewire_proto::frame::{
     Aggregate, Close, DevicePresence, Gap, GapReason, Heartbeat, LiveWelcome, PresenceState, Refused, RefusedCode,
     Resume, Series, SeriesDef, SnapshotEnd, Subscribe,
@@ -111,14 +112,15 @@ impl Viewer {
         }))
     }
 
-    /// Takes the frames of one WebSocket message; answers the frames to send.
+    /// Takes frames from the front of a WebSocket message until there is something to send, which the caller does before
+    /// it calls again with the rest: a message full of wishes does not pile up answers.
     ///
     /// # Errors
     /// [`ViewerClose`] if the socket must end.
-    pub async fn on_message(&mut self, mut bytes: &[u8], now: Instant) -> Result<Vec<Vec<u8>>, ViewerClose> {
+    pub async fn on_message(&mut self, bytes: &mut &[u8], now: Instant) -> Result<Vec<Vec<u8>>, ViewerClose> {
         self.heard = now;
         let mut out = Vec::new();
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && out.is_empty() {
             let limit = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX;
             let (raw, rest) = match RawFrame::split(bytes, limit) {
                 Ok(Some(found)) => found,
@@ -128,7 +130,7 @@ impl Viewer {
                 }
                 Err(error) => return Err(ViewerClose::new(error.close_code(), error.to_string())),
             };
-            bytes = rest;
+            *bytes = rest;
             self.on_frame(raw, now, &mut out).await?;
         }
         Ok(out)
@@ -259,22 +261,26 @@ impl Viewer {
         // Noted before the first wait, so that it ends with the viewer whatever happens meanwhile.
         self.subscriptions
             .insert(wish.subscription, Subscribed { key, interval, due: now + interval, previous: Position(0) });
-        self.put_definitions(&wish, &mut subscribed, out);
-        let position = match self.resume(&wish, &mut subscribed, out).await {
-            Some(position) => position,
-            None => match self.history(&wish, &mut subscribed, series, out).await {
-                Ok(position) => position,
+        let covered = u32::try_from(series.len()).unwrap_or(u32::MAX);
+        // Sent only if all of it succeeds.
+        let mut frames = Vec::new();
+        self.put_definitions(wish.subscription, key, &mut frames);
+        let (position, covered) = match self.resume(&wish, &mut subscribed, &mut frames).await {
+            Some(position) => (position, u32::MAX),
+            None => match self.history(&wish, &mut subscribed, series, &mut frames).await {
+                Ok(position) => (position, covered),
                 Err(text) => {
                     self.subscriptions.remove(&wish.subscription);
                     lock(&self.hub).unsubscribe(key);
-                    return Err((RefusedCode::Invalid, text));
+                    return Err((RefusedCode::Unavailable, text));
                 }
             },
         };
+        out.append(&mut frames);
         let mut hub = lock(&self.hub);
         let mut count = 0;
         if let Some(subscription) = hub.get_mut(key) {
-            subscription.raise_floor(position);
+            subscription.raise_floor(position, covered);
             count = subscription.series_len();
         }
         drop(hub);
@@ -306,16 +312,17 @@ impl Viewer {
         })
     }
 
-    fn put_definitions(&self, wish: &Subscribe, subscribed: &mut Subscribed, out: &mut Vec<Vec<u8>>) {
-        let taken = lock(&self.hub).take(subscribed.key);
-        let defined = taken.map(|t| t.defined).unwrap_or_default();
-        put_series(&self.parts, wish.subscription, &defined, out);
+    fn put_definitions(&self, subscription: u32, key: SubscriptionKey, out: &mut Vec<Vec<u8>>) {
+        let defined = lock(&self.hub).get_mut(key).map(|s| s.take_defined()).unwrap_or_default();
+        put_series(&self.parts, subscription, &defined, out);
     }
 
     /// Sends what was committed after the position the viewer names. None if that is not possible, after telling so.
     async fn resume(&self, wish: &Subscribe, subscribed: &mut Subscribed, out: &mut Vec<Vec<u8>>) -> Option<Position> {
         let resume = wish.resume?;
         if let Some((position, samples)) = self.missed(resume, subscribed.key).await {
+            // Series that appeared since the subscription was made.
+            self.put_definitions(wish.subscription, subscribed.key, out);
             subscribed.previous = Position(resume.position);
             self.put_samples(wish.subscription, position, subscribed, &samples, out);
             return Some(position);
@@ -336,27 +343,36 @@ impl Viewer {
         if resume.epoch != self.epoch || resume.position > newest.0 {
             return None;
         }
-        let (mut cursor, mut samples) = (Position(resume.position), Vec::new());
+        let (mut cursor, mut samples, mut weight) = (Position(resume.position), Vec::new(), 0);
         while cursor < newest {
             let records = self.parts.journal.read(Lane(0), cursor, RESUME_RECORDS).await.ok()?;
             // Records that are no longer kept, or not there yet, cannot be made up for.
             if records.first()?.position.0 != cursor.0 + 1 {
                 return None;
             }
+            let directory = self.parts.directory.read().ok()?;
             let (catalogue, mut hub) = (self.parts.catalogue.read().ok()?, lock(&self.hub));
             let subscription = hub.get_mut(key)?;
             for record in records {
                 cursor = record.position;
                 for row in record.reports.into_iter().flat_map(|r| r.rows) {
                     for (series, value) in row.values {
-                        let Some(index) = subscription.known_index(series) else { continue };
-                        if catalogue.get(series).is_some() {
-                            samples.push(Pending { index, time_us: row.time_us, value, position: cursor });
-                        }
+                        let known = catalogue.get(series);
+                        let wanted = known.is_some_and(|s| {
+                            let device = directory.by_key(s.device);
+                            let selector = subscription.selector();
+                            device.is_some_and(|d| selector.takes_device(&d.id)) && selector.takes_metric(&s.metric)
+                        });
+                        let max = self.options.series_max;
+                        let Some(index) = wanted.then(|| subscription.index_of(series, max)).flatten() else {
+                            continue;
+                        };
+                        weight += 1 + matches!(value, Value::Text(_)).then_some(64).unwrap_or(0);
+                        samples.push(Pending { index, time_us: row.time_us, value, position: cursor });
                     }
                 }
             }
-            if samples.len() > self.options.history_samples_max {
+            if weight > self.options.history_samples_max {
                 return None;
             }
         }
@@ -444,17 +460,15 @@ fn millis(duration: Duration) -> u32 {
 fn put_due(hub: &Mutex<Hub>, parts: &LiveParts, number: u32, subscribed: &mut Subscribed, out: &mut Vec<Vec<u8>>) {
     let Some(taken) = lock(hub).take(subscribed.key) else { return };
     put_series(parts, number, &taken.defined, out);
-    if let Some(from) = taken.gap_from {
-        let from_position = from.max(subscribed.previous).0;
-        // What is left begins with the record of the first sample; the gap ends there at the latest.
-        let to_position = taken.samples.first().map_or(taken.position, |s| s.position).0;
+    if let Some((from, to)) = taken.gap {
+        let from_position = from.max(subscribed.previous.min(to)).0;
         out.push(frame(&Message::Gap(Gap {
             subscription: number,
             from_position,
-            to_position,
+            to_position: to.0,
             reason: GapReason::SlowReader,
         })));
-        subscribed.previous = Position(to_position);
+        subscribed.previous = subscribed.previous.max(to);
     }
     if taken.samples.is_empty() {
         return;

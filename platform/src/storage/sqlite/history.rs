@@ -11,6 +11,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 /// Most samples one bucket query may look at: a few seconds of reading. More is an error that says what to do.
 const SCAN_SAMPLES_MAX: usize = 20_000_000;
 
+/// Most bytes of text in one snapshot, beyond the newest value of each series.
+const SNAPSHOT_TEXT_BYTES: usize = 16 << 20;
+
 fn failed(error: rusqlite::Error) -> HistoryError {
     HistoryError::Failed(error.into())
 }
@@ -88,6 +91,7 @@ pub fn snapshot(connection: &mut Connection, query: &SnapshotQuery) -> Result<Sn
     let position: i64 = transaction
         .query_row("SELECT coalesce(max(position), 0) FROM journal", [], |row| row.get(0))
         .map_err(failed)?;
+    let mut text_bytes = 0;
     let share = (query.samples_max / query.series.len().max(1)).max(1);
     let mut answer = Snapshot { position: Position(position.unsigned_abs()), ..Snapshot::default() };
     for &series in &query.series {
@@ -100,8 +104,19 @@ pub fn snapshot(connection: &mut Connection, query: &SnapshotQuery) -> Result<Sn
             .map_err(failed)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let from = query.from_us.unwrap_or(i64::MIN);
-        let rows = statement.query_map((series.0, from, limit), |row| sample(row, class)).map_err(failed)?;
-        let mut samples: Vec<Sample> = rows.collect::<Result<_, _>>().map_err(failed)?;
+        let mut rows = statement.query((series.0, from, limit)).map_err(failed)?;
+        let mut samples: Vec<Sample> = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let one = sample(row, class).map_err(failed)?;
+            if let Value::Text(text) = &one.value {
+                text_bytes += text.len();
+                if text_bytes > SNAPSHOT_TEXT_BYTES && !samples.is_empty() {
+                    answer.cut = true;
+                    break;
+                }
+            }
+            samples.push(one);
+        }
         if samples.len() > share {
             samples.truncate(share);
             answer.cut = true;
