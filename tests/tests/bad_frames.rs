@@ -85,11 +85,12 @@ fn a_payload_above_the_limit_after_login_closes_with_4006() {
 
 #[test]
 fn a_websocket_message_above_every_limit_closes_with_4006() {
+    // Window, one frame and the headers of a window: 64 + 64 + 8 KiB.
     let server = Server::options().set("device.window_bytes", "64KiB").set("device.frame_bytes_max", "64KiB").start();
     let secret = server.create_device("bad");
     let mut device = Device::login_over(Transport::WebSocket, server.device, "bad", &secret, &[]);
     let small = raw_frame(MessageType::Ping, &[1]);
-    device.send(&small.repeat((100 << 10) / small.len()));
+    device.send(&small.repeat((200 << 10) / small.len()));
     let close = device.expect_close();
     server.assert_closed(&close, CloseCode::FrameTooLarge, "");
 }
