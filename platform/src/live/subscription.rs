@@ -184,7 +184,7 @@ impl Subscription {
 /// What a sample counts for in the bound of what may wait: one, and more for long texts.
 fn weight(sample: &Pending) -> usize {
     match &sample.value {
-        Value::Text(text) => 1 + text.len() / 64,
+        Value::Text(text) => 1 + text.len() / 1024,
         _ => 1,
     }
 }

@@ -367,7 +367,7 @@ impl Viewer {
                         let Some(index) = wanted.then(|| subscription.index_of(series, max)).flatten() else {
                             continue;
                         };
-                        weight += 1 + matches!(value, Value::Text(_)).then_some(64).unwrap_or(0);
+                        weight += if matches!(value, Value::Text(_)) { 5 } else { 1 };
                         samples.push(Pending { index, time_us: row.time_us, value, position: cursor });
                     }
                 }
