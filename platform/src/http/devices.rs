@@ -244,7 +244,8 @@ pub async fn show(
 }
 
 /// Edit a device.
-#[utoipa::path(patch, path = "/devices/{id}", tag = "devices", request_body = DeviceChange, params(("id" = String, Path)), responses(
+#[utoipa::path(patch, path = "/devices/{id}", tag = "devices", request_body = DeviceChange,
+    params(("id" = String, Path)), responses(
     (status = 200, body = DeviceJson), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn update(
     state: web::Data<State>,
@@ -311,7 +312,8 @@ pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<Str
 }
 
 /// Replace a device's secret. The new one is shown once; the old one works 24 h longer unless revoked.
-#[utoipa::path(post, path = "/devices/{id}/secret", tag = "devices", request_body = Option<SecretChange>, params(("id" = String, Path)), responses(
+#[utoipa::path(post, path = "/devices/{id}/secret", tag = "devices", request_body = Option<SecretChange>,
+    params(("id" = String, Path)), responses(
     (status = 200, body = NewSecret), (status = 404, body = Problem)))]
 pub async fn replace_secret(
     state: web::Data<State>,

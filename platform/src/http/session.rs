@@ -153,7 +153,8 @@ fn cookie(state: &State, value: String, age: CookieDuration) -> Cookie<'static> 
 }
 
 /// Who am I?
-#[utoipa::path(get, path = "/session", tag = "session", responses((status = 200, body = SessionJson), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/session", tag = "session", responses(
+    (status = 200, body = SessionJson), (status = 401, body = Problem)))]
 pub async fn show(state: web::Data<State>, Caller { identity, .. }: Caller) -> web::Json<SessionJson> {
     web::Json(SessionJson {
         user: (&identity.session.user).into(),

@@ -96,7 +96,8 @@ pub async fn create(state: web::Data<State>, caller: Caller, body: Body<NewUser>
 }
 
 /// Change a user's role or password.
-#[utoipa::path(patch, path = "/users/{name}", tag = "users", request_body = UserChange, params(("name" = String, Path)), responses(
+#[utoipa::path(patch, path = "/users/{name}", tag = "users", request_body = UserChange,
+    params(("name" = String, Path)), responses(
     (status = 200, body = UserDetail), (status = 403, body = Problem), (status = 409, body = Problem)))]
 pub async fn update(
     request: HttpRequest,
