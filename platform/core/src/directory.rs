@@ -58,7 +58,41 @@ impl Directory {
     /// Forgets a device.
     pub fn remove(&mut self, key: DeviceKey) -> Option<Arc<Device>> {
         let device = self.by_key.remove(&key)?;
-        self.by_id.remove(&device.id);
+        // The id may be another device's by now.
+        if self.by_id.get(&device.id).is_some_and(|of_id| of_id.key == key) {
+            self.by_id.remove(&device.id);
+        }
         Some(device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(key: u32, id: &str) -> Arc<Device> {
+        Arc::new(Device {
+            key: DeviceKey(key),
+            id: DeviceId::parse(id).expect("valid"),
+            name: id.to_owned(),
+            tags: BTreeMap::new(),
+            group: None,
+            enabled: true,
+            created_us: 0,
+            last_seen_us: None,
+            firmware: None,
+        })
+    }
+
+    #[test]
+    fn a_device_that_took_over_an_id_stays_when_the_older_one_is_removed() {
+        let mut directory = Directory::default();
+        directory.put(device(1, "pump"));
+        directory.put(device(2, "pump"));
+        directory.remove(DeviceKey(1)).expect("known");
+        let id = DeviceId::parse("pump").expect("valid");
+        assert_eq!(directory.by_id(&id).expect("the newer one").key, DeviceKey(2));
+        directory.remove(DeviceKey(2)).expect("known");
+        assert!(directory.is_empty());
     }
 }

@@ -57,8 +57,7 @@ impl UserCommand {
             UserAction::SetPassword { name } => {
                 let name = UserName::parse(&name)?;
                 let hash = app::hash_password(read_password()?).await?;
-                users.update_user(&name, None, Some(hash)).await?;
-                users.delete_sessions_of(&name, None).await?;
+                users.update_user(&name, None, Some(hash), None).await?;
                 println!("password of {name} replaced");
             }
             UserAction::Remove { name } => {

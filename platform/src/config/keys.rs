@@ -103,7 +103,7 @@ pub const KEYS: &[Key] = &[
         "sign_ins_per_minute",
         Kind::Integer(1, 10_000),
         "30",
-        "Most sign-in attempts per address and minute; above it 429 with Retry-After.",
+        "Most sign-ins and changes of passwords per address (IPv6: per /64) and minute; above it 429 with Retry-After.",
     ),
     key("device", "listen", Kind::Address, "127.0.0.1:7410", "Where devices connect, on every transport."),
     key(

@@ -3,13 +3,10 @@
 use super::State;
 use super::problem::Problem;
 use crate::ports::SessionRecord;
-use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{HttpRequest, web};
 use pulsewire_core::role::Role;
 use sha2::{Digest, Sha256};
-use std::future::Future;
-use std::pin::Pin;
 
 /// The cookie that browsers hold.
 pub const COOKIE: &str = "pulsewire_session";
@@ -23,9 +20,9 @@ pub struct Identity {
 
 impl Identity {
     /// Refuses users below a role.
-    pub fn require(&self, role: Role) -> Result<&Self, Problem> {
+    pub fn require(&self, role: Role) -> Result<(), Problem> {
         if self.session.user.role.allows(role) {
-            return Ok(self);
+            return Ok(());
         }
         let (is, needed) = (self.session.user.role.name(), role.name());
         Err(Problem::forbidden(format!("this needs the role {needed}; you are signed in as {is}")))
@@ -38,13 +35,24 @@ enum Presented {
 }
 
 fn presented(request: &HttpRequest) -> Result<Presented, Problem> {
-    if let Some(header) = request.headers().get(AUTHORIZATION) {
-        let token = header.to_str().ok().and_then(|h| h.strip_prefix("Bearer "));
-        let wrong = || Problem::bad_request("wrong_authorization", "the Authorization header must be `Bearer TOKEN`");
-        return Ok(Presented::Bearer(token.ok_or_else(wrong)?.trim().to_owned()));
+    let header = request.headers().get(AUTHORIZATION);
+    if let Some(token) = header.and_then(|header| bearer(header.to_str().ok()?)) {
+        return Ok(Presented::Bearer(token.to_owned()));
     }
-    let cookie = request.cookie(COOKIE).ok_or_else(Problem::unauthorized)?;
-    Ok(Presented::Cookie(cookie.value().to_owned()))
+    // Another scheme is for someone else, such as a proxy on the way, and does not hide the cookie.
+    match request.cookie(COOKIE) {
+        Some(cookie) => Ok(Presented::Cookie(cookie.value().to_owned())),
+        None if header.is_some() => {
+            Err(Problem::bad_request("wrong_authorization", "the Authorization header must be `Bearer TOKEN`"))
+        }
+        None => Err(Problem::unauthorized()),
+    }
+}
+
+/// The token of a Bearer header. The name of a scheme has no case (RFC 9110 §11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The hash under which a token is stored.
@@ -87,12 +95,44 @@ pub fn check_origin(request: &HttpRequest, public_url: Option<&str>) -> Result<(
     )))
 }
 
-impl FromRequest for Identity {
-    type Error = actix_web::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::cookie::Cookie;
+    use actix_web::test::TestRequest;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move { Ok(identify(&request, false).await?) })
+    fn check(header: Option<&str>, cookie: Option<&str>) -> Result<String, &'static str> {
+        let mut request = TestRequest::default();
+        if let Some(header) = header {
+            request = request.insert_header((AUTHORIZATION, header));
+        }
+        if let Some(cookie) = cookie {
+            request = request.cookie(Cookie::new(COOKIE, cookie));
+        }
+        match presented(&request.to_http_request()) {
+            Ok(Presented::Bearer(token)) => Ok(format!("bearer {token}")),
+            Ok(Presented::Cookie(token)) => Ok(format!("cookie {token}")),
+            Err(problem) => Err(problem.code),
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_goes_before_a_cookie_whatever_the_case_of_the_scheme() {
+        for header in ["Bearer t", "bearer t", "BEARER  t"] {
+            assert_eq!(check(Some(header), Some("c")), Ok("bearer t".into()), "{header}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_does_not_hide_the_cookie() {
+        assert_eq!(check(Some("Basic YTpi"), Some("c")), Ok("cookie c".into()));
+        assert_eq!(check(None, Some("c")), Ok("cookie c".into()));
+    }
+
+    #[test]
+    fn without_a_cookie_another_scheme_is_told_the_right_one() {
+        assert_eq!(check(Some("Basic YTpi"), None), Err("wrong_authorization"));
+        assert_eq!(check(Some("Bearer"), None), Err("wrong_authorization"));
+        assert_eq!(check(None, None), Err("signed_out"));
     }
 }

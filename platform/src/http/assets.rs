@@ -1,6 +1,7 @@
 //! The dashboard's files.
 
 use super::problem::{self, Problem};
+use super::routes::NOT_PAGES;
 use actix_web::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
@@ -10,16 +11,16 @@ use pulsewire_dashboard::Asset;
 
 /// A file of the dashboard; any other path that is not the API's is one of its pages.
 pub async fn serve(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let detail = format!("{} is not possible here", request.method());
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail));
-    }
-    let path = request.path();
-    if let Some(asset) = pulsewire_dashboard::lookup(path.trim_start_matches('/')) {
-        return Ok(answer(&request, asset));
-    }
-    if path.starts_with("/api/") || path.starts_with("/assets/") {
+    let path = request.path().trim_start_matches('/');
+    let asset = pulsewire_dashboard::lookup(path);
+    if asset.is_none() && path.split('/').next().is_some_and(|first| NOT_PAGES.contains(&first)) {
         return problem::not_found(request).await;
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Problem::method_not_allowed(&request, "GET, HEAD"));
+    }
+    if let Some(asset) = asset {
+        return Ok(answer(&request, asset));
     }
     Ok(answer(&request, pulsewire_dashboard::index()))
 }

@@ -1,11 +1,12 @@
 //! Devices and their credentials.
 
 use super::State;
-use super::access::{Identity, token_hash};
+use super::access::token_hash;
 use super::problem::Problem;
 use super::query::{self, Page, time_text};
+use super::request::{Body, Caller};
 use crate::ports::{BusEvent, DeviceVerifier, NewDevice};
-use actix_web::{HttpResponse, delete, get, patch, post, web};
+use actix_web::{HttpResponse, web};
 use pulsewire_core::device::{self, Device};
 use pulsewire_core::ids::{DeviceId, GroupName};
 use pulsewire_core::presence::Presence;
@@ -167,14 +168,13 @@ fn new_secret() -> Result<(String, DeviceVerifier), Problem> {
 }
 
 /// Devices by id.
-#[utoipa::path(tag = "devices", params(DeviceFilter), responses(
+#[utoipa::path(get, path = "/devices", tag = "devices", params(DeviceFilter), responses(
     (status = 200, body = Page<DeviceJson>), (status = 400, body = Problem)))]
-#[get("/devices")]
 pub async fn list(
     state: web::Data<State>,
-    _identity: Identity,
-    filter: web::Query<DeviceFilter>,
+    caller: Caller<DeviceFilter>,
 ) -> Result<web::Json<Page<DeviceJson>>, Problem> {
+    let filter = caller.query;
     let limit = query::limit(filter.limit)?;
     let cursor = filter.cursor.as_deref().map(DeviceId::parse).transpose();
     let cursor = cursor.map_err(|_| Problem::field("cursor", "cursor must be the `next` of an earlier answer"))?;
@@ -204,16 +204,15 @@ pub async fn list(
 }
 
 /// Make a device. Its secret is shown once.
-#[utoipa::path(tag = "devices", request_body = NewDeviceJson, responses(
+#[utoipa::path(post, path = "/devices", tag = "devices", request_body = NewDeviceJson, responses(
     (status = 201, body = CreatedDevice), (status = 400, body = Problem), (status = 409, body = Problem)))]
-#[post("/devices")]
 pub async fn create(
     state: web::Data<State>,
-    identity: Identity,
-    body: web::Json<NewDeviceJson>,
+    caller: Caller,
+    body: Body<NewDeviceJson>,
 ) -> Result<HttpResponse, Problem> {
-    identity.require(Role::Admin)?;
-    let NewDeviceJson { id, name, tags, group } = body.into_inner();
+    caller.require(Role::Admin)?;
+    let NewDeviceJson { id, name, tags, group } = body.read().await?;
     let id = DeviceId::parse(&id).map_err(|error| Problem::field("id", error))?;
     let name = name.unwrap_or_else(|| id.to_string());
     device::check_name(&name).map_err(|error| Problem::field("name", error))?;
@@ -221,41 +220,54 @@ pub async fn create(
     let group = parse_group(group.as_deref())?;
     let (secret, verifier) = new_secret()?;
     let new = NewDevice { id, name, tags, group, verifier, created_us: state.clock.now_us() };
-    let device = state.devices.create_device(new).await?;
-    state.directory.write().map_err(Problem::internal)?.put(Arc::new(device.clone()));
-    state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: false });
+    let parts = state.clone();
+    let device = state
+        .complete(async move {
+            let device = parts.devices.create_device(new).await?;
+            parts.directory.write().map_err(Problem::internal)?.put(Arc::new(device.clone()));
+            parts.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: false });
+            Ok(device)
+        })
+        .await?;
     Ok(HttpResponse::Created().json(CreatedDevice { device: to_json(&state, &device), secret }))
 }
 
 /// One device.
-#[utoipa::path(tag = "devices", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
     (status = 200, body = DeviceJson), (status = 404, body = Problem)))]
-#[get("/devices/{id}")]
 pub async fn show(
     state: web::Data<State>,
-    _identity: Identity,
+    _caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<DeviceJson>, Problem> {
     Ok(web::Json(to_json(&state, &*find(&state, &path)?)))
 }
 
 /// Edit a device.
-#[utoipa::path(tag = "devices", request_body = DeviceChange, params(("id" = String, Path)), responses(
+#[utoipa::path(patch, path = "/devices/{id}", tag = "devices", request_body = DeviceChange,
+    params(("id" = String, Path)), responses(
     (status = 200, body = DeviceJson), (status = 400, body = Problem), (status = 404, body = Problem)))]
-#[patch("/devices/{id}")]
 pub async fn update(
     state: web::Data<State>,
-    identity: Identity,
+    caller: Caller,
     path: web::Path<String>,
-    body: web::Json<DeviceChange>,
+    body: Body<DeviceChange>,
 ) -> Result<web::Json<DeviceJson>, Problem> {
-    identity.require(Role::Operator)?;
-    let DeviceChange { name, tags, group, enabled } = body.into_inner();
-    if enabled.is_some() {
-        identity.require(Role::Admin)?;
+    caller.require(Role::Operator)?;
+    let change = body.read().await?;
+    if change.enabled.is_some() {
+        caller.require(Role::Admin)?;
     }
+    let parts = state.clone();
+    let device = state.complete(async move { edit(&parts, &path, change).await }).await?;
+    Ok(web::Json(to_json(&state, &device)))
+}
+
+async fn edit(state: &State, id: &str, change: DeviceChange) -> Result<Arc<Device>, Problem> {
     let _editing = state.device_edits.lock().await;
-    let mut device = (*find(&state, &path)?).clone();
+    let known = find(state, id)?;
+    let DeviceChange { name, tags, group, enabled } = change;
+    let mut device = (*known).clone();
     if let Some(name) = name {
         device::check_name(&name).map_err(|error| Problem::field("name", error))?;
         device.name = name;
@@ -268,72 +280,74 @@ pub async fn update(
         device.group = parse_group(group.as_deref())?;
     }
     device.enabled = enabled.unwrap_or(device.enabled);
+    if device == *known {
+        return Ok(known);
+    }
     state.devices.update_device(device.clone()).await?;
-    let answer = to_json(&state, &device);
-    let changed = BusEvent::DeviceChanged { device: device.key, revoke: !device.enabled };
-    state.directory.write().map_err(Problem::internal)?.put(Arc::new(device));
-    state.bus.publish(changed);
-    Ok(web::Json(answer))
+    let device = Arc::new(device);
+    state.directory.write().map_err(Problem::internal)?.put(device.clone());
+    state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: !device.enabled });
+    Ok(device)
 }
 
 /// Delete a device with everything it sent.
-#[utoipa::path(tag = "devices", params(("id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, body = Problem)))]
-#[delete("/devices/{id}")]
-pub async fn delete(
-    state: web::Data<State>,
-    identity: Identity,
-    path: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    identity.require(Role::Admin)?;
-    let editing = state.device_edits.lock().await;
-    let device = find(&state, &path)?;
-    state.devices.delete_device(device.key).await?;
-    state.directory.write().map_err(Problem::internal)?.remove(device.key);
-    state.bus.publish(BusEvent::DeviceDeleted { device: device.key });
-    drop(editing);
-    // Goes on if the caller leaves; after a stop or a crash the next start finishes it.
-    let (ingest, journal) = (state.ingest.clone(), state.journal.clone());
-    let forgetting = tokio::spawn(async move {
-        ingest.forget(device.key).await.map_err(|error| error.to_string())?;
-        journal.forget_device(device.key).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-    });
-    forgetting.await.map_err(Problem::internal)?.map_err(Problem::internal)?;
+pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    caller.require(Role::Admin)?;
+    let parts = state.clone();
+    // After a stop or a crash the next start finishes it.
+    let delete = async move {
+        let editing = parts.device_edits.lock().await;
+        let device = find(&parts, &path)?;
+        parts.devices.delete_device(device.key).await?;
+        parts.directory.write().map_err(Problem::internal)?.remove(device.key);
+        parts.bus.publish(BusEvent::DeviceDeleted { device: device.key });
+        drop(editing);
+        parts.ingest.forget(device.key).await.map_err(Problem::internal)?;
+        parts.journal.forget_device(device.key).await.map_err(Problem::internal)
+    };
+    state.complete(delete).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Replace a device's secret. The new one is shown once; the old one works 24 h longer unless revoked.
-#[utoipa::path(tag = "devices", request_body = Option<SecretChange>, params(("id" = String, Path)), responses(
+#[utoipa::path(post, path = "/devices/{id}/secret", tag = "devices", request_body = Option<SecretChange>,
+    params(("id" = String, Path)), responses(
     (status = 200, body = NewSecret), (status = 404, body = Problem)))]
-#[post("/devices/{id}/secret")]
 pub async fn replace_secret(
     state: web::Data<State>,
-    identity: Identity,
+    caller: Caller,
     path: web::Path<String>,
-    body: Option<web::Json<SecretChange>>,
+    body: Body<SecretChange>,
 ) -> Result<web::Json<NewSecret>, Problem> {
-    identity.require(Role::Admin)?;
-    let revoke = body.is_some_and(|b| b.revoke_previous);
+    caller.require(Role::Admin)?;
+    let SecretChange { revoke_previous: revoke } = body.read_or_default().await?;
     let device = find(&state, &path)?;
     let (secret, verifier) = new_secret()?;
     let until_us = (!revoke).then(|| state.clock.now_us() + OVERLAP_US);
-    state.devices.replace_secret(device.key, verifier, until_us).await?;
-    if revoke {
-        state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke });
-    }
+    let parts = state.clone();
+    state
+        .complete(async move {
+            parts.devices.replace_secret(device.key, verifier, until_us).await?;
+            if revoke {
+                parts.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke });
+            }
+            Ok(())
+        })
+        .await?;
     Ok(web::Json(NewSecret { secret, previous_valid_until: until_us.map(time_text) }))
 }
 
 /// Make a bearer token for a device that cannot compute the login proof. It replaces an earlier one.
-#[utoipa::path(tag = "devices", params(("id" = String, Path)), responses(
+#[utoipa::path(post, path = "/devices/{id}/token", tag = "devices", params(("id" = String, Path)), responses(
     (status = 201, body = NewToken), (status = 404, body = Problem)))]
-#[post("/devices/{id}/token")]
 pub async fn create_token(
     state: web::Data<State>,
-    identity: Identity,
+    caller: Caller,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    identity.require(Role::Admin)?;
+    caller.require(Role::Admin)?;
     let device = find(&state, &path)?;
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(Problem::internal)?;

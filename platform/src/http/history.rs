@@ -1,16 +1,17 @@
 //! Latest values and history.
 
 use super::State;
-use super::access::Identity;
 use super::devices::find;
 use super::problem::Problem;
 use super::query::{self, Page, json_value, parse_step, parse_time, time_text};
+use super::request::Caller;
 use crate::ports::{BucketQuery, RangeQuery, SnapshotQuery};
-use actix_web::{get, web};
+use actix_web::web;
 use pulsewire_core::aggregate::Aggregate;
 use pulsewire_core::ids::MetricName;
 use pulsewire_core::sample::{Sample, Series};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most samples or buckets in one answer.
@@ -73,12 +74,11 @@ impl From<&Sample> for SampleJson {
 }
 
 /// The newest value of each metric of a device.
-#[utoipa::path(tag = "history", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/devices/{id}/latest", tag = "history", params(("id" = String, Path)), responses(
     (status = 200, body = Page<LatestJson>), (status = 404, body = Problem)))]
-#[get("/devices/{id}/latest")]
 pub async fn latest(
     state: web::Data<State>,
-    _identity: Identity,
+    _caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<Page<LatestJson>>, Problem> {
     let device = find(&state, &path)?;
@@ -87,9 +87,9 @@ pub async fn latest(
     let keys = series.iter().map(|s| s.key).collect();
     let query = SnapshotQuery { series: keys, from_us: None, samples_max: usize::MAX };
     let snapshot = state.history.snapshot(query).await?;
+    let samples: HashMap<_, _> = snapshot.samples.into_iter().collect();
     let items = series.iter().filter_map(|series| {
-        let (_, samples) = snapshot.samples.iter().find(|(key, _)| *key == series.key)?;
-        let newest = samples.last()?;
+        let newest = samples.get(&series.key)?.last()?;
         Some(LatestJson {
             metric: series.metric.to_string(),
             unit: series.unit.clone(),
@@ -102,14 +102,10 @@ pub async fn latest(
 }
 
 /// Samples of one metric of one device, raw or in buckets.
-#[utoipa::path(tag = "history", params(HistoryQuery), responses(
+#[utoipa::path(get, path = "/history", tag = "history", params(HistoryQuery), responses(
     (status = 200, body = HistoryJson), (status = 400, body = Problem), (status = 404, body = Problem)))]
-#[get("/history")]
-pub async fn history(
-    state: web::Data<State>,
-    _identity: Identity,
-    asked: web::Query<HistoryQuery>,
-) -> Result<web::Json<HistoryJson>, Problem> {
+pub async fn history(state: web::Data<State>, caller: Caller<HistoryQuery>) -> Result<web::Json<HistoryJson>, Problem> {
+    let asked = caller.query;
     let series = find_series(&state, &asked.device, &asked.metric)?;
     let limit = query::limit_within(asked.limit, ITEMS_DEFAULT, ITEMS_MAX)?;
     let from_us = asked.from.as_deref().map_or(Ok(i64::MIN), |t| parse_time("from", t))?;

@@ -5,14 +5,13 @@ use super::access::{Identity, identify};
 use super::problem::Problem;
 use crate::live::{TooManyViewers, Viewer, ViewerClose};
 use crate::telemetry::names;
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{CloseCode as WebSocketCode, CloseReason, Message, MessageStream, Session};
 use pulsewire_proto::CloseCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Opens the live socket for a signed-in user. Browsers must come from the server's own origin.
-#[get("/live")]
 pub async fn connect(
     request: HttpRequest,
     body: web::Payload,

@@ -4,6 +4,7 @@ mod access;
 mod assets;
 mod devices;
 mod history;
+mod limiter;
 mod links;
 mod live;
 mod middleware;
@@ -12,6 +13,8 @@ mod overview;
 mod password;
 mod problem;
 mod query;
+mod request;
+mod routes;
 mod service;
 mod session;
 mod users;
@@ -24,18 +27,14 @@ use crate::ingest::Ingest;
 use crate::live::{Live, PresenceTable};
 use crate::ports::{Bus, Clock, DeviceStore, History, Journal, UserStore};
 use actix_web::{App, HttpServer, web};
-use governor::clock::DefaultClock;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
+use problem::Problem;
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::directory::Directory;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
-
-type SignInLimiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, DefaultClock>;
 
 /// What the HTTP port works with.
 #[allow(missing_docs)]
@@ -63,11 +62,24 @@ pub struct HttpParts {
 /// Shared by all requests.
 pub(crate) struct State {
     parts: HttpParts,
-    sign_ins: SignInLimiter,
+    attempts: limiter::Attempts,
     started: Instant,
     stopping: Arc<AtomicBool>,
     /// Held while a device is read, changed and written, so that of two edits at once neither is lost.
     device_edits: tokio::sync::Mutex<()>,
+    /// The server's own runtime; those of the port's threads end with it.
+    runtime: tokio::runtime::Handle,
+}
+
+impl State {
+    /// Does a change of several steps to its end, also when the client goes away meanwhile: its handler is dropped then,
+    /// and a change that is stored but not made known would wait for the next start.
+    async fn complete<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.runtime.spawn(change).await.map_err(Problem::internal)?
+    }
 }
 
 impl std::ops::Deref for State {
@@ -95,10 +107,11 @@ impl HttpPort {
         let stopping = Arc::new(AtomicBool::new(false));
         let state = web::Data::new(State {
             parts,
-            sign_ins: RateLimiter::dashmap(Quota::per_minute(per_minute)),
+            attempts: limiter::Attempts::per_minute(per_minute),
             started: Instant::now(),
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),
+            runtime: tokio::runtime::Handle::current(),
         });
         // Longer than a live socket waits for its viewer and then for its CLOSE to be taken.
         drop_unread_connections(&listener, state.live.options().slow_reader_timeout * 2 + Duration::from_secs(5))?;
@@ -106,14 +119,11 @@ impl HttpPort {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
-                .app_data(problem::json_config(body_bytes_max))
-                .app_data(problem::query_config())
                 .app_data(problem::path_config())
                 .app_data(web::PayloadConfig::new(body_bytes_max))
                 .wrap(actix_web::middleware::Compress::default())
                 .wrap(actix_web::middleware::from_fn(middleware::headers_and_counts))
-                .configure(routes)
-                .default_service(web::to(assets::serve))
+                .configure(routes::all)
         })
         .workers(config.workers)
         .max_connections(config.connections_max)
@@ -149,31 +159,4 @@ fn drop_unread_connections(listener: &TcpListener, after: Duration) -> std::io::
 #[cfg(not(target_os = "linux"))]
 fn drop_unread_connections(_: &TcpListener, _: Duration) -> std::io::Result<()> {
     Ok(())
-}
-
-fn routes(config: &mut web::ServiceConfig) {
-    config.service(
-        web::scope("/api/v1")
-            .service(session::sign_in)
-            .service(session::sign_in_by_link)
-            .service(session::show)
-            .service(session::sign_out)
-            .service(users::list)
-            .service(users::create)
-            .service(users::update)
-            .service(users::delete)
-            .service(devices::list)
-            .service(devices::create)
-            .service(devices::show)
-            .service(devices::update)
-            .service(devices::delete)
-            .service(devices::replace_secret)
-            .service(devices::create_token)
-            .service(history::latest)
-            .service(history::history)
-            .service(overview::overview)
-            .service(openapi::document)
-            .default_service(web::to(problem::not_found)),
-    );
-    config.service(service::healthz).service(service::readyz).service(service::metrics).service(live::connect);
 }

@@ -1,9 +1,9 @@
 //! The whole at a glance.
 
 use super::State;
-use super::access::Identity;
 use super::problem::Problem;
-use actix_web::{get, web};
+use super::request::Caller;
+use actix_web::web;
 use serde::Serialize;
 
 /// Devices by presence.
@@ -21,7 +21,7 @@ pub struct OverviewJson {
     devices: DeviceCounts,
     /// Values stored per second, averaged over ten seconds.
     samples_per_s: f64,
-    /// Values stored since the store was made.
+    /// Values stored; those of deleted devices count until the next start.
     samples_stored: u64,
     /// Open live sockets.
     viewers: usize,
@@ -31,9 +31,8 @@ pub struct OverviewJson {
 }
 
 /// Counts for the first page.
-#[utoipa::path(tag = "service", responses((status = 200, body = OverviewJson)))]
-#[get("/overview")]
-pub async fn overview(state: web::Data<State>, _identity: Identity) -> Result<web::Json<OverviewJson>, Problem> {
+#[utoipa::path(get, path = "/overview", tag = "service", responses((status = 200, body = OverviewJson)))]
+pub async fn overview(state: web::Data<State>, _caller: Caller) -> Result<web::Json<OverviewJson>, Problem> {
     let total = state.directory.read().map_err(Problem::internal)?.len();
     let (online, stale) = state.presence.counts();
     let accounts = state.ingest.accounts();

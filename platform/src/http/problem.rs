@@ -2,8 +2,9 @@
 
 use crate::ports::{HistoryError, MetaError};
 use crate::telemetry::names;
+use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Serialize;
 use std::fmt;
@@ -31,12 +32,14 @@ pub struct Problem {
     pub code: &'static str,
     /// For people: what happened and what is allowed.
     pub detail: String,
-    /// Fields that are not acceptable.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Fields that are not acceptable; empty if it is not about fields.
     pub errors: Vec<FieldProblem>,
     #[serde(skip)]
     #[schema(ignore)]
-    pub(super) retry_after_s: Option<u64>,
+    retry_after_s: Option<u64>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    allow: Option<String>,
 }
 
 impl Problem {
@@ -49,6 +52,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after_s: None,
+            allow: None,
         }
     }
 
@@ -76,9 +80,16 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {what} {name:?}"))
     }
 
+    /// The path exists and takes the methods `allowed`, separated by commas.
+    pub fn method_not_allowed(request: &HttpRequest, allowed: &str) -> Self {
+        let detail = format!("{} {} is not possible; allowed: {allowed}", request.method(), request.path());
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+        Self { allow: Some(allowed.to_owned()), ..problem }
+    }
+
     /// Something of ours failed. The cause goes to the log, not to the client.
-    pub fn internal(cause: impl fmt::Display) -> Self {
-        tracing::error!(%cause, "a request failed");
+    pub fn internal(cause: impl std::error::Error) -> Self {
+        tracing::error!(cause = chain(&cause), "a request failed");
         let detail = "the server could not do this; its log says why";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
@@ -92,6 +103,17 @@ impl Problem {
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
         Self { retry_after_s: Some(retry_after_s.max(1)), ..problem }
     }
+}
+
+/// An error with the causes below it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 impl fmt::Display for Problem {
@@ -111,6 +133,9 @@ impl ResponseError for Problem {
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
+        if let Some(methods) = &self.allow {
+            response.insert_header((ALLOW, methods.as_str()));
+        }
         if self.status == 401 {
             response.insert_header(("WWW-Authenticate", "Bearer"));
         }
@@ -125,7 +150,7 @@ impl From<MetaError> for Problem {
             MetaError::Exists { .. } => Self::new(StatusCode::CONFLICT, "exists", error.to_string()),
             MetaError::Missing { what, name } => Self::missing(what, &name),
             MetaError::LastAdmin(_) => Self::new(StatusCode::CONFLICT, "last_admin", error.to_string()),
-            MetaError::Failed(cause) => Self::internal(format!("{cause:#}")),
+            MetaError::Failed(_) => Self::internal(error),
         }
     }
 }
@@ -134,7 +159,7 @@ impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
         match error {
             HistoryError::TooMuch(detail) => Self::bad_request("range_too_large", detail),
-            HistoryError::Failed(cause) => Self::internal(format!("{cause:#}")),
+            HistoryError::Failed(_) => Self::internal(error),
         }
     }
 }
@@ -145,48 +170,34 @@ pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
     Err(Problem::new(StatusCode::NOT_FOUND, "no_such_route", detail))
 }
 
-/// JSON bodies: what is wrong, by kind.
-pub fn json_config(limit: usize) -> web::JsonConfig {
-    use actix_web::error::JsonPayloadError as E;
-    web::JsonConfig::default().limit(limit).error_handler(move |error, _| {
-        let problem = match &error {
-            E::OverflowKnownLength { .. } | E::Overflow { .. } => {
-                let detail = format!("the body is larger than {limit} bytes");
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-            }
-            E::ContentType => {
-                let detail = "a JSON body needs the header `Content-Type: application/json`";
-                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong_content_type", detail)
-            }
-            E::Deserialize(cause) if cause.is_data() => {
-                Problem::bad_request(data_code(&cause.to_string()), cause.to_string())
-            }
-            E::Deserialize(cause) => Problem::bad_request("malformed_json", format!("the body is not JSON: {cause}")),
-            other => Problem::bad_request("malformed_json", other.to_string()),
-        };
-        problem.into()
-    })
+/// A body above `http.body_bytes_max`.
+pub fn body_too_large(limit: usize) -> Problem {
+    let detail = format!("the body is larger than {limit} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 
-fn data_code(text: &str) -> &'static str {
-    if text.starts_with("unknown field") {
-        "unknown_field"
-    } else if text.starts_with("missing field") {
-        "missing_field"
-    } else {
-        "invalid_field"
+/// A body that does not say that it is JSON.
+pub fn wrong_content_type() -> Problem {
+    let detail = "a JSON body needs the header `Content-Type: application/json`";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong_content_type", detail)
+}
+
+/// A body that is no JSON, or not the JSON that is wanted.
+pub fn json(error: &serde_json::Error) -> Problem {
+    let cause = error.to_string();
+    if error.is_data() {
+        return unfit(&cause, cause.clone());
     }
+    Problem::bad_request("malformed_json", format!("the body is not JSON: {cause}"))
 }
 
-/// Query strings.
-pub fn query_config() -> web::QueryConfig {
-    web::QueryConfig::default().error_handler(|error, _| {
-        let detail = match &error {
-            actix_web::error::QueryPayloadError::Deserialize(cause) => cause.to_string(),
-            other => other.to_string(),
-        };
-        Problem::bad_request(data_code(&detail), format!("the query is not acceptable: {detail}")).into()
-    })
+/// A query string that is not acceptable.
+pub fn query(error: &QueryPayloadError) -> Problem {
+    let cause = match error {
+        QueryPayloadError::Deserialize(cause) => cause.to_string(),
+        other => other.to_string(),
+    };
+    unfit(&cause, format!("the query is not acceptable: {cause}"))
 }
 
 /// Path segments.
@@ -194,4 +205,58 @@ pub fn path_config() -> web::PathConfig {
     web::PathConfig::default().error_handler(|error, _| {
         Problem::bad_request("invalid_path", format!("the path is not acceptable: {error}")).into()
     })
+}
+
+/// Reads from serde's words which field is meant, if they name one.
+fn unfit(cause: &str, detail: String) -> Problem {
+    const KINDS: [(&str, &str); 3] = [
+        ("unknown field `", "unknown_field"),
+        ("missing field `", "missing_field"),
+        ("duplicate field `", "invalid_field"),
+    ];
+    let named = KINDS.iter().find_map(|(words, code)| {
+        let (field, _) = cause.strip_prefix(words)?.split_once('`')?;
+        Some((*code, field.to_owned()))
+    });
+    let Some((code, field)) = named else {
+        return Problem::bad_request("invalid_field", detail);
+    };
+    let errors = vec![FieldProblem { field, detail: detail.clone() }];
+    Problem { errors, ..Problem::bad_request(code, detail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wanted {
+        #[serde(rename = "id")]
+        _id: String,
+    }
+
+    fn check(body: &str, code: &str, field: Option<&str>) {
+        let problem = json(&serde_json::from_str::<Wanted>(body).expect_err("unfit"));
+        assert_eq!((problem.status, problem.code), (400, code), "{body}");
+        let fields: Vec<_> = problem.errors.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(fields, Vec::from_iter(field), "{body}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_said_with_the_field() {
+        check(r#"{"id": "a", "colour": 1}"#, "unknown_field", Some("colour"));
+        check("{}", "missing_field", Some("id"));
+        check(r#"{"id": "a", "id": "b"}"#, "invalid_field", Some("id"));
+        // Of a wrong type serde does not say which field has it.
+        check(r#"{"id": 7}"#, "invalid_field", None);
+        check(r#"{"id": "#, "malformed_json", None);
+    }
+
+    #[test]
+    fn the_log_has_the_whole_chain_of_causes() {
+        let cause = HistoryError::Failed(anyhow::anyhow!("no such table").context("preparing"));
+        assert_eq!(chain(&cause), "reading the store: preparing: no such table");
+    }
 }

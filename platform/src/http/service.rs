@@ -1,17 +1,15 @@
 //! Probes and metrics.
 
 use super::State;
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
 
 /// Alive?
-#[get("/healthz")]
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// Ready to store and to serve?
-#[get("/readyz")]
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {
     let reason = if state.stopping.load(Ordering::Acquire) {
         Some("the server is stopping".to_owned())
@@ -25,7 +23,6 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
 }
 
 /// Prometheus text. Counts only; no ids, no values.
-#[get("/metrics")]
 pub async fn metrics(state: web::Data<State>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body((state.metrics)())
 }

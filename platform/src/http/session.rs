@@ -1,15 +1,15 @@
 //! Signing in and out.
 
 use super::State;
-use super::access::{COOKIE, Identity, token_hash};
+use super::access::{COOKIE, token_hash};
 use super::problem::Problem;
 use super::query::time_text;
+use super::request::{Anyone, Body, Caller};
 use crate::ports::{SessionRecord, User};
 use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, delete, get, post, web};
-use governor::clock::Clock as _;
+use actix_web::{HttpRequest, HttpResponse, web};
 use pulsewire_core::ids::UserName;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -70,27 +70,25 @@ fn peer(request: &HttpRequest) -> IpAddr {
     request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
 }
 
-/// Counts an attempt before anything expensive is done for it.
-fn allow_attempt(state: &State, request: &HttpRequest) -> Result<(), Problem> {
-    state.sign_ins.check_key(&peer(request)).map_err(|not_until| {
-        // Keys that are fresh again take memory for nothing.
-        state.sign_ins.retain_recent();
-        let wait = not_until.wait_time_from(governor::clock::DefaultClock::default().now());
-        Problem::too_many("too many sign-in attempts from this address; wait a moment", wait.as_secs() + 1)
+/// Counts a sign-in or a change of a password before anything expensive is done for it.
+pub fn allow_attempt(state: &State, request: &HttpRequest) -> Result<(), Problem> {
+    state.attempts.check(peer(request)).map_err(|wait| {
+        let detail = "too many sign-in attempts or password changes from this address; wait a moment";
+        Problem::too_many(detail, wait.as_secs() + 1)
     })
 }
 
 /// Sign in with name and password.
-#[utoipa::path(tag = "session", request_body = SignIn, responses(
+#[utoipa::path(post, path = "/session", tag = "session", request_body = SignIn, responses(
     (status = 200, body = SignedIn), (status = 401, body = Problem), (status = 429, body = Problem)))]
-#[post("/session")]
 pub async fn sign_in(
     request: HttpRequest,
     state: web::Data<State>,
-    body: web::Json<SignIn>,
+    _: Anyone,
+    body: Body<SignIn>,
 ) -> Result<HttpResponse, Problem> {
     allow_attempt(&state, &request)?;
-    let SignIn { user, password } = body.into_inner();
+    let SignIn { user, password } = body.read().await?;
     let found = match UserName::parse(&user) {
         Ok(name) => state.users.user(&name).await?,
         Err(_) => None,
@@ -108,13 +106,13 @@ pub async fn sign_in(
 }
 
 /// Sign in with a single-use link.
-#[utoipa::path(tag = "session", request_body = SignInByLink, responses(
+#[utoipa::path(post, path = "/session/link", tag = "session", request_body = SignInByLink, responses(
     (status = 200, body = SignedIn), (status = 401, body = Problem), (status = 429, body = Problem)))]
-#[post("/session/link")]
 pub async fn sign_in_by_link(
     request: HttpRequest,
     state: web::Data<State>,
-    body: web::Json<SignInByLink>,
+    _: Anyone,
+    body: Body<SignInByLink>,
 ) -> Result<HttpResponse, Problem> {
     allow_attempt(&state, &request)?;
     let bad = || {
@@ -122,7 +120,8 @@ pub async fn sign_in_by_link(
                       with name and password";
         Problem::new(StatusCode::UNAUTHORIZED, "bad_link", detail)
     };
-    let name = state.links.redeem(&body.code, state.clock.now_us()).ok_or_else(bad)?;
+    let SignInByLink { code } = body.read().await?;
+    let name = state.links.redeem(&code, state.clock.now_us()).ok_or_else(bad)?;
     let (user, _) = state.users.user(&name).await?.ok_or_else(bad)?;
     start(&state, user).await
 }
@@ -154,9 +153,9 @@ fn cookie(state: &State, value: String, age: CookieDuration) -> Cookie<'static> 
 }
 
 /// Who am I?
-#[utoipa::path(tag = "session", responses((status = 200, body = SessionJson), (status = 401, body = Problem)))]
-#[get("/session")]
-pub async fn show(state: web::Data<State>, identity: Identity) -> web::Json<SessionJson> {
+#[utoipa::path(get, path = "/session", tag = "session", responses(
+    (status = 200, body = SessionJson), (status = 401, body = Problem)))]
+pub async fn show(state: web::Data<State>, Caller { identity, .. }: Caller) -> web::Json<SessionJson> {
     web::Json(SessionJson {
         user: (&identity.session.user).into(),
         expires: time_text(identity.session.expires_us),
@@ -165,9 +164,8 @@ pub async fn show(state: web::Data<State>, identity: Identity) -> web::Json<Sess
 }
 
 /// Sign out.
-#[utoipa::path(tag = "session", responses((status = 204), (status = 401, body = Problem)))]
-#[delete("/session")]
-pub async fn sign_out(state: web::Data<State>, identity: Identity) -> Result<HttpResponse, Problem> {
+#[utoipa::path(delete, path = "/session", tag = "session", responses((status = 204), (status = 401, body = Problem)))]
+pub async fn sign_out(state: web::Data<State>, Caller { identity, .. }: Caller) -> Result<HttpResponse, Problem> {
     state.users.delete_session(identity.session.token_hash).await?;
     let gone = cookie(&state, String::new(), CookieDuration::ZERO);
     Ok(HttpResponse::NoContent().cookie(gone).finish())

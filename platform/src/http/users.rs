@@ -1,12 +1,13 @@
 //! Users.
 
 use super::State;
-use super::access::Identity;
 use super::password::PasswordError;
 use super::problem::Problem;
-use super::query::{Page, time_text};
+use super::query::{self, Page, time_text};
+use super::request::{Body, Caller};
+use super::session::allow_attempt;
 use crate::ports::User;
-use actix_web::{HttpResponse, delete, get, patch, post, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use pulsewire_core::ids::UserName;
 use pulsewire_core::role::Role;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,15 @@ impl From<&User> for UserDetail {
     fn from(user: &User) -> Self {
         Self { name: user.name.to_string(), role: user.role.name(), created: time_text(user.created_us) }
     }
+}
+
+/// Which users.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct UserFilter {
+    limit: Option<u32>,
+    cursor: Option<String>,
 }
 
 /// A user to be made.
@@ -58,26 +68,27 @@ async fn hash(state: &State, password: String) -> Result<String, Problem> {
     })
 }
 
-/// All users.
-#[utoipa::path(tag = "users", responses((status = 200, body = Page<UserDetail>), (status = 403, body = Problem)))]
-#[get("/users")]
-pub async fn list(state: web::Data<State>, identity: Identity) -> Result<web::Json<Page<UserDetail>>, Problem> {
-    identity.require(Role::Admin)?;
+/// Users by name.
+#[utoipa::path(get, path = "/users", tag = "users", params(UserFilter), responses(
+    (status = 200, body = Page<UserDetail>), (status = 400, body = Problem), (status = 403, body = Problem)))]
+pub async fn list(state: web::Data<State>, caller: Caller<UserFilter>) -> Result<web::Json<Page<UserDetail>>, Problem> {
+    caller.require(Role::Admin)?;
+    let limit = query::limit(caller.query.limit)?;
+    let cursor = caller.query.cursor.as_deref().map(UserName::parse).transpose();
+    let cursor = cursor.map_err(|_| Problem::field("cursor", "cursor must be the `next` of an earlier answer"))?;
     let users = state.users.users().await?;
-    Ok(web::Json(Page::whole(users.iter().map(UserDetail::from).collect())))
+    let begin = cursor.map_or(0, |cursor| users.partition_point(|user| user.name.as_str() <= cursor.as_str()));
+    let (page, rest) = users[begin..].split_at(limit.min(users.len() - begin));
+    let next = page.last().filter(|_| !rest.is_empty()).map(|user| user.name.to_string());
+    Ok(web::Json(Page { items: page.iter().map(UserDetail::from).collect(), next }))
 }
 
 /// Make a user.
-#[utoipa::path(tag = "users", request_body = NewUser, responses(
+#[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser, responses(
     (status = 201, body = UserDetail), (status = 400, body = Problem), (status = 409, body = Problem)))]
-#[post("/users")]
-pub async fn create(
-    state: web::Data<State>,
-    identity: Identity,
-    body: web::Json<NewUser>,
-) -> Result<HttpResponse, Problem> {
-    identity.require(Role::Admin)?;
-    let NewUser { name, password, role } = body.into_inner();
+pub async fn create(state: web::Data<State>, caller: Caller, body: Body<NewUser>) -> Result<HttpResponse, Problem> {
+    caller.require(Role::Admin)?;
+    let NewUser { name, password, role } = body.read().await?;
     let user = User { name: parse_name(&name)?, role: parse_role(&role)?, created_us: state.clock.now_us() };
     let password_hash = hash(&state, password).await?;
     state.users.create_user(user.clone(), password_hash).await?;
@@ -85,42 +96,48 @@ pub async fn create(
 }
 
 /// Change a user's role or password.
-#[utoipa::path(tag = "users", request_body = UserChange, params(("name" = String, Path)), responses(
+#[utoipa::path(patch, path = "/users/{name}", tag = "users", request_body = UserChange,
+    params(("name" = String, Path)), responses(
     (status = 200, body = UserDetail), (status = 403, body = Problem), (status = 409, body = Problem)))]
-#[patch("/users/{name}")]
 pub async fn update(
+    request: HttpRequest,
     state: web::Data<State>,
-    identity: Identity,
+    caller: Caller,
     path: web::Path<String>,
-    body: web::Json<UserChange>,
+    body: Body<UserChange>,
 ) -> Result<web::Json<UserDetail>, Problem> {
     let name = parse_name(&path)?;
-    let UserChange { password, role } = body.into_inner();
-    let oneself = identity.session.user.name == name;
-    if !oneself || role.is_some() {
-        identity.require(Role::Admin)?;
+    let oneself = caller.identity.session.user.name == name;
+    if !oneself {
+        caller.require(Role::Admin)?;
+    }
+    let UserChange { password, role } = body.read().await?;
+    if role.is_some() {
+        caller.require(Role::Admin)?;
     }
     let role = role.as_deref().map(parse_role).transpose()?;
+    let known = state.users.user(&name).await?;
+    let (known, _) = known.ok_or_else(|| Problem::missing("user", name.as_str()))?;
+    if role.is_none() && password.is_none() {
+        return Ok(web::Json(UserDetail::from(&known)));
+    }
     let password_hash = match password {
-        Some(password) => Some(hash(&state, password).await?),
+        Some(password) => {
+            allow_attempt(&state, &request)?;
+            Some(hash(&state, password).await?)
+        }
         None => None,
     };
-    let user = state.users.update_user(&name, role, password_hash).await?;
-    let keep = oneself.then_some(identity.session.token_hash);
-    state.users.delete_sessions_of(&name, keep).await?;
+    let keep = oneself.then_some(caller.identity.session.token_hash);
+    let user = state.users.update_user(&name, role, password_hash, keep).await?;
     Ok(web::Json(UserDetail::from(&user)))
 }
 
 /// Delete a user.
-#[utoipa::path(tag = "users", params(("name" = String, Path)), responses(
+#[utoipa::path(delete, path = "/users/{name}", tag = "users", params(("name" = String, Path)), responses(
     (status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
-#[delete("/users/{name}")]
-pub async fn delete(
-    state: web::Data<State>,
-    identity: Identity,
-    path: web::Path<String>,
-) -> Result<HttpResponse, Problem> {
-    identity.require(Role::Admin)?;
+pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    caller.require(Role::Admin)?;
     state.users.delete_user(&parse_name(&path)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -138,12 +138,14 @@ pub trait UserStore: Send + Sync {
     async fn user(&self, name: &UserName) -> Result<Option<(User, String)>, MetaError>;
     /// Makes a user. `Exists` if the name is taken.
     async fn create_user(&self, user: User, password_hash: String) -> Result<(), MetaError>;
-    /// Changes role or password; `LastAdmin` if no admin would be left.
+    /// Changes role or password and ends the user's sign-ins but for `keep`, in one transaction; `LastAdmin` if no admin
+    /// would be left.
     async fn update_user(
         &self,
         name: &UserName,
         role: Option<Role>,
         password_hash: Option<String>,
+        keep: Option<[u8; 32]>,
     ) -> Result<User, MetaError>;
     /// Removes a user and its sign-ins; `LastAdmin` if no admin would be left.
     async fn delete_user(&self, name: &UserName) -> Result<(), MetaError>;
@@ -153,8 +155,6 @@ pub trait UserStore: Send + Sync {
     async fn session(&self, token_hash: [u8; 32], now_us: i64) -> Result<Option<SessionRecord>, MetaError>;
     /// Ends one sign-in.
     async fn delete_session(&self, token_hash: [u8; 32]) -> Result<(), MetaError>;
-    /// Ends a user's sign-ins, but for `keep`.
-    async fn delete_sessions_of(&self, user: &UserName, keep: Option<[u8; 32]>) -> Result<(), MetaError>;
     /// Removes sign-ins that ended before `now_us`.
     async fn prune_sessions(&self, now_us: i64) -> Result<(), MetaError>;
 }

@@ -70,6 +70,7 @@ impl UserStore for SqliteMeta {
         name: &UserName,
         role: Option<Role>,
         password_hash: Option<String>,
+        keep: Option<[u8; 32]>,
     ) -> Result<User, MetaError> {
         let name = name.clone();
         self.write(move |connection| {
@@ -80,6 +81,10 @@ impl UserStore for SqliteMeta {
                 params![name.as_str(), role.map(Role::name), password_hash],
             )?;
             keep_an_admin(connection, &name)?;
+            connection.execute(
+                "DELETE FROM session WHERE user = ?1 AND token_hash IS NOT ?2",
+                params![name.as_str(), keep],
+            )?;
             require(connection, &name)
         })
         .await
@@ -132,18 +137,6 @@ impl UserStore for SqliteMeta {
     async fn delete_session(&self, token_hash: [u8; 32]) -> Result<(), MetaError> {
         self.write(move |connection| {
             connection.execute("DELETE FROM session WHERE token_hash = ?1", [token_hash])?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn delete_sessions_of(&self, user: &UserName, keep: Option<[u8; 32]>) -> Result<(), MetaError> {
-        let user = user.clone();
-        self.write(move |connection| {
-            connection.execute(
-                "DELETE FROM session WHERE user = ?1 AND token_hash IS NOT ?2",
-                params![user.as_str(), keep],
-            )?;
             Ok(())
         })
         .await

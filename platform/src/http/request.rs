@@ -1,0 +1,132 @@
+//! What a request carries, taken in an order that strangers cannot use: first who asks, then what is asked, and the body
+//! only when a handler has checked the role. Extractors run side by side, so a body that is one would be read for anybody.
+
+use super::State;
+use super::access::{Identity, identify};
+use super::problem::{self, Problem};
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use pulsewire_core::role::Role;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::future::{Future, Ready, ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+/// The query of a route that takes none: any parameter is refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
+fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Problem> {
+    let read = web::Query::<Q>::from_query(request.query_string()).map_err(|error| problem::query(&error))?;
+    Ok(read.into_inner())
+}
+
+/// A signed-in user with the query's parameters, none unless `Q` says which.
+#[derive(Debug)]
+pub struct Caller<Q = NoParameters> {
+    /// Who asks.
+    pub identity: Identity,
+    /// What is asked.
+    pub query: Q,
+}
+
+impl<Q> Caller<Q> {
+    /// Refuses users below a role.
+    pub fn require(&self, role: Role) -> Result<(), Problem> {
+        self.identity.require(role)
+    }
+}
+
+impl<Q: DeserializeOwned> FromRequest for Caller<Q> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let identity = identify(&request, false).await?;
+            Ok(Self { identity, query: query(&request)? })
+        })
+    }
+}
+
+/// Anybody, on a route without parameters.
+#[derive(Debug)]
+pub struct Anyone;
+
+impl FromRequest for Anyone {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(query(request).map(|NoParameters {}| Self))
+    }
+}
+
+/// A JSON body that is not read yet.
+pub struct Body<T> {
+    request: HttpRequest,
+    payload: Payload,
+    wanted: PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> Body<T> {
+    /// Reads the body, `http.body_bytes_max` at most.
+    pub async fn read(mut self) -> Result<T, Problem> {
+        // Said before the body is read.
+        self.check_type()?;
+        let bytes = self.bytes().await?;
+        parse(&bytes)
+    }
+
+    /// Reads the body; an absent one is the default. One that is there is checked like any other.
+    pub async fn read_or_default(mut self) -> Result<T, Problem>
+    where
+        T: Default,
+    {
+        let bytes = self.bytes().await?;
+        if bytes.is_empty() {
+            return Ok(T::default());
+        }
+        self.check_type()?;
+        parse(&bytes)
+    }
+
+    fn check_type(&self) -> Result<(), Problem> {
+        let json =
+            |mime: &actix_web::mime::Mime| mime.subtype() == "json" || mime.suffix().is_some_and(|s| s == "json");
+        if self.request.mime_type().ok().flatten().as_ref().is_some_and(json) {
+            return Ok(());
+        }
+        Err(problem::wrong_content_type())
+    }
+
+    async fn bytes(&mut self) -> Result<web::Bytes, Problem> {
+        // Its limit is the one of the application's `PayloadConfig`.
+        web::Bytes::from_request(&self.request, &mut self.payload).await.map_err(|error| {
+            match error.as_error::<PayloadError>() {
+                Some(PayloadError::Overflow) => {
+                    let state = self.request.app_data::<web::Data<State>>();
+                    problem::body_too_large(state.map_or(0, |state| state.config.body_bytes_max))
+                }
+                _ => Problem::bad_request("unreadable_body", format!("the body cannot be read: {error}")),
+            }
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| problem::json(&error))
+}
+
+impl<T> FromRequest for Body<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(Ok(Self { request: request.clone(), payload: payload.take(), wanted: PhantomData }))
+    }
+}

@@ -1,0 +1,63 @@
+//! Which paths there are, and what may be asked of each.
+
+use super::problem::Problem;
+use super::{assets, devices, history, live, openapi, overview, problem, service, session, users};
+use actix_web::guard::{self, GuardContext};
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+const GET: &[Method] = &[Method::GET];
+const POST: &[Method] = &[Method::POST];
+const PATCH: &[Method] = &[Method::PATCH];
+const DELETE: &[Method] = &[Method::DELETE];
+
+/// The first segments of paths that are not the dashboard's: its index page must not answer a probe that was mistyped.
+pub const NOT_PAGES: [&str; 6] = ["api", "assets", "healthz", "readyz", "metrics", "live"];
+
+/// Everything the port serves.
+pub fn all(config: &mut web::ServiceConfig) {
+    let api = web::scope("/api/v1")
+        .service(path(
+            "/session",
+            [(READ, web::to(session::show)), (POST, web::to(session::sign_in)), (DELETE, web::to(session::sign_out))],
+        ))
+        .service(path("/session/link", [(POST, web::to(session::sign_in_by_link))]))
+        .service(path("/users", [(READ, web::to(users::list)), (POST, web::to(users::create))]))
+        .service(path("/users/{name}", [(PATCH, web::to(users::update)), (DELETE, web::to(users::delete))]))
+        .service(path("/devices", [(READ, web::to(devices::list)), (POST, web::to(devices::create))]))
+        .service(path(
+            "/devices/{id}",
+            [(READ, web::to(devices::show)), (PATCH, web::to(devices::update)), (DELETE, web::to(devices::delete))],
+        ))
+        .service(path("/devices/{id}/secret", [(POST, web::to(devices::replace_secret))]))
+        .service(path("/devices/{id}/token", [(POST, web::to(devices::create_token))]))
+        .service(path("/devices/{id}/latest", [(READ, web::to(history::latest))]))
+        .service(path("/history", [(READ, web::to(history::history))]))
+        .service(path("/overview", [(READ, web::to(overview::overview))]))
+        .service(path("/openapi.json", [(READ, web::to(openapi::document))]))
+        .default_service(web::to(problem::not_found));
+    config
+        .service(api)
+        .service(path("/healthz", [(READ, web::to(service::healthz))]))
+        .service(path("/readyz", [(READ, web::to(service::readyz))]))
+        .service(path("/metrics", [(READ, web::to(service::metrics))]))
+        .service(path("/live", [(GET, web::to(live::connect))]))
+        .default_service(web::to(assets::serve));
+}
+
+/// A path with its routes. Every other method is refused with those that are allowed.
+fn path<const N: usize>(path: &str, routes: [(&'static [Method], Route); N]) -> Resource {
+    let mut resource = web::resource(path);
+    let mut allowed = Vec::new();
+    for (methods, route) in routes {
+        allowed.extend(methods.iter().map(Method::as_str));
+        let one_of = move |context: &GuardContext<'_>| methods.contains(&context.head().method);
+        resource = resource.route(route.guard(guard::fn_guard(one_of)));
+    }
+    let allowed = allowed.join(", ");
+    resource.default_service(web::to(move |request: HttpRequest| {
+        let problem = Problem::method_not_allowed(&request, &allowed);
+        async move { Err::<HttpResponse, _>(problem) }
+    }))
+}
