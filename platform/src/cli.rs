@@ -44,20 +44,20 @@ struct Serve {
     json: bool,
 }
 
-/// Where the configuration comes from.
+/// Where the configuration comes from. Global: `user add NAME --data-dir DIR` reads like `user --data-dir DIR add NAME`.
 #[derive(Args, Clone, Default)]
 struct Settings {
     /// Configuration file. Default: pulsewire.toml, if it is there.
-    #[arg(long, env = "PULSEWIRE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "PULSEWIRE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Data folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where people and services connect. Port 0 picks a free one.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
     http_listen: Option<String>,
     /// Where devices connect. Port 0 picks a free one.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
     device_listen: Option<String>,
 }
 
