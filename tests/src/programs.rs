@@ -1,6 +1,7 @@
 //! Where the built programs are, and running them to their end.
 
 use crate::wait::DEADLINE;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -47,7 +48,15 @@ pub fn command(program: PathBuf) -> Command {
 
 /// Runs a program to its end; fails if it takes longer than a test may.
 pub fn run(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    run_with_input(command, "")
+}
+
+/// The same with a few bytes on standard input.
+pub fn run_with_input(command: &mut Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    // A program that does not read its input may be gone before it is written.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     let start = Instant::now();
     // What these programs print fits the pipes' buffers; conformance.py and the simulator print some kilobytes.
     while child.try_wait().expect("the child can be asked").is_none() {

@@ -6,6 +6,7 @@ use crate::programs;
 use crate::wait::{DEADLINE, until};
 use pulsewire_proto::CloseCode;
 use pulsewire_proto::frame::{Close, StreamKind};
+use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub struct ServerOptions {
     settings: Vec<(String, String)>,
     device_listen: Option<String>,
     data_dir: Option<PathBuf>,
+    demo: bool,
 }
 
 impl ServerOptions {
@@ -50,24 +52,22 @@ impl ServerOptions {
         self
     }
 
+    /// `pulsewire demo` with a few simulated devices instead of `serve`.
+    pub fn demo(mut self) -> Self {
+        self.demo = true;
+        self
+    }
+
     /// Starts it and waits until both ports answer.
     pub fn start(self) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = self.data_dir.clone().unwrap_or_else(|| folder.path().join("data"));
         let log = folder.path().join("server.log");
         let device_listen = self.device_listen.clone().unwrap_or_else(|| "127.0.0.1:0".to_owned());
-        let (child, http, device) = launch(&self, folder.path(), &data, "127.0.0.1:0", &device_listen, &log);
-        Server {
-            options: self,
-            folder,
-            data,
-            log,
-            child,
-            http,
-            device,
-            admin: OnceLock::new(),
-            probes: AtomicU32::new(0),
-        }
+        let (child, announced) = launch(&self, folder.path(), &data, "127.0.0.1:0", &device_listen, &log);
+        let (http, device) = (address(&announced, "http"), address(&announced, "device"));
+        let (admin, probes) = (OnceLock::new(), AtomicU32::new(0));
+        Server { options: self, folder, data, log, child, announced, http, device, admin, probes }
     }
 
     /// Starts it with arguments of the caller's choice, expecting that it ends by itself.
@@ -91,10 +91,11 @@ fn launch(
     http_listen: &str,
     device_listen: &str,
     log: &Path,
-) -> (Child, SocketAddr, SocketAddr) {
+) -> (Child, Value) {
     let log_file = File::options().create(true).append(true).open(log).expect("a log file");
     let mut command = options.command(folder);
-    command.args(["serve", "--json", "--http-listen", http_listen, "--device-listen", device_listen, "--data-dir"]);
+    command.args(if options.demo { &["demo", "--devices", "3"][..] } else { &["serve"] });
+    command.args(["--json", "--http-listen", http_listen, "--device-listen", device_listen, "--data-dir"]);
     command.arg(data).stdout(Stdio::piped()).stderr(log_file);
     let mut child = command.spawn().expect("the server starts");
     let mut stdout = child.stdout.take().expect("piped");
@@ -105,13 +106,14 @@ fn launch(
         line.push(byte[0]);
     }
     let log = || std::fs::read_to_string(log).unwrap_or_default();
-    let addresses: serde_json::Value = serde_json::from_slice(&line)
+    let announced = serde_json::from_slice(&line)
         .unwrap_or_else(|_| panic!("the server did not start: {:?}\n{}", String::from_utf8_lossy(&line), log()));
-    let address = |name: &str| {
-        let text = addresses[name].as_str().unwrap_or_else(|| panic!("no {name} in {addresses}"));
-        text.trim_start_matches("http://").parse::<SocketAddr>().expect("an address")
-    };
-    (child, address("http"), address("device"))
+    (child, announced)
+}
+
+fn address(announced: &Value, name: &str) -> SocketAddr {
+    let text = announced[name].as_str().unwrap_or_else(|| panic!("no {name} in {announced}"));
+    text.trim_start_matches("http://").parse().expect("an address")
 }
 
 /// A running server; killed when dropped. After a failed test its log is printed.
@@ -122,6 +124,8 @@ pub struct Server {
     data: PathBuf,
     log: PathBuf,
     child: Child,
+    /// The JSON document that it printed at its first start.
+    pub announced: Value,
     /// Where people and services connect.
     pub http: SocketAddr,
     /// Where devices connect.
@@ -202,7 +206,7 @@ impl Server {
     /// Starts it again with the same data folder and the same ports.
     pub fn restart(&mut self) {
         let (http, device) = (self.http.to_string(), self.device.to_string());
-        let (child, ..) = launch(&self.options, self.folder.path(), &self.data, &http, &device, &self.log);
+        let (child, _) = launch(&self.options, self.folder.path(), &self.data, &http, &device, &self.log);
         self.child = child;
     }
 
