@@ -69,8 +69,8 @@ fn narrow_viewer(server: &Server) -> Viewer {
 #[test]
 fn a_stalled_viewer_costs_bounded_memory_and_is_told_what_it_missed() {
     let server = Server::options()
-        // A text of 4,000 bytes weighs as much as 63 samples, so 100 of them may wait.
-        .set("live.pending_samples_max", 6300)
+        // A text of 4,000 bytes weighs as much as 4 samples, so 125 of them may wait.
+        .set("live.pending_samples_max", 500)
         .set("journal.retain_bytes", "1MiB")
         .set("live.bus_events", 16)
         .start();
@@ -117,8 +117,7 @@ fn a_stalled_viewer_costs_bounded_memory_and_is_told_what_it_missed() {
 
 #[test]
 fn a_viewer_that_takes_nothing_closes_with_4020_and_gives_everything_back() {
-    let server =
-        Server::options().set("live.slow_reader_timeout", "1s").set("live.pending_samples_max", 100_000).start();
+    let server = Server::options().set("live.slow_reader_timeout", "1s").set("live.pending_samples_max", 5000).start();
     let mut talker = Talker::new(&server);
     talker.talk(1);
     let mut reading = Viewer::connect(server.http, server.admin().token());

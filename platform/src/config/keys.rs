@@ -288,7 +288,7 @@ pub const KEYS: &[Key] = &[
         "pending_samples_max",
         Kind::Integer(16, 10_000_000),
         "16384",
-        "Most samples that wait for a slow viewer per subscription, a text counting for one more per 64 bytes; above it the oldest are dropped and a GAP is sent.",
+        "Most samples that wait for a slow viewer per subscription, a text counting for one more per KiB; above it the oldest are dropped and a GAP is sent.",
     ),
     key(
         "live",
