@@ -148,6 +148,8 @@ pub(super) struct Connection {
     sets: Vec<DeclaredSet>,
     streams_opened: usize,
     unknown_frames: u64,
+    // The last step was to read: an end that is due goes before the next one.
+    just_read: bool,
     // Set when the server must end the session: nothing more is read, and what is in flight has until then.
     draining: Option<(Instant, EndSession)>,
     pub(super) peer: SocketAddr,
@@ -176,6 +178,7 @@ impl Connection {
             sets: Vec::new(),
             streams_opened: 0,
             unknown_frames: 0,
+            just_read: false,
             draining: None,
             peer,
         }
@@ -232,14 +235,28 @@ impl Connection {
             }
         };
         // In this order: what arrived is a sign of life, and must be seen before a deadline that passed while the session
-        // waited for ingest.
-        tokio::select! {
-            biased;
-            end = ending => Step::End(end),
-            () = self.mailbox.arrived() => Step::Replies,
-            received = receiving => Step::Received(received),
-            () = sleeping => Step::Time,
-        }
+        // waited for ingest; and what a device sent before its next login is stored rather than sent again, though a device
+        // that never pauses cannot put off the end.
+        let just_read = std::mem::replace(&mut self.just_read, false);
+        let step = if just_read {
+            tokio::select! {
+                biased;
+                end = ending => Step::End(end),
+                () = self.mailbox.arrived() => Step::Replies,
+                received = receiving => Step::Received(received),
+                () = sleeping => Step::Time,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                () = self.mailbox.arrived() => Step::Replies,
+                received = receiving => Step::Received(received),
+                end = ending => Step::End(end),
+                () = sleeping => Step::Time,
+            }
+        };
+        self.just_read = matches!(step, Step::Received(_));
+        step
     }
 
     async fn on_received(&mut self, received: Received) {
