@@ -3,7 +3,15 @@
 
 use pulsewire::app::{App, StartOptions};
 use pulsewire::config::{Config, Overrides};
+use pulsewire_proto::frame::{Aggregate, Subscribe};
+use pulsewire_proto::{CloseCode, MessageType, RawFrame};
 use serde_json::{Value, json};
+use std::net::TcpStream;
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 use ureq::http::{HeaderMap, Method, Request};
 
 const PASSWORD: &str = "a password for tests";
@@ -91,6 +99,34 @@ impl Api {
         let made = self.post("/api/v1/users", &json!({"name": name, "password": password, "role": role}));
         assert_eq!(made.status, 201, "{}", made.text);
         self.signed_in(name, &password)
+    }
+}
+
+/// Opens `/live` as this caller.
+fn live(api: &Api) -> WebSocket<TcpStream> {
+    let address = api.base.strip_prefix("http://").unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut request = format!("ws://{address}/live").into_client_request().unwrap();
+    let bearer = format!("Bearer {}", api.token.as_deref().unwrap());
+    request.headers_mut().insert("authorization", bearer.parse().unwrap());
+    tungstenite::client(request, stream).unwrap().0
+}
+
+/// A frame of a WebSocket message that goes on after it unless it is the last one.
+fn part(bytes: &[u8], data: Data, last: bool) -> Message {
+    Message::Frame(Frame::message(bytes.to_vec(), OpCode::Data(data), last))
+}
+
+/// Reads to the first frame of this type; panics at the end of the connection.
+fn await_frame(socket: &mut WebSocket<TcpStream>, wanted: MessageType) {
+    loop {
+        let message = socket.read().unwrap();
+        let Message::Binary(bytes) = message else { continue };
+        let (frame, _) = RawFrame::split(&bytes, u32::MAX).unwrap().unwrap();
+        if frame.message_type() == wanted as u8 {
+            return;
+        }
     }
 }
 
@@ -316,6 +352,53 @@ async fn changes_of_passwords_count_with_the_sign_ins() {
             .signed_out()
             .post("/api/v1/session", &json!({"user": "a", "password": "b"}))
             .expect_problem(429, "rate_limited");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewers_message_may_be_split_and_a_ping_may_stand_between_its_parts() {
+    with_server(&[], |admin| {
+        let mut socket = live(&admin);
+        let everything = Subscribe {
+            subscription: 7,
+            devices: Vec::new(),
+            metrics: Vec::new(),
+            interval_ms: 50,
+            aggregate: Aggregate::Every,
+            history_ms: 0,
+            resume: None,
+        };
+        let mut bytes = Vec::new();
+        pulsewire_proto::Message::Subscribe(everything).encode(&mut bytes);
+        let (head, rest) = bytes.split_at(3);
+        let (middle, tail) = rest.split_at(9);
+        socket.send(part(head, Data::Binary, false)).unwrap();
+        socket.send(Message::Ping("between".into())).unwrap();
+        socket.send(part(middle, Data::Continue, false)).unwrap();
+        socket.send(part(&[], Data::Continue, false)).unwrap();
+        socket.send(part(tail, Data::Continue, true)).unwrap();
+        await_frame(&mut socket, MessageType::SnapshotEnd);
+        // The next one begins anew; its number is taken.
+        socket.send(Message::binary(bytes)).unwrap();
+        await_frame(&mut socket, MessageType::Refused);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_split_message_is_bounded_like_any_other() {
+    with_server(&[], |admin| {
+        let mut socket = live(&admin);
+        let half = vec![0; 40 * 1024];
+        socket.send(part(&half, Data::Binary, false)).unwrap();
+        socket.send(part(&half, Data::Continue, false)).unwrap();
+        let close = loop {
+            if let Message::Close(Some(close)) = socket.read().unwrap() {
+                break close;
+            }
+        };
+        assert_eq!(u16::from(close.code), CloseCode::FrameTooLarge.as_u16(), "{}", close.reason);
     })
     .await;
 }

@@ -266,6 +266,10 @@ pub async fn update(
 async fn edit(state: &State, id: &str, change: DeviceChange) -> Result<Arc<Device>, Problem> {
     let _editing = state.device_edits.lock().await;
     let known = find(state, id)?;
+    // A device that is disabled once more is published once more, so that the hub looks again; nothing at all is not.
+    if matches!(change, DeviceChange { name: None, tags: None, group: None, enabled: None }) {
+        return Ok(known);
+    }
     let DeviceChange { name, tags, group, enabled } = change;
     let mut device = (*known).clone();
     if let Some(name) = name {
@@ -280,9 +284,6 @@ async fn edit(state: &State, id: &str, change: DeviceChange) -> Result<Arc<Devic
         device.group = parse_group(group.as_deref())?;
     }
     device.enabled = enabled.unwrap_or(device.enabled);
-    if device == *known {
-        return Ok(known);
-    }
     state.devices.update_device(device.clone()).await?;
     let device = Arc::new(device);
     state.directory.write().map_err(Problem::internal)?.put(device.clone());

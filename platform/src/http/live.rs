@@ -6,10 +6,13 @@ use super::problem::Problem;
 use crate::live::{TooManyViewers, Viewer, ViewerClose};
 use crate::telemetry::names;
 use actix_web::{HttpRequest, HttpResponse, web};
-use actix_ws::{CloseCode as WebSocketCode, CloseReason, Message, MessageStream, Session};
+use actix_ws::{CloseCode as WebSocketCode, CloseReason, Item, Message, MessageStream, Session};
 use pulsewire_proto::CloseCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+/// Most bytes of one message, split or not: a frame of any size that is allowed, or many small ones.
+const MESSAGE_BYTES_MAX: usize = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX as usize + 4096;
 
 /// Opens the live socket for a signed-in user. Browsers must come from the server's own origin.
 pub async fn connect(
@@ -23,20 +26,26 @@ pub async fn connect(
         TooManyViewers::OfUser => Problem::too_many(full.to_string(), 10),
     })?;
     let (response, session, messages) = actix_ws::handle(&request, body)?;
-    let limit = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX as usize + 4096;
-    let socket = Socket { state, identity, viewer, session, checked: Instant::now() };
-    actix_web::rt::spawn(socket.run(messages.max_frame_size(limit)));
+    let socket = Socket { state, identity, viewer, session, checked: Instant::now(), parts: Vec::new() };
+    actix_web::rt::spawn(socket.run(messages.max_frame_size(MESSAGE_BYTES_MAX)));
     Ok(response)
+}
+
+fn too_large() -> ViewerClose {
+    let limit = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX;
+    let text = format!("a message above the limit: a viewer's payload has at most {limit} bytes");
+    ViewerClose::new(CloseCode::FrameTooLarge, text)
+}
+
+fn text_message() -> End {
+    let text = "text messages are not spoken here: send frames in binary messages";
+    End::Close(ViewerClose::new(CloseCode::TextMessage, text))
 }
 
 /// A message that the library did not take.
 fn unreadable(error: &actix_ws::ProtocolError) -> ViewerClose {
     match error {
-        actix_ws::ProtocolError::Overflow => {
-            let limit = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX;
-            let text = format!("a message above the limit: a viewer's payload has at most {limit} bytes");
-            ViewerClose::new(CloseCode::FrameTooLarge, text)
-        }
+        actix_ws::ProtocolError::Overflow => too_large(),
         other => ViewerClose::new(CloseCode::Malformed, format!("the message cannot be read: {other}")),
     }
 }
@@ -48,6 +57,8 @@ struct Socket {
     session: Session,
     // When the sign-in was last found to be good.
     checked: Instant,
+    // What came of a message that is split.
+    parts: Vec<u8>,
 }
 
 /// Why the loop ends.
@@ -105,26 +116,40 @@ impl Socket {
 
     async fn on_message(&mut self, message: Message) -> Result<(), End> {
         match message {
-            Message::Binary(bytes) => {
-                let mut rest = &bytes[..];
-                while !rest.is_empty() {
-                    let frames = self.viewer.on_message(&mut rest, Instant::now()).await.map_err(End::Close)?;
-                    self.send(frames).await?;
-                }
-                Ok(())
-            }
+            Message::Binary(bytes) => self.on_binary(&bytes).await,
+            Message::Continuation(part) => self.on_part(part).await,
             Message::Ping(bytes) => self.session.pong(&bytes).await.map_err(|_| End::Gone),
-            Message::Text(_) => {
-                let text = "text messages are not spoken here: send frames in binary messages";
-                Err(End::Close(ViewerClose::new(CloseCode::TextMessage, text)))
-            }
+            Message::Text(_) => Err(text_message()),
             Message::Close(_) => Err(End::Close(ViewerClose::new(CloseCode::Normal, "as the viewer asked"))),
-            Message::Continuation(_) => {
-                let text = "split messages are not spoken here";
-                Err(End::Close(ViewerClose::new(CloseCode::Malformed, text)))
-            }
             Message::Pong(_) | Message::Nop => Ok(()),
         }
+    }
+
+    async fn on_binary(&mut self, mut rest: &[u8]) -> Result<(), End> {
+        while !rest.is_empty() {
+            let frames = self.viewer.on_message(&mut rest, Instant::now()).await.map_err(End::Close)?;
+            self.send(frames).await?;
+        }
+        Ok(())
+    }
+
+    /// A part of a message that came split (RFC 6455 §5.4); the library has checked their order. Its own way of joining
+    /// them does not tell a message that is too large from a broken connection.
+    async fn on_part(&mut self, part: Item) -> Result<(), End> {
+        let (bytes, last) = match part {
+            Item::FirstText(_) => return Err(text_message()),
+            Item::FirstBinary(bytes) | Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        if self.parts.len() + bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(End::Close(too_large()));
+        }
+        self.parts.extend_from_slice(&bytes);
+        if !last {
+            return Ok(());
+        }
+        let whole = std::mem::take(&mut self.parts);
+        self.on_binary(&whole).await
     }
 
     async fn on_time(&mut self) -> Result<(), End> {
