@@ -5,7 +5,7 @@
 //! take in time is dropped oldest first, up to a bound, and it is told of the gap.
 
 mod encode;
-mod hub;
+mod fanout;
 mod presence;
 mod subscription;
 mod task;
@@ -16,7 +16,7 @@ pub use viewer::{Viewer, ViewerClose};
 
 use crate::ports::{Bus, Clock, History, Journal, Topic};
 use crate::telemetry::names;
-use hub::Hub;
+use fanout::Fanout;
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{Position, UserName};
@@ -68,7 +68,7 @@ pub enum TooManyViewers {
 pub struct Live {
     options: LiveOptions,
     parts: LiveParts,
-    hub: Arc<Mutex<Hub>>,
+    fanout: Arc<Mutex<Fanout>>,
     presence: Arc<PresenceTable>,
     viewers: Arc<Mutex<HashMap<UserName, usize>>>,
     epoch: u64,
@@ -83,10 +83,10 @@ impl Live {
         epoch: u64,
         position: Position,
     ) -> (Self, JoinHandle<()>) {
-        let hub = Arc::new(Mutex::new(Hub::new(position)));
+        let fanout = Arc::new(Mutex::new(Fanout::new(position)));
         let task = task::LiveTask {
             parts: parts.clone(),
-            hub: hub.clone(),
+            fanout: fanout.clone(),
             presence: presence.clone(),
             stale_after: options.stale_after,
             series_max: options.series_max,
@@ -95,7 +95,7 @@ impl Live {
         };
         let (commits, devices) = (parts.bus.subscribe(Topic::Commits), parts.bus.subscribe(Topic::Devices));
         let running = tokio::spawn(task.run(commits, devices));
-        (Self { options, parts, hub, presence, viewers: Arc::default(), epoch }, running)
+        (Self { options, parts, fanout, presence, viewers: Arc::default(), epoch }, running)
     }
 
     /// Lets a viewer in. Its place is free again when the [`Viewer`] is dropped.
@@ -107,7 +107,7 @@ impl Live {
         Ok(Viewer::new(
             self.options.clone(),
             self.parts.clone(),
-            self.hub.clone(),
+            self.fanout.clone(),
             self.presence.clone(),
             self.epoch,
             seat,

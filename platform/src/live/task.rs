@@ -1,7 +1,7 @@
 //! The task that follows the journal.
 
 use super::LiveParts;
-use super::hub::Hub;
+use super::fanout::Fanout;
 use super::presence::PresenceTable;
 use crate::ports::{BusEvent, JournalError, Lagged, Subscription};
 use pulsewire_core::ids::{Lane, Position};
@@ -16,7 +16,7 @@ const READ_RECORDS: usize = 256;
 
 pub(super) struct LiveTask {
     pub parts: LiveParts,
-    pub hub: Arc<Mutex<Hub>>,
+    pub fanout: Arc<Mutex<Fanout>>,
     pub presence: Arc<PresenceTable>,
     pub stale_after: Duration,
     pub series_max: usize,
@@ -47,50 +47,50 @@ impl LiveTask {
                     }
                 },
                 event = devices.next() => match event {
-                    Ok(Some(BusEvent::DeviceChanged { device, .. })) => self.with_devices(|hub, directory| {
-                        hub.device_added(device, directory);
+                    Ok(Some(BusEvent::DeviceChanged { device, .. })) => self.with_devices(|fanout, directory| {
+                        fanout.device_added(device, directory);
                     }),
                     Ok(Some(BusEvent::DeviceDeleted { device })) => {
                         self.presence.forget(device);
-                        self.with_devices(|hub, _| hub.device_removed(device));
+                        self.with_devices(|fanout, _| fanout.device_removed(device));
                     }
                     Ok(Some(BusEvent::Committed(_))) => {}
                     Ok(None) => return,
-                    Err(Lagged(_)) => self.with_devices(|hub, directory| {
+                    Err(Lagged(_)) => self.with_devices(|fanout, directory| {
                         let all: Vec<_> = directory.after(None).map(|d| d.key).collect();
-                        all.into_iter().for_each(|device| hub.device_added(device, directory));
+                        all.into_iter().for_each(|device| fanout.device_added(device, directory));
                     }),
                 },
                 _ = sweep.tick() => {
                     let stale_after_us = i64::try_from(self.stale_after.as_micros()).unwrap_or(i64::MAX);
                     let changed = self.presence.sweep(self.parts.clock.now_us(), stale_after_us);
-                    if !changed.is_empty() && let Ok(mut hub) = self.hub.lock() {
-                        hub.presence_changed(&changed);
+                    if !changed.is_empty() && let Ok(mut fanout) = self.fanout.lock() {
+                        fanout.presence_changed(&changed);
                     }
                 }
             }
         }
     }
 
-    fn with_devices(&self, act: impl FnOnce(&mut Hub, &pulsewire_core::directory::Directory)) {
-        if let (Ok(directory), Ok(mut hub)) = (self.parts.directory.read(), self.hub.lock()) {
-            act(&mut hub, &directory);
+    fn with_devices(&self, act: impl FnOnce(&mut Fanout, &pulsewire_core::directory::Directory)) {
+        if let (Ok(directory), Ok(mut fanout)) = (self.parts.directory.read(), self.fanout.lock()) {
+            act(&mut fanout, &directory);
         }
     }
 
     fn apply(&mut self, position: Position, now_us: i64, reports: &[StoredReport]) {
         let live = reports.iter().filter(|r| r.kind == ReportKind::Live && !r.rows.is_empty());
         self.presence.fresh(live.map(|r| r.device), now_us);
-        if let (Ok(catalogue), Ok(mut hub)) = (self.parts.catalogue.read(), self.hub.lock()) {
-            hub.apply(position, reports, &catalogue, self.series_max, self.pending_max);
+        if let (Ok(catalogue), Ok(mut fanout)) = (self.parts.catalogue.read(), self.fanout.lock()) {
+            fanout.apply(position, reports, &catalogue, self.series_max, self.pending_max);
         }
         self.cursor = position;
     }
 
     /// Goes on after `to` without what was between.
     fn lose(&mut self, to: Position) {
-        if let Ok(mut hub) = self.hub.lock() {
-            hub.lose(self.cursor, to);
+        if let Ok(mut fanout) = self.fanout.lock() {
+            fanout.lose(self.cursor, to);
         }
         self.cursor = to;
     }

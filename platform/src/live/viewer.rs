@@ -1,7 +1,7 @@
 //! One viewer's side of the service: messages in, frames out. The socket belongs to the caller.
 
 use super::encode::{self, Framing, frame};
-use super::hub::{Hub, SubscriptionKey, TooManySeries, ViewerKey};
+use super::fanout::{Fanout, SubscriptionKey, TooManySeries, ViewerKey};
 use super::presence::PresenceTable;
 use super::subscription::Pending;
 use super::{LiveOptions, LiveParts, Seat};
@@ -59,7 +59,7 @@ struct Subscribed {
 pub struct Viewer {
     options: LiveOptions,
     parts: LiveParts,
-    hub: Arc<Mutex<Hub>>,
+    fanout: Arc<Mutex<Fanout>>,
     presence: Arc<PresenceTable>,
     epoch: u64,
     _seat: Seat,
@@ -77,17 +77,17 @@ impl Viewer {
     pub(super) fn new(
         options: LiveOptions,
         parts: LiveParts,
-        hub: Arc<Mutex<Hub>>,
+        fanout: Arc<Mutex<Fanout>>,
         presence: Arc<PresenceTable>,
         epoch: u64,
         seat: Seat,
     ) -> Self {
-        let key = lock(&hub).connect();
+        let key = lock(&fanout).connect();
         let now = Instant::now();
         Self {
             options,
             parts,
-            hub,
+            fanout,
             presence,
             epoch,
             _seat: seat,
@@ -104,7 +104,7 @@ impl Viewer {
     pub fn welcome(&self) -> Vec<u8> {
         frame(&Message::LiveWelcome(LiveWelcome {
             epoch: self.epoch,
-            position: lock(&self.hub).position().0,
+            position: lock(&self.fanout).position().0,
             server_time_us: self.parts.clock.now_us(),
             heartbeat_interval_ms: millis(self.options.heartbeat_interval),
             subscriptions_max: u32::try_from(self.options.subscriptions_max).unwrap_or(u32::MAX),
@@ -145,7 +145,7 @@ impl Viewer {
             Some(Message::Subscribe(subscribe)) => self.subscribe(subscribe, now, out).await,
             Some(Message::Unsubscribe(unsubscribe)) => {
                 if let Some(gone) = self.subscriptions.remove(&unsubscribe.subscription) {
-                    lock(&self.hub).unsubscribe(gone.key);
+                    lock(&self.fanout).unsubscribe(gone.key);
                 }
             }
             Some(Message::Close(_)) => return Err(ViewerClose::new(CloseCode::Normal, "as the viewer asked")),
@@ -184,14 +184,14 @@ impl Viewer {
             }
             // A late tick does not make later ones come faster.
             subscribed.due = now + subscribed.interval;
-            put_due(&self.hub, &self.parts, *number, subscribed, &mut out);
+            put_due(&self.fanout, &self.parts, *number, subscribed, &mut out);
         }
         // Also when batches flow: a viewer answers HEARTBEAT and nothing else, and must not be taken for gone.
         let (idle, unheard) = (self.sent, self.heard.max(self.asked));
         let interval = self.options.heartbeat_interval;
         if (out.is_empty() && now >= idle + interval) || now >= unheard + interval {
             self.asked = now;
-            let position = lock(&self.hub).position().0;
+            let position = lock(&self.fanout).position().0;
             out.push(frame(&Message::Heartbeat(Heartbeat { time_us: self.parts.clock.now_us(), position })));
         }
         Ok(out)
@@ -204,7 +204,7 @@ impl Viewer {
     }
 
     fn put_presence(&self, out: &mut Vec<Vec<u8>>) {
-        let due: Vec<DeviceKey> = lock(&self.hub).take_presence(self.key).into_iter().collect();
+        let due: Vec<DeviceKey> = lock(&self.fanout).take_presence(self.key).into_iter().collect();
         if due.is_empty() {
             return;
         }
@@ -271,19 +271,19 @@ impl Viewer {
                 Ok(position) => (position, covered),
                 Err(text) => {
                     self.subscriptions.remove(&wish.subscription);
-                    lock(&self.hub).unsubscribe(key);
+                    lock(&self.fanout).unsubscribe(key);
                     return Err((RefusedCode::Unavailable, text));
                 }
             },
         };
         out.append(&mut frames);
-        let mut hub = lock(&self.hub);
+        let mut fanout = lock(&self.fanout);
         let mut count = 0;
-        if let Some(subscription) = hub.get_mut(key) {
+        if let Some(subscription) = fanout.get_mut(key) {
             subscription.raise_floor(position, covered);
             count = subscription.series_len();
         }
-        drop(hub);
+        drop(fanout);
         subscribed.previous = position;
         out.push(frame(&Message::SnapshotEnd(SnapshotEnd {
             subscription: wish.subscription,
@@ -305,7 +305,8 @@ impl Viewer {
         let directory = self.parts.directory.read().map_err(|_| unavailable())?;
         let catalogue = self.parts.catalogue.read().map_err(|_| unavailable())?;
         let series_max = self.options.series_max;
-        let registered = lock(&self.hub).subscribe(self.key, selector, last_only, series_max, &directory, &catalogue);
+        let registered =
+            lock(&self.fanout).subscribe(self.key, selector, last_only, series_max, &directory, &catalogue);
         registered.map_err(|TooManySeries(found)| {
             let text = format!("the selection has {found} series; a subscription may have {series_max}: select less");
             (RefusedCode::TooManySeries, text)
@@ -313,7 +314,7 @@ impl Viewer {
     }
 
     fn put_definitions(&self, subscription: u32, key: SubscriptionKey, out: &mut Vec<Vec<u8>>) {
-        let defined = lock(&self.hub).get_mut(key).map(|s| s.take_defined()).unwrap_or_default();
+        let defined = lock(&self.fanout).get_mut(key).map(|s| s.take_defined()).unwrap_or_default();
         put_series(&self.parts, subscription, &defined, out);
     }
 
@@ -327,7 +328,7 @@ impl Viewer {
             self.put_samples(wish.subscription, position, subscribed, &samples, out);
             return Some(position);
         }
-        let to_position = lock(&self.hub).position().0;
+        let to_position = lock(&self.fanout).position().0;
         out.push(frame(&Message::Gap(Gap {
             subscription: wish.subscription,
             from_position: resume.position,
@@ -339,7 +340,7 @@ impl Viewer {
     }
 
     async fn missed(&self, resume: Resume, key: SubscriptionKey) -> Option<(Position, Vec<Pending>)> {
-        let newest = lock(&self.hub).position();
+        let newest = lock(&self.fanout).position();
         if resume.epoch != self.epoch || resume.position > newest.0 {
             return None;
         }
@@ -351,8 +352,8 @@ impl Viewer {
                 return None;
             }
             let directory = self.parts.directory.read().ok()?;
-            let (catalogue, mut hub) = (self.parts.catalogue.read().ok()?, lock(&self.hub));
-            let subscription = hub.get_mut(key)?;
+            let (catalogue, mut fanout) = (self.parts.catalogue.read().ok()?, lock(&self.fanout));
+            let subscription = fanout.get_mut(key)?;
             for record in records {
                 cursor = record.position;
                 for row in record.reports.into_iter().flat_map(|r| r.rows) {
@@ -395,8 +396,8 @@ impl Viewer {
         })?;
         let mut samples = Vec::new();
         {
-            let mut hub = lock(&self.hub);
-            let subscription = hub.get_mut(subscribed.key);
+            let mut fanout = lock(&self.fanout);
+            let subscription = fanout.get_mut(subscribed.key);
             let index = |key| subscription.as_ref().and_then(|s| s.known_index(key));
             for (key, part) in snapshot.samples {
                 let Some(index) = index(key) else { continue };
@@ -440,25 +441,31 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        let mut hub = lock(&self.hub);
+        let mut fanout = lock(&self.fanout);
         for subscribed in self.subscriptions.values() {
-            hub.unsubscribe(subscribed.key);
+            fanout.unsubscribe(subscribed.key);
         }
-        hub.disconnect(self.key);
+        fanout.disconnect(self.key);
     }
 }
 
-fn lock(hub: &Mutex<Hub>) -> MutexGuard<'_, Hub> {
+fn lock(fanout: &Mutex<Fanout>) -> MutexGuard<'_, Fanout> {
     // The guarded code does not panic; were it poisoned, its content would still be whole.
-    hub.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fanout.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-fn put_due(hub: &Mutex<Hub>, parts: &LiveParts, number: u32, subscribed: &mut Subscribed, out: &mut Vec<Vec<u8>>) {
-    let Some(taken) = lock(hub).take(subscribed.key) else { return };
+fn put_due(
+    fanout: &Mutex<Fanout>,
+    parts: &LiveParts,
+    number: u32,
+    subscribed: &mut Subscribed,
+    out: &mut Vec<Vec<u8>>,
+) {
+    let Some(taken) = lock(fanout).take(subscribed.key) else { return };
     put_series(parts, number, &taken.defined, out);
     if let Some((from, to)) = taken.gap {
         let from_position = from.max(subscribed.previous.min(to)).0;

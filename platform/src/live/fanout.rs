@@ -15,7 +15,7 @@ pub struct SubscriptionKey(u64);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Hub {
+pub struct Fanout {
     position: Position,
     next: u64,
     subscriptions: HashMap<SubscriptionKey, Subscription>,
@@ -34,8 +34,8 @@ pub struct ViewerKey(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManySeries(pub usize);
 
-impl Hub {
-    /// A hub that has read up to `position`.
+impl Fanout {
+    /// A fanout that has read up to `position`.
     pub fn new(position: Position) -> Self {
         Self {
             position,
