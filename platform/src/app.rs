@@ -128,6 +128,7 @@ impl App {
             config: config.http.clone(),
             name: config.name.clone(),
             demo: start.demo,
+            device_port: device_address.port(),
             users: meta.clone(),
             devices: meta.clone(),
             journal: journal.clone(),

@@ -42,6 +42,7 @@ pub struct HttpParts {
     pub config: Http,
     pub name: String,
     pub demo: bool,
+    pub device_port: u16,
     pub users: Arc<dyn UserStore>,
     pub devices: Arc<dyn DeviceStore>,
     pub journal: Arc<dyn Journal>,

@@ -64,6 +64,8 @@ pub struct ServerJson {
     name: String,
     version: &'static str,
     demo: bool,
+    /// Where devices connect, on this server's host.
+    device_port: u16,
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {
@@ -159,7 +161,12 @@ pub async fn show(state: web::Data<State>, Caller { identity, .. }: Caller) -> w
     web::Json(SessionJson {
         user: (&identity.session.user).into(),
         expires: time_text(identity.session.expires_us),
-        server: ServerJson { name: state.name.clone(), version: env!("CARGO_PKG_VERSION"), demo: state.demo },
+        server: ServerJson {
+            name: state.name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            demo: state.demo,
+            device_port: state.device_port,
+        },
     })
 }
 

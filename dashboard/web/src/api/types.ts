@@ -12,7 +12,7 @@ export interface User {
 export interface Session {
   user: User;
   expires: string;
-  server: { name: string; version: string; demo: boolean };
+  server: { name: string; version: string; demo: boolean; device_port: number };
 }
 
 export interface Accounting {
