@@ -159,6 +159,10 @@ async fn run_device(
         () = shutdown.wait() => {}
     }
     let result = run_renewing(&mut client, &provisioner, shutdown).await;
+    if !client.ended_live() {
+        // What would have been reported since the connection was lost counts as not delivered.
+        client.source_mut().take_readings(Instant::now());
+    }
     let unacknowledged = client.source().spool.len() as u64;
     (device, unacknowledged, result)
 }
@@ -218,6 +222,7 @@ impl FleetSource {
         let spare = u128::try_from(SPOOL_REPORTS).unwrap_or(u128::MAX);
         if missed > spare {
             let skipped = u32::try_from(missed - spare).unwrap_or(u32::MAX);
+            // At most: the device may have been silent at some of them.
             ClientStats::add(&self.stats.dropped, u64::from(skipped));
             self.next_tick += self.interval * skipped;
             self.next_tick_us = self.next_tick_us.saturating_add(micros(self.interval * skipped));

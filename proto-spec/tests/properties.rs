@@ -47,7 +47,7 @@ fn metric_set() -> impl Strategy<Value = MetricSet> {
 fn session_message() -> impl Strategy<Value = Message<'static>> {
     let login = prop_oneof![Just(Login::Proof), "[a-z]{1,256}".prop_map(|token| Login::Token { token })];
     let hello = (device_id(), any::<[u8; 32]>(), login, "[ -~]{0,64}", vec(any::<u32>(), 0..=64), any::<u64>());
-    let position = (any::<u32>(), any::<u64>()).prop_map(|(stream, sequence)| StreamPosition { stream, sequence });
+    let position = (any::<u32>(), 0u64..1 << 63).prop_map(|(stream, sequence)| StreamPosition { stream, sequence });
     let twin =
         prop_oneof![Just(TwinStatus::None), Just(TwinStatus::Same), Just(TwinStatus::Delta), Just(TwinStatus::Full)];
     let welcome =

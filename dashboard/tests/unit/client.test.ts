@@ -115,7 +115,7 @@ describe('LiveClient', () => {
     expect(sent.at(-1)).toEqual({ type: 0x81, subscription: 2, resume: { epoch: 9n, position: 7n } });
     expect(store.find('d', 'm')?.ring?.length).toBe(2);
     client.receive(define(2));
-    client.receive(batch(2, 8n, 0n, [[0, 3, 30]]));
+    client.receive(batch(2, 8n, 7n, [[0, 3, 30]]));
     expect(store.find('d', 'm')?.ring?.length).toBe(3);
     expect(client.gaps).toBe(0);
   });

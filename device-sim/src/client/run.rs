@@ -43,6 +43,8 @@ pub struct DeviceClient<S> {
     backoff: Backoff,
     origin: Instant,
     progress: Instant,
+    // The last connection was live until this side ended it.
+    ended_live: bool,
 }
 
 /// How a connection ended.
@@ -59,7 +61,15 @@ impl<S: Source> DeviceClient<S> {
     /// A client that has not connected yet.
     pub fn new(options: ClientOptions, source: S, stats: Arc<ClientStats>) -> Self {
         let now = Instant::now();
-        DeviceClient { backoff: Backoff::new(options.seed), options, source, stats, origin: now, progress: now }
+        DeviceClient {
+            backoff: Backoff::new(options.seed),
+            options,
+            source,
+            stats,
+            origin: now,
+            progress: now,
+            ended_live: false,
+        }
     }
 
     /// Who connects where.
@@ -80,6 +90,11 @@ impl<S: Source> DeviceClient<S> {
     /// Another login for the next connection, after the server refused the present one.
     pub fn set_login(&mut self, login: DeviceLogin) {
         self.options.login = login;
+    }
+
+    /// Whether the last run ended on a live connection; if not, what the source made meanwhile went nowhere.
+    pub fn ended_live(&self) -> bool {
+        self.ended_live
     }
 
     /// Connects, sends and comes back until there is nothing left to do. Not cancel-safe: use `shutdown`, which lets
@@ -126,6 +141,11 @@ impl<S: Source> DeviceClient<S> {
         };
         let mut connection = Connection::new(self.session()?);
         let ended = connection.drive(self, &mut transport, shutdown).await;
+        if connection.was_live && connection.session.frames_in_flight() == 0 {
+            // It was connected and owed nothing: waiting for the source is no lack of progress.
+            self.progress = Instant::now();
+        }
+        self.ended_live = connection.was_live && matches!(ended, Ok(Ended::Finished));
         if connection.was_live {
             self.stats.connected.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         }

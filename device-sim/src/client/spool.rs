@@ -116,6 +116,10 @@ impl Source for Spool {
         let settled = self.acked(durable);
         // A server that was set back to an older state expects numbers that are no longer kept here.
         self.lost = (durable + 1 < self.first).then(|| (durable + 1, self.first - 1));
+        if durable >= self.first + self.reports.len() as u64 {
+            // Beyond everything numbered here: what is made from now on comes after it.
+            self.first = durable + 1;
+        }
         self.next = self.first.max(durable + 1);
         settled
     }

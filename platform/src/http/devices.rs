@@ -354,5 +354,6 @@ pub async fn create_token(
     getrandom::fill(&mut bytes).map_err(Problem::internal)?;
     let token = format!("pwd_{}", hex::encode(bytes));
     state.devices.set_token(device.key, token_hash(&token)).await?;
+    state.bus.publish(BusEvent::DeviceTokenReplaced { device: device.key });
     Ok(HttpResponse::Created().json(NewToken { token }))
 }

@@ -55,7 +55,12 @@ impl Connection {
             self.session.close(CloseCode::Internal, "the login lost its device");
             return;
         };
-        let login = LoggedIn::enter(self.shared.clone(), device.clone(), &hello.firmware);
+        let login = LoggedIn::enter(
+            self.shared.clone(),
+            device.clone(),
+            &hello.firmware,
+            matches!(proven, Credential::Token(_)),
+        );
         match self.shared.still_holds(&device, &proven).await {
             Ok(true) => {}
             Ok(false) => {

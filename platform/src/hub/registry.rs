@@ -19,6 +19,7 @@ pub struct EndSession {
 #[derive(Debug)]
 struct Entry {
     epoch: SessionEpoch,
+    by_token: bool,
     end: watch::Sender<Option<EndSession>>,
 }
 
@@ -43,13 +44,13 @@ impl Registry {
     }
 
     /// Enters a session and ends the one that the device had.
-    pub fn enter(&self, device: DeviceKey) -> (SessionEpoch, watch::Receiver<Option<EndSession>>) {
+    pub fn enter(&self, device: DeviceKey, by_token: bool) -> (SessionEpoch, watch::Receiver<Option<EndSession>>) {
         let mut sessions = self.lock();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let epoch = SessionEpoch(u64::from(self.boot) << 32 | u64::from(number));
         let stopping = self.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (end, ending) = watch::channel(stopping);
-        if let Some(old) = sessions.insert(device, Entry { epoch, end }) {
+        if let Some(old) = sessions.insert(device, Entry { epoch, by_token, end }) {
             let text = "a newer session of this device took over; if that was not this device, replace its secret";
             old.end.send_replace(Some(EndSession { code: CloseCode::Superseded, text: text.into() }));
         }
@@ -67,6 +68,13 @@ impl Registry {
     /// Ends a device's session, if it has one.
     pub fn close(&self, device: DeviceKey, code: CloseCode, text: &str) {
         if let Some(entry) = self.lock().get(&device) {
+            entry.end.send_replace(Some(EndSession { code, text: text.into() }));
+        }
+    }
+
+    /// Ends a device's session if it logged in with a bearer token.
+    pub fn close_by_token(&self, device: DeviceKey, code: CloseCode, text: &str) {
+        if let Some(entry) = self.lock().get(&device).filter(|entry| entry.by_token) {
             entry.end.send_replace(Some(EndSession { code, text: text.into() }));
         }
     }
@@ -100,8 +108,8 @@ mod tests {
     fn a_newer_session_ends_the_older_and_outlives_its_leaving() {
         let registry = Registry::new(7);
         let device = DeviceKey(1);
-        let (old, ending) = registry.enter(device);
-        let (new, _still) = registry.enter(device);
+        let (old, ending) = registry.enter(device, false);
+        let (new, _still) = registry.enter(device, false);
         assert!(new > old && new.0 >> 32 == 7);
         assert_eq!(ending.borrow().as_ref().map(|e| e.code), Some(CloseCode::Superseded));
         registry.leave(device, old);

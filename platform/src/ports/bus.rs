@@ -24,6 +24,11 @@ pub enum BusEvent {
         /// True if its running session must end.
         revoke: bool,
     },
+    /// A device's bearer token was replaced: a session made with the old one must end.
+    DeviceTokenReplaced {
+        /// Which device.
+        device: DeviceKey,
+    },
     /// A device was deleted.
     DeviceDeleted {
         /// Which device.
@@ -45,7 +50,9 @@ impl BusEvent {
     pub fn topic(&self) -> Topic {
         match self {
             Self::Committed(_) => Topic::Commits,
-            Self::DeviceChanged { .. } | Self::DeviceDeleted { .. } => Topic::Devices,
+            Self::DeviceChanged { .. } | Self::DeviceTokenReplaced { .. } | Self::DeviceDeleted { .. } => {
+                Topic::Devices
+            }
         }
     }
 }

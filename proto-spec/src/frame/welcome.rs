@@ -59,6 +59,8 @@ impl Welcome {
     pub fn validate(&self) -> Result<(), DecodeError> {
         ensure(self.heartbeat_interval_ms > 0, Self::NAME, "heartbeat_interval_ms", "at least 1")?;
         ensure(self.window_frames > 0, Self::NAME, "window_frames", "at least 1")?;
-        ensure(self.streams.len() <= limits::HELLO_STREAMS, Self::NAME, "streams", "at most 64 streams")
+        ensure(self.streams.len() <= limits::HELLO_STREAMS, Self::NAME, "streams", "at most 64 streams")?;
+        let sequences_ok = self.streams.iter().all(|position| position.sequence <= limits::SEQUENCE_MAX);
+        ensure(sequences_ok, Self::NAME, "streams", "a sequence is at most 2^63-1")
     }
 }

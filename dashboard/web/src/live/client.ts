@@ -59,6 +59,8 @@ interface Entry {
 }
 
 /** Bounds the memory of a page left open: presence of devices seen longest ago is forgotten first. */
+/** After a subscription that the server could not serve for the moment. */
+const RETRY_MS = 3_000;
 const PRESENCE_MAX = 20_000;
 
 export class LiveClient {
@@ -241,7 +243,8 @@ export class LiveClient {
     if (this.#socket?.send(frame) !== true) return;
     this.#next = number === 0xffff_ffff ? 1 : number + 1;
     entry.number = number;
-    entry.chain = 0n;
+    // The server's chain begins where this one ended.
+    entry.chain = resume?.position ?? 0n;
     entry.complete = false;
     entry.started = true;
     this.#active.set(number, entry);
@@ -264,6 +267,9 @@ export class LiveClient {
       this.#max = Math.max(1, this.#active.size);
     } else if (code === 2) {
       this.#begin(entry);
+    } else if (code === 5) {
+      // It cannot be served now; the same wish may be sent again.
+      setTimeout(() => this.#fill(), RETRY_MS);
     } else {
       this.#entries.delete(entry);
       entry.sink.refused(code, text);

@@ -122,7 +122,8 @@ export class SeriesStore implements Sink {
   gap(reason: GapReason): void {
     for (const series of this.#byKey.values()) series.ring?.markBreak();
     this.version += 1;
-    this.onGap(reason);
+    // Before the snapshot is complete a refill would only bring the same again.
+    if (this.state === 'ready') this.onGap(reason);
   }
 
   ready(): void {

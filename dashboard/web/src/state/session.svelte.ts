@@ -55,11 +55,16 @@ class SessionState {
     link.stop();
     try {
       await api.signOut();
-    } finally {
-      this.current = null;
-      this.status = 'signed_out';
-      router.go('/signin');
+    } catch (error) {
+      // Still signed in, and it must not look otherwise: the cookie is good until the server hears of it.
+      if (!(error instanceof ApiError && error.status === 401)) {
+        link.start();
+        throw error;
+      }
     }
+    this.current = null;
+    this.status = 'signed_out';
+    router.go('/signin');
   }
 
   /** The session is over: on to the sign-in page, and back here afterwards. */

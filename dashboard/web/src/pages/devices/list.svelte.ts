@@ -63,6 +63,7 @@ export class DeviceList {
       this.#cursor = page.next;
       this.more = page.next !== null;
       this.state = 'ready';
+      this.error = null;
       const groups = new Set(this.groups);
       for (const device of page.items) if (device.group !== null && groups.size < 200) groups.add(device.group);
       if (groups.size !== this.groups.length) this.groups = [...groups].sort();
