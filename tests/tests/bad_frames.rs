@@ -192,3 +192,24 @@ fn a_list_longer_than_its_payload_closes_with_4007_without_taking_memory() {
     let grown = server.rss_bytes().saturating_sub(before);
     assert!(grown < 16 << 20, "resident memory grew by {grown} bytes");
 }
+
+#[test]
+fn a_session_that_declares_too_many_metrics_closes_with_4021() {
+    let set = |number: u8| {
+        let metric = |n| pulsewire_proto::Metric::new(format!("m{n}"), "", pulsewire_proto::MetricType::F64);
+        let metrics = (0..1000).map(metric).collect();
+        frame_of(&pulsewire_proto::Message::MetricSet(pulsewire_proto::MetricSet { set: number, metrics }))
+    };
+    let bytes: Vec<u8> = (0..9).flat_map(set).collect();
+    check_logged_in(Transport::Tcp, &bytes, CloseCode::TooManyDeclared, "8192 metrics");
+}
+
+#[test]
+fn a_session_that_opens_too_many_streams_closes_with_4021() {
+    let open = |request| {
+        let kind = pulsewire_proto::frame::StreamKind::Live;
+        frame_of(&pulsewire_proto::Message::StreamOpen(pulsewire_proto::frame::StreamOpen { request, kind }))
+    };
+    let bytes: Vec<u8> = (0..300).flat_map(open).collect();
+    check_logged_in(Transport::Tcp, &bytes, CloseCode::TooManyDeclared, "256 streams");
+}

@@ -156,6 +156,7 @@ fn a_token_logs_in_over_loopback_and_a_new_one_replaces_it() {
     device.send(&pulsewire_tests::report(&set, stream, 1, &[(now_us(), 1.0)]));
     assert_eq!(device.expect_ack(stream, 1), []);
     let second = make();
+    assert_eq!(device.expect_close().code, 4017, "the session made with the old token ends");
     assert_eq!(Device::login_with_token(server.device, "simple", &first).err().expect("refused").code, 4003);
     Device::login_with_token(server.device, "simple", &second).expect("accepted");
 }

@@ -123,7 +123,11 @@ fn a_fleet_goes_on_over_a_restart_of_the_server() {
     until("the fleet reports", || (server.metric("pulsewire_reports_stored_total") > 10.0).then_some(()));
     assert!(server.terminate(), "it stops cleanly while devices are connected");
     server.restart();
-    until("the fleet is back", || (server.metric("pulsewire_reports_stored_total") > 10.0).then_some(()));
+    // All of it: what a device that is not back yet holds would not be acknowledged.
+    until("the fleet is back", || {
+        let back = server.metric("pulsewire_device_sessions") == 4.0;
+        (back && server.metric("pulsewire_reports_stored_total") > 10.0).then_some(())
+    });
     fleet.interrupt();
     let summary = fleet.wait().expect_success();
     assert_eq!((&summary["unacknowledged"], &summary["dropped"]), (&json!(0), &json!(0)), "{summary}");

@@ -353,7 +353,8 @@ pub async fn create_token(
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(Problem::internal)?;
     let token = format!("pwd_{}", hex::encode(bytes));
-    state.devices.set_token(device.key, token_hash(&token)).await?;
-    state.bus.publish(BusEvent::DeviceTokenReplaced { device: device.key });
+    let hash = token_hash(&token);
+    state.devices.set_token(device.key, hash).await?;
+    state.bus.publish(BusEvent::DeviceTokenReplaced { device: device.key, hash });
     Ok(HttpResponse::Created().json(NewToken { token }))
 }

@@ -55,12 +55,11 @@ impl Connection {
             self.session.close(CloseCode::Internal, "the login lost its device");
             return;
         };
-        let login = LoggedIn::enter(
-            self.shared.clone(),
-            device.clone(),
-            &hello.firmware,
-            matches!(proven, Credential::Token(_)),
-        );
+        let token = match proven {
+            Credential::Token(hash) => Some(hash),
+            Credential::Secret(_) => None,
+        };
+        let login = LoggedIn::enter(self.shared.clone(), device.clone(), &hello.firmware, token);
         match self.shared.still_holds(&device, &proven).await {
             Ok(true) => {}
             Ok(false) => {

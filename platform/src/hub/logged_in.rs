@@ -21,8 +21,8 @@ pub struct LoggedIn {
 
 impl LoggedIn {
     /// Takes the place of the device's older session, if there is one.
-    pub fn enter(shared: Arc<Shared>, device: Arc<Device>, firmware: &str, by_token: bool) -> Self {
-        let (epoch, ending) = shared.registry.enter(device.key, by_token);
+    pub fn enter(shared: Arc<Shared>, device: Arc<Device>, firmware: &str, token: Option<[u8; 32]>) -> Self {
+        let (epoch, ending) = shared.registry.enter(device.key, token);
         let now_us = shared.parts.clock.now_us();
         shared.parts.presence.connected(device.key, epoch, now_us, firmware);
         metrics::gauge!(names::SESSIONS).increment(1.0);

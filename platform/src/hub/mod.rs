@@ -204,9 +204,9 @@ async fn watch_devices(shared: Arc<Shared>, mut devices: Box<dyn crate::ports::S
             Ok(Some(BusEvent::DeviceChanged { device, revoke: true } | BusEvent::DeviceDeleted { device })) => {
                 shared.registry.close(device, CloseCode::Revoked, text);
             }
-            Ok(Some(BusEvent::DeviceTokenReplaced { device })) => {
+            Ok(Some(BusEvent::DeviceTokenReplaced { device, hash })) => {
                 let text = "the bearer token was replaced; log in with the new one";
-                shared.registry.close_by_token(device, CloseCode::Revoked, text);
+                shared.registry.close_other_token(device, hash, CloseCode::Revoked, text);
             }
             Ok(Some(_)) => {}
             Ok(None) => return,

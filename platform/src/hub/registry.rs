@@ -19,7 +19,8 @@ pub struct EndSession {
 #[derive(Debug)]
 struct Entry {
     epoch: SessionEpoch,
-    by_token: bool,
+    // Hash of the token that it logged in with, if it did.
+    token: Option<[u8; 32]>,
     end: watch::Sender<Option<EndSession>>,
 }
 
@@ -44,13 +45,17 @@ impl Registry {
     }
 
     /// Enters a session and ends the one that the device had.
-    pub fn enter(&self, device: DeviceKey, by_token: bool) -> (SessionEpoch, watch::Receiver<Option<EndSession>>) {
+    pub fn enter(
+        &self,
+        device: DeviceKey,
+        token: Option<[u8; 32]>,
+    ) -> (SessionEpoch, watch::Receiver<Option<EndSession>>) {
         let mut sessions = self.lock();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let epoch = SessionEpoch(u64::from(self.boot) << 32 | u64::from(number));
         let stopping = self.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (end, ending) = watch::channel(stopping);
-        if let Some(old) = sessions.insert(device, Entry { epoch, by_token, end }) {
+        if let Some(old) = sessions.insert(device, Entry { epoch, token, end }) {
             let text = "a newer session of this device took over; if that was not this device, replace its secret";
             old.end.send_replace(Some(EndSession { code: CloseCode::Superseded, text: text.into() }));
         }
@@ -72,9 +77,10 @@ impl Registry {
         }
     }
 
-    /// Ends a device's session if it logged in with a bearer token.
-    pub fn close_by_token(&self, device: DeviceKey, code: CloseCode, text: &str) {
-        if let Some(entry) = self.lock().get(&device).filter(|entry| entry.by_token) {
+    /// Ends a device's session if it logged in with another bearer token than the one of this hash.
+    pub fn close_other_token(&self, device: DeviceKey, hash: [u8; 32], code: CloseCode, text: &str) {
+        let other = |entry: &&Entry| entry.token.is_some_and(|token| token != hash);
+        if let Some(entry) = self.lock().get(&device).filter(other) {
             entry.end.send_replace(Some(EndSession { code, text: text.into() }));
         }
     }
@@ -108,8 +114,8 @@ mod tests {
     fn a_newer_session_ends_the_older_and_outlives_its_leaving() {
         let registry = Registry::new(7);
         let device = DeviceKey(1);
-        let (old, ending) = registry.enter(device, false);
-        let (new, _still) = registry.enter(device, false);
+        let (old, ending) = registry.enter(device, None);
+        let (new, _still) = registry.enter(device, None);
         assert!(new > old && new.0 >> 32 == 7);
         assert_eq!(ending.borrow().as_ref().map(|e| e.code), Some(CloseCode::Superseded));
         registry.leave(device, old);

@@ -28,6 +28,8 @@ pub enum BusEvent {
     DeviceTokenReplaced {
         /// Which device.
         device: DeviceKey,
+        /// Hash of the token in force now.
+        hash: [u8; 32],
     },
     /// A device was deleted.
     DeviceDeleted {
