@@ -1,5 +1,6 @@
 //! Names and numbers that identify things, each a type of its own so that no two can be swapped.
 
+use crate::ulid::{InvalidUlid, Ulid};
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,6 +79,56 @@ name_type!(
     /// The one group a device may belong to.
     GroupName, "group", "1-64 bytes without control characters, not beginning or ending in white space",
     |t| is_label(t, 64)
+);
+
+name_type!(
+    /// A rule's id: a name that its author chose, or a ULID.
+    RuleId, "rule id", "1-64 characters of A-Z a-z 0-9 . _ : -", |t| is_plain(t, 64)
+);
+
+macro_rules! ulid_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub Ulid);
+
+        impl $name {
+            /// Reads its text.
+            ///
+            /// # Errors
+            /// [`InvalidUlid`].
+            pub fn parse(text: &str) -> Result<Self, InvalidUlid> {
+                Ulid::parse(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+ulid_type!(
+    /// A command; also the key that makes asking for it twice harmless. SPEC §7.1.
+    CommandId
+);
+ulid_type!(
+    /// An alert, from its firing to its end.
+    AlertId
+);
+ulid_type!(
+    /// A place where a user's notifications go.
+    EndpointId
+);
+ulid_type!(
+    /// A message to one user.
+    MessageId
+);
+ulid_type!(
+    /// A message on its way to one endpoint. Derived from the two, so that a repeat has the same.
+    DeliveryId
 );
 
 macro_rules! number_type {

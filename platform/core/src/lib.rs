@@ -5,6 +5,7 @@
 
 pub mod accounting;
 pub mod aggregate;
+pub mod alert;
 pub mod catalogue;
 pub mod device;
 pub mod directory;
@@ -14,4 +15,6 @@ pub mod role;
 pub mod sample;
 pub mod selector;
 pub mod sequence;
+pub mod severity;
+pub mod ulid;
 pub mod value;

@@ -9,19 +9,23 @@ use tokio::sync::broadcast;
 pub struct InProcessBus {
     commits: broadcast::Sender<BusEvent>,
     devices: broadcast::Sender<BusEvent>,
+    events: broadcast::Sender<BusEvent>,
+    outbox: broadcast::Sender<BusEvent>,
 }
 
 impl InProcessBus {
     /// `events_max`: how many events of one topic a receiver may be behind before it loses the oldest.
     pub fn new(events_max: usize) -> Self {
         let channel = || broadcast::channel(events_max.max(1)).0;
-        Self { commits: channel(), devices: channel() }
+        Self { commits: channel(), devices: channel(), events: channel(), outbox: channel() }
     }
 
     fn sender(&self, topic: Topic) -> &broadcast::Sender<BusEvent> {
         match topic {
             Topic::Commits => &self.commits,
             Topic::Devices => &self.devices,
+            Topic::Events => &self.events,
+            Topic::Outbox => &self.outbox,
         }
     }
 }

@@ -54,7 +54,7 @@ impl LiveTask {
                         self.presence.forget(device);
                         self.with_devices(|fanout, _| fanout.device_removed(device));
                     }
-                    Ok(Some(BusEvent::Committed(_) | BusEvent::DeviceTokenReplaced { .. })) => {}
+                    Ok(Some(_)) => {}
                     Ok(None) => return,
                     Err(Lagged(_)) => self.with_devices(|fanout, directory| {
                         let all: Vec<_> = directory.after(None).map(|d| d.key).collect();

@@ -1,5 +1,6 @@
 use super::Batch;
 use async_trait::async_trait;
+use pulsewire_core::alert::Alert;
 use pulsewire_core::ids::{DeviceKey, Position};
 use std::sync::Arc;
 
@@ -36,6 +37,10 @@ pub enum BusEvent {
         /// Which device.
         device: DeviceKey,
     },
+    /// An alert began, changed or ended, and that is stored.
+    AlertChanged(Arc<Alert>),
+    /// Messages for people were stored, or something that decides about them changed: the outbox has work.
+    MessagesQueued,
 }
 
 /// What a receiver is interested in; each topic has a bound of its own, so that many commits cost no device event.
@@ -43,8 +48,12 @@ pub enum BusEvent {
 pub enum Topic {
     /// [`BusEvent::Committed`].
     Commits,
-    /// All others.
+    /// What happens to devices' records: created, edited, deleted, new credentials.
     Devices,
+    /// What viewers are told of besides samples: alerts.
+    Events,
+    /// [`BusEvent::MessagesQueued`].
+    Outbox,
 }
 
 impl BusEvent {
@@ -55,6 +64,8 @@ impl BusEvent {
             Self::DeviceChanged { .. } | Self::DeviceTokenReplaced { .. } | Self::DeviceDeleted { .. } => {
                 Topic::Devices
             }
+            Self::AlertChanged(_) => Topic::Events,
+            Self::MessagesQueued => Topic::Outbox,
         }
     }
 }

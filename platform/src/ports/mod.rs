@@ -1,11 +1,17 @@
 //! What the services need from outside, as traits. Adapters (`storage`, `bus`, …) meet them; only `app` names one.
 
+mod alerts;
+mod attention;
 mod bus;
 mod clock;
 mod history;
 mod journal;
 mod meta;
 
+pub use alerts::{
+    AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, Notice, NoticeKind, RuleWrite,
+};
+pub use attention::Attention;
 pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription, Topic};
 pub use clock::Clock;
 pub use history::{BucketQuery, History, HistoryError, RangeQuery, Snapshot, SnapshotQuery};

@@ -5,11 +5,6 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
-/// Version of `journal.db` that this build writes.
-pub const JOURNAL_VERSION: i64 = 1;
-/// Version of `meta.db` that this build writes.
-pub const META_VERSION: i64 = 1;
-
 /// Prepared statements kept per connection: more than there are.
 const STATEMENTS: usize = 64;
 
@@ -87,6 +82,140 @@ CREATE TABLE session (
 CREATE INDEX session_user ON session (user, expires_us);
 ";
 
+/// What version 2 of `meta.db` adds: rules, alerts, and who is told of them.
+const META_2: &str = "
+CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE cursor (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE rule (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    metric TEXT NOT NULL,
+    comparison INTEGER NOT NULL,
+    threshold REAL NOT NULL,
+    clear REAL NOT NULL,
+    hold_us INTEGER NOT NULL,
+    severity INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    message TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_us INTEGER NOT NULL,
+    updated_us INTEGER NOT NULL,
+    updated_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Where each rule stands on each device; written together with the cursor.
+CREATE TABLE track (
+    rule TEXT NOT NULL,
+    device INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    value REAL,
+    phase INTEGER NOT NULL,
+    since_us INTEGER,
+    alert BLOB,
+    PRIMARY KEY (rule, device)
+) STRICT, WITHOUT ROWID;
+-- The newest event time of each device that any rule looks at.
+CREATE TABLE watermark (device INTEGER PRIMARY KEY, time_us INTEGER NOT NULL) STRICT;
+CREATE TABLE alert (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    revision INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    rule_name TEXT NOT NULL,
+    device INTEGER NOT NULL,
+    device_id TEXT NOT NULL,
+    device_name TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    severity INTEGER NOT NULL,
+    comparison INTEGER NOT NULL,
+    threshold REAL NOT NULL,
+    clear REAL NOT NULL,
+    value REAL,
+    text TEXT NOT NULL,
+    started_us INTEGER NOT NULL,
+    fired_us INTEGER NOT NULL,
+    resolved_us INTEGER,
+    resolved_reason TEXT,
+    ack_user TEXT,
+    ack_us INTEGER
+) STRICT;
+CREATE INDEX alert_open ON alert (severity, seq) WHERE resolved_us IS NULL;
+CREATE INDEX alert_device ON alert (device_id, seq);
+CREATE TABLE alert_step (
+    alert BLOB NOT NULL,
+    step INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    user TEXT,
+    text TEXT NOT NULL,
+    PRIMARY KEY (alert, step)
+) STRICT, WITHOUT ROWID;
+-- Where a user's notifications go. `address` is never answered or logged; `address_hash` finds the same one again.
+CREATE TABLE endpoint (
+    id BLOB PRIMARY KEY,
+    user TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    label TEXT NOT NULL,
+    address TEXT NOT NULL,
+    address_hash BLOB NOT NULL UNIQUE,
+    created_us INTEGER NOT NULL,
+    registered_us INTEGER NOT NULL,
+    removed_us INTEGER,
+    removed_reason TEXT,
+    last_delivered_us INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX endpoint_user ON endpoint (user);
+-- One per user and alert transition; why it was not pushed, if it was not.
+CREATE TABLE message (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    user TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    alert BLOB,
+    severity INTEGER NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL,
+    url TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    created_us INTEGER NOT NULL,
+    event_us INTEGER NOT NULL,
+    due_us INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    reason_text TEXT NOT NULL
+) STRICT;
+CREATE INDEX message_user ON message (user, seq);
+CREATE INDEX message_alert ON message (alert, user);
+CREATE INDEX message_waiting ON message (due_us) WHERE state = 'waiting';
+-- The outbox: one per message and endpoint.
+CREATE TABLE delivery (
+    id BLOB PRIMARY KEY,
+    message BLOB NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    endpoint BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    label TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_us INTEGER NOT NULL,
+    lease_us INTEGER,
+    reason TEXT NOT NULL,
+    provider_id TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_message ON delivery (message);
+CREATE INDEX delivery_due ON delivery (next_us) WHERE state IN ('queued', 'sending');
+CREATE TABLE delivery_event (
+    delivery BLOB NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    status INTEGER,
+    text TEXT NOT NULL,
+    PRIMARY KEY (delivery, step)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Which of the two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
@@ -97,22 +226,21 @@ pub enum File {
 }
 
 impl File {
-    fn version(self) -> i64 {
+    /// What each version adds to the one before.
+    fn steps(self) -> &'static [&'static str] {
         match self {
-            Self::Journal => JOURNAL_VERSION,
-            Self::Meta => META_VERSION,
+            Self::Journal => &[JOURNAL],
+            Self::Meta => &[META, META_2],
         }
     }
 
-    fn tables(self) -> &'static str {
-        match self {
-            Self::Journal => JOURNAL,
-            Self::Meta => META,
-        }
+    /// The version that this build writes.
+    fn version(self) -> usize {
+        self.steps().len()
     }
 }
 
-/// Opens a file for its writer, making its tables if it is new. `vfs` names another file layer than the system's; tests
+/// Opens a file for its writer, making its tables if it is new and adding what its version lacks. `vfs` names another file layer than the system's; tests
 /// use it to lose writes that were not synced.
 ///
 /// # Errors
@@ -142,9 +270,12 @@ pub fn open_writer(path: &Path, file: File, vfs: Option<&str>, synchronous: &str
         .with_context(context)?;
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).with_context(context)?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(file.tables()).with_context(context)?;
-        transaction.pragma_update(None, "user_version", file.version()).with_context(context)?;
+    let found = version(&transaction)?;
+    for step in file.steps().get(found..).unwrap_or_default() {
+        transaction.execute_batch(step).with_context(context)?;
+    }
+    if found < file.version() {
+        transaction.pragma_update(None, "user_version", i64::try_from(file.version())?).with_context(context)?;
     }
     transaction.commit().with_context(context)?;
     Ok(connection)
@@ -167,8 +298,9 @@ pub fn open_reader(path: &Path, vfs: Option<&str>) -> anyhow::Result<Connection>
     Ok(connection)
 }
 
-fn version(connection: &Connection) -> anyhow::Result<i64> {
-    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+fn version(connection: &Connection) -> anyhow::Result<usize> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    usize::try_from(version).map_err(|_| anyhow::anyhow!("the store's version is {version}, which is none of ours"))
 }
 
 fn check_version(connection: &Connection, path: &Path, file: File) -> anyhow::Result<()> {

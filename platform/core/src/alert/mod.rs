@@ -1,0 +1,9 @@
+//! Rules and alerts: thresholds judged over the samples' own time.
+
+mod record;
+mod rule;
+mod track;
+
+pub use record::{Acknowledgement, Alert, AlertStep, ResolvedReason, StepKind, fired_text};
+pub use rule::{Comparison, HOLD_US_MAX, Rule, RuleError, SCOPE_DEVICES_MAX, Scope};
+pub use track::{Outcome, Phase, Track};
