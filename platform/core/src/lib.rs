@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod device;
 pub mod directory;
 pub mod ids;
+pub mod notice;
 pub mod presence;
 pub mod role;
 pub mod sample;

@@ -2,6 +2,7 @@ use super::meta::MetaError;
 use async_trait::async_trait;
 use pulsewire_core::alert::{Alert, AlertStep, Rule, Track};
 use pulsewire_core::ids::{AlertId, DeviceId, DeviceKey, Position, RuleId};
+use pulsewire_core::notice::Notice;
 use pulsewire_core::severity::Severity;
 use std::sync::Arc;
 
@@ -38,53 +39,6 @@ pub struct AlertChange {
     pub step: AlertStep,
     /// The message that everyone gets about it; None for what is only noted.
     pub notice: Option<Notice>,
-}
-
-/// What people are told. Who gets it, and where, is decided when it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// `firing` or `resolved`, SPEC-like names of `docs/http-api.md`.
-    pub kind: NoticeKind,
-    /// First line.
-    pub title: String,
-    /// The rest.
-    pub body: String,
-    /// When the outbox may act, µs since the Unix epoch.
-    pub due_us: i64,
-    /// When it is not worth telling any more.
-    pub expires_us: i64,
-    /// When it happened, by the device's clock.
-    pub event_us: i64,
-}
-
-/// What a message is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NoticeKind {
-    /// An alert began.
-    Firing,
-    /// It ended.
-    Resolved,
-    /// Someone wants to know whether messages arrive.
-    Test,
-}
-
-impl NoticeKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Firing, Self::Resolved, Self::Test];
-
-    /// The name used in JSON and in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Firing => "firing",
-            Self::Resolved => "resolved",
-            Self::Test => "test",
-        }
-    }
-
-    /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|k| k.name() == name)
-    }
 }
 
 /// A rule that was edited.

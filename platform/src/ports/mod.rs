@@ -8,9 +8,7 @@ mod history;
 mod journal;
 mod meta;
 
-pub use alerts::{
-    AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, Notice, NoticeKind, RuleWrite,
-};
+pub use alerts::{AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, RuleWrite};
 pub use attention::Attention;
 pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription, Topic};
 pub use clock::Clock;

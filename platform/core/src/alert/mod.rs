@@ -4,6 +4,6 @@ mod record;
 mod rule;
 mod track;
 
-pub use record::{Acknowledgement, Alert, AlertStep, ResolvedReason, StepKind, fired_text};
+pub use record::{Acknowledgement, Alert, AlertStep, ResolvedReason, StepKind, fired_text, short};
 pub use rule::{Comparison, HOLD_US_MAX, Rule, RuleError, SCOPE_DEVICES_MAX, Scope};
 pub use track::{Outcome, Phase, Track};

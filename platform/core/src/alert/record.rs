@@ -1,7 +1,9 @@
 //! An alert as people see it.
 
 use super::rule::{Comparison, Rule};
+use crate::device::Device;
 use crate::ids::{AlertId, DeviceId, DeviceKey, MetricName, RuleId, UserName};
+use crate::sample::Series;
 use crate::severity::Severity;
 
 /// Why an alert does not fire any more.
@@ -105,6 +107,8 @@ pub struct Alert {
     pub threshold: f64,
     /// Where it clears.
     pub clear: f64,
+    /// How long it had to hold, µs.
+    pub hold_us: i64,
     /// The value at the last transition.
     pub value: f64,
     /// The rule's message.
@@ -120,6 +124,32 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// An alert that begins to fire.
+    pub fn begin(id: AlertId, rule: &Rule, device: &Device, series: &Series, started_us: i64, at: (i64, f64)) -> Self {
+        Self {
+            id,
+            revision: 1,
+            rule: rule.id.clone(),
+            rule_name: rule.name.clone(),
+            device: device.key,
+            device_id: device.id.clone(),
+            device_name: device.name.clone(),
+            metric: rule.metric.clone(),
+            unit: series.unit.clone(),
+            severity: rule.severity,
+            comparison: rule.comparison,
+            threshold: rule.threshold,
+            clear: rule.clear,
+            hold_us: rule.hold_us,
+            value: at.1,
+            text: rule.message.clone(),
+            started_us,
+            fired_us: at.0,
+            resolved: None,
+            acknowledged: None,
+        }
+    }
+
     /// True while it fires.
     pub fn is_open(&self) -> bool {
         self.resolved.is_none()
@@ -172,17 +202,17 @@ pub struct AlertStep {
     pub text: String,
 }
 
-/// What an alert says when it fires: "temperature -11.4 °C > -12 °C for 30 s".
-pub fn fired_text(rule: &Rule, unit: &str, value: f64) -> String {
-    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-    let hold = match rule.hold_us / 1_000_000 {
+/// What an alert says of its firing: "temperature -11.4 °C > -12 °C for 30 s".
+pub fn fired_text(alert: &Alert) -> String {
+    let unit = if alert.unit.is_empty() { String::new() } else { format!(" {}", alert.unit) };
+    let hold = match alert.hold_us / 1_000_000 {
         0 => String::new(),
         s if s % 3600 == 0 => format!(" for {} h", s / 3600),
         s if s % 60 == 0 => format!(" for {} min", s / 60),
         s => format!(" for {s} s"),
     };
-    let (value, threshold) = (short(value), short(rule.threshold));
-    format!("{} {value}{unit} {} {threshold}{unit}{hold}", rule.metric, rule.comparison.sign())
+    let (value, threshold) = (short(alert.value), short(alert.threshold));
+    format!("{} {value}{unit} {} {threshold}{unit}{hold}", alert.metric, alert.comparison.sign())
 }
 
 /// A number with at most six significant digits: an f32 widened to f64 should not show its seventeen.
@@ -203,15 +233,12 @@ pub fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::rule::tests::rule;
 
     #[test]
     fn texts_show_the_digits_that_matter() {
         assert_eq!(short(-11.399_999_618_530_273), "-11.4");
         assert_eq!(short(0.000_5), "0.0005");
-        assert_eq!(short(1234567.0), "1234567");
+        assert_eq!(short(1_234_567.0), "1234567");
         assert_eq!(short(1e20), "1.00000e20");
-        let rule = rule(Comparison::Above, -12.0, -15.0, 90_000_000);
-        assert_eq!(fired_text(&rule, "°C", -11.4), "temp -11.4 °C > -12 °C for 90 s");
     }
 }

@@ -131,6 +131,7 @@ CREATE TABLE alert (
     comparison INTEGER NOT NULL,
     threshold REAL NOT NULL,
     clear REAL NOT NULL,
+    hold_us INTEGER NOT NULL,
     value REAL,
     text TEXT NOT NULL,
     started_us INTEGER NOT NULL,

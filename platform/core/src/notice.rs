@@ -1,0 +1,150 @@
+//! What people are told of an alert, and the ids by which a repeat is known as one.
+
+use crate::alert::{Alert, fired_text};
+use crate::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
+use crate::severity::Severity;
+use crate::ulid::Ulid;
+use sha2::{Digest, Sha256};
+
+/// What a message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoticeKind {
+    /// An alert began.
+    Firing,
+    /// It ended.
+    Resolved,
+    /// Someone wants to know whether messages arrive.
+    Test,
+}
+
+impl NoticeKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Firing, Self::Resolved, Self::Test];
+
+    /// The name used in JSON and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+            Self::Test => "test",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+}
+
+/// What people are told. Who gets it, and where, is decided when it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// How bad.
+    pub severity: Severity,
+    /// First line.
+    pub title: String,
+    /// The rest.
+    pub body: String,
+    /// When the outbox may act, µs since the Unix epoch.
+    pub due_us: i64,
+    /// When it is not worth telling any more.
+    pub expires_us: i64,
+    /// When it happened, by the device's clock.
+    pub event_us: i64,
+}
+
+/// How long people are given, and how long a message is worth telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticePolicy {
+    /// Time between an alert and its push, in which someone may see or acknowledge it.
+    pub grace_us: i64,
+    /// Lifetime of a message, by severity: info, warning, critical.
+    pub ttl_us: [i64; 3],
+}
+
+impl NoticePolicy {
+    /// The notice of an alert that began to fire or ended. `unit` and the rest are in the alert. A resolve is due at once: it
+    /// replaces an alarm on the lock screen, or is not sent at all.
+    pub fn notice(&self, alert: &Alert, now_us: i64) -> Notice {
+        let ttl_us = self.ttl_us[alert.severity as usize];
+        let (kind, title, body, due_us, event_us) = match alert.resolved {
+            None => {
+                let mut body = format!("{}: {}", alert.device_name, fired_text(alert));
+                if !alert.text.is_empty() {
+                    body.push_str(". ");
+                    body.push_str(&alert.text);
+                }
+                (
+                    NoticeKind::Firing,
+                    alert.rule_name.clone(),
+                    body,
+                    now_us.saturating_add(self.grace_us),
+                    alert.fired_us,
+                )
+            }
+            Some((resolved_us, reason)) => {
+                let minutes = (resolved_us.saturating_sub(alert.fired_us) / 60_000_000).max(0);
+                let lasted = if minutes == 0 { "less than a minute".into() } else { format!("{minutes} min") };
+                let body = format!("{}: {}; it lasted {lasted}", alert.device_name, reason.text());
+                (NoticeKind::Resolved, format!("Resolved: {}", alert.rule_name), body, now_us, resolved_us)
+            }
+        };
+        let expires_us = now_us.saturating_add(ttl_us);
+        Notice { kind, severity: alert.severity, title, body, due_us, expires_us, event_us }
+    }
+}
+
+fn hash(label: &str, parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    hasher.update(label.as_bytes());
+    for part in parts {
+        // With its length, so that no two lists of parts read the same.
+        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    std::array::from_fn(|i| digest[i])
+}
+
+/// The id of the message that tells a user of one change of an alert.
+pub fn message_id(alert: AlertId, revision: u64, user: &UserName) -> MessageId {
+    let parts: [&[u8]; 3] = [&alert.0.to_bytes(), &revision.to_be_bytes(), user.as_str().as_bytes()];
+    MessageId(Ulid::from_bytes(hash("pulsewire message", &parts)))
+}
+
+/// The id of a message on its way to an endpoint; providers see it, so that a repeat replaces instead of ringing twice.
+pub fn delivery_id(message: MessageId, endpoint: EndpointId) -> DeliveryId {
+    DeliveryId(Ulid::from_bytes(hash("pulsewire delivery", &[&message.0.to_bytes(), &endpoint.0.to_bytes()])))
+}
+
+/// What makes "resolved" replace "firing" on a screen: the same for all messages to one user about one alert. 32 characters
+/// that fit a Web Push Topic (RFC 8030 §5.4), `apns-collapse-id` and an FCM tag.
+pub fn collapse_key(alert: AlertId, user: &UserName) -> String {
+    let digest = hash("pulsewire collapse", &[&alert.0.to_bytes(), user.as_str().as_bytes()]);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_same_for_a_repeat_and_differ_for_everything_else() {
+        let (a, b) = (AlertId(Ulid::from_parts(1, 1)), AlertId(Ulid::from_parts(1, 2)));
+        let user = |name| UserName::parse(name).expect("valid");
+        assert_eq!(message_id(a, 1, &user("kim")), message_id(a, 1, &user("kim")));
+        let all = [
+            message_id(a, 1, &user("kim")),
+            message_id(b, 1, &user("kim")),
+            message_id(a, 2, &user("kim")),
+            message_id(a, 1, &user("lee")),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all[i + 1..].iter().all(|other| other != one));
+        }
+        let key = collapse_key(a, &user("kim"));
+        assert!(key.len() == 32 && key != collapse_key(a, &user("lee")));
+    }
+}
