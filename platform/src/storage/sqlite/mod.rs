@@ -4,14 +4,17 @@
 //! delays an acknowledgement. Both run in WAL mode with `synchronous=FULL`: a commit returns after its WAL frames are
 //! synced. Reads have connections and threads of their own and see committed data only.
 
+mod alerts;
 mod checks;
 mod folder;
 mod history;
 mod journal;
 mod journal_write;
 mod meta;
+mod notices;
 mod record;
 mod schema;
+mod scope;
 mod users;
 mod worker;
 

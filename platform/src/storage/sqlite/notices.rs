@@ -1,0 +1,83 @@
+//! Messages for people, written in the transaction of the alert that they are about.
+
+use super::meta::Failure;
+use pulsewire_core::alert::Alert;
+use pulsewire_core::ids::{EndpointId, UserName};
+use pulsewire_core::notice::{Notice, collapse_key, delivery_id, message_id};
+use pulsewire_core::ulid::Ulid;
+use rusqlite::{Connection, params};
+
+/// Writes a message for every user, and a delivery for each endpoint of theirs that is in use.
+pub fn put(connection: &Connection, alert: &Alert, notice: &Notice, now_us: i64) -> Result<(), Failure> {
+    let users: Vec<String> = connection
+        .prepare_cached("SELECT name FROM user")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for user in users {
+        let damaged =
+            |error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error));
+        put_for(connection, &UserName::parse(&user).map_err(damaged)?, alert, notice, now_us)?;
+    }
+    Ok(())
+}
+
+struct Target {
+    id: EndpointId,
+    kind: String,
+    label: String,
+}
+
+fn put_for(
+    connection: &Connection,
+    user: &UserName,
+    alert: &Alert,
+    notice: &Notice,
+    now_us: i64,
+) -> Result<(), Failure> {
+    let targets: Vec<Target> = connection
+        .prepare_cached("SELECT id, kind, label FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?
+        .query_map([user.as_str()], |row| {
+            let id = EndpointId(Ulid::from_bytes(row.get("id")?));
+            Ok(Target { id, kind: row.get("kind")?, label: row.get("label")? })
+        })?
+        .collect::<Result<_, _>>()?;
+    let id = message_id(alert.id, alert.revision, user);
+    let (state, reason, reason_text) = match targets.is_empty() {
+        true => ("done", "no_endpoint", format!("not pushed: {user} has no endpoint")),
+        false => ("waiting", "", String::new()),
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO message (id, user, kind, alert, severity, title, body, url, tag, created_us, event_us, due_us,
+                 expires_us, state, reason, reason_text)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?
+        .execute(params![
+            id.0.to_bytes(),
+            user.as_str(),
+            notice.kind.name(),
+            alert.id.0.to_bytes(),
+            notice.severity as u8,
+            notice.title,
+            notice.body,
+            format!("/alerts/{}", alert.id),
+            collapse_key(alert.id, user),
+            now_us,
+            notice.event_us,
+            notice.due_us,
+            notice.expires_us,
+            state,
+            reason,
+            reason_text,
+        ])?;
+    let mut delivery = connection.prepare_cached(
+        "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '')",
+    )?;
+    for target in targets {
+        let own = delivery_id(id, target.id).0.to_bytes();
+        let (message, endpoint) = (id.0.to_bytes(), target.id.0.to_bytes());
+        delivery.execute(params![own, message, endpoint, target.kind, target.label, notice.due_us])?;
+    }
+    Ok(())
+}
