@@ -12,6 +12,7 @@ pub mod directory;
 pub mod ids;
 pub mod notice;
 pub mod presence;
+pub mod push;
 pub mod role;
 pub mod sample;
 pub mod selector;

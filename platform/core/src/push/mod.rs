@@ -1,0 +1,13 @@
+//! Delivery of messages to people: what a message is, whether it is pushed at all, and what follows from a provider's answer.
+
+mod address;
+mod gate;
+mod notification;
+mod retry;
+
+pub use address::{
+    APNS_TOKEN_CHARS, AddressError, FCM_TOKEN_CHARS_MAX, URL_BYTES_MAX, apns_token, fcm_token, is_public, webpush_url,
+};
+pub use gate::{Decision, Gate, Suppression, decide};
+pub use notification::{ChannelKind, Notification, OpenAlerts, clip};
+pub use retry::{BACKOFF_MAX_US, BACKOFF_MIN_US, Next, RETRY_AFTER_MAX_US, Try, Verdict, backoff_us, settle};
