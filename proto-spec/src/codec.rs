@@ -6,8 +6,10 @@ use core::fmt;
 use crate::{
     CloseCode, DecodeError,
     frame::{
-        Ack, Batch, Challenge, Close, Gap, Heartbeat, Hello, LiveWelcome, MetricSet, Nack, Ping, Pong, Presence, Proof,
-        Refused, Report, SeriesDef, Skip, SnapshotEnd, StreamId, StreamOpen, Subscribe, Texts, Unsubscribe, Welcome,
+        Ack, Alert, Batch, Cancel, Challenge, Close, Command, CommandResult, CommandSet, CommandState, Delivered,
+        EventsLost, Gap, Heartbeat, Hello, LiveWelcome, MetricSet, Nack, Ping, Pong, Presence, Progress, Proof,
+        Refused, Report, ResultAck, SeriesDef, Skip, SnapshotEnd, StreamId, StreamOpen, Subscribe, Texts, Unsubscribe,
+        Welcome,
     },
 };
 
@@ -305,6 +307,13 @@ messages! {
     Ack = 0x13, "ACK", Ack, Ack::decode;
     Nack = 0x14, "NACK", Nack, Nack::decode;
     Skip = 0x15, "SKIP", Skip, Skip::decode;
+    Command = 0x20, "COMMAND", Command, Command::decode;
+    Delivered = 0x21, "DELIVERED", Delivered, Delivered::decode;
+    Progress = 0x22, "PROGRESS", Progress, Progress::decode;
+    Result = 0x23, "RESULT", CommandResult, CommandResult::decode;
+    ResultAck = 0x24, "RESULT_ACK", ResultAck, ResultAck::decode;
+    Cancel = 0x25, "CANCEL", Cancel, Cancel::decode;
+    CommandSet = 0x26, "COMMAND_SET", CommandSet, CommandSet::decode;
     LiveWelcome = 0x80, "LIVE_WELCOME", LiveWelcome, LiveWelcome::decode;
     Subscribe = 0x81, "SUBSCRIBE", Subscribe, Subscribe::decode;
     Unsubscribe = 0x82, "UNSUBSCRIBE", Unsubscribe, Unsubscribe::decode;
@@ -313,7 +322,10 @@ messages! {
     Presence = 0x85, "PRESENCE", Presence, Presence::decode;
     Gap = 0x86, "GAP", Gap, Gap::decode;
     Heartbeat = 0x87, "HEARTBEAT", Heartbeat, Heartbeat::decode;
+    Alert = 0x88, "ALERT", Alert, Alert::decode;
+    CommandState = 0x89, "COMMAND_STATE", CommandState, CommandState::decode;
     SnapshotEnd = 0x8A, "SNAPSHOT_END", SnapshotEnd, SnapshotEnd::decode;
     Refused = 0x8B, "REFUSED", Refused, Refused::decode;
     Texts = 0x8C, "TEXTS", Texts, Texts::decode;
+    EventsLost = 0x8D, "EVENTS_LOST", EventsLost, EventsLost::decode;
 }

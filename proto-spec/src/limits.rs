@@ -38,3 +38,23 @@ pub const SUBSCRIBE_HISTORY_MS: u32 = 86_400_000;
 pub const LIVE_LIST: usize = 10_000;
 /// Samples in one BATCH: what fits [`FRAME_BYTES_MAX`]. SPEC §9.5.
 pub const BATCH_SAMPLES: usize = 65_000;
+/// Bytes of a payload of SPEC §7.
+pub const COMMAND_BYTES_MAX: usize = 16 * 1024;
+/// Entries of a map of arguments or results. SPEC §7.1.
+pub const COMMAND_VALUES: usize = 64;
+/// Commands in one COMMAND_SET. SPEC §7.2.
+pub const COMMANDS_PER_SET: usize = 64;
+/// Arguments of one command in a COMMAND_SET. SPEC §7.2.
+pub const ARGUMENTS_PER_COMMAND: usize = 32;
+/// Bytes of a command's title. SPEC §7.2.
+pub const COMMAND_TITLE_BYTES: usize = 64;
+/// Bytes of the text in PROGRESS. SPEC §7.5.
+pub const PROGRESS_TEXT_BYTES: usize = 256;
+/// Bytes of the code in RESULT. SPEC §7.6.
+pub const RESULT_CODE_BYTES: usize = 64;
+/// Bytes of the text in CANCEL. SPEC §7.7.
+pub const CANCEL_TEXT_BYTES: usize = 256;
+/// Commands that a device remembers in order to carry none out twice. SPEC §7.
+pub const COMMANDS_REMEMBERED: usize = 64;
+/// Elements of one ALERT or COMMAND_STATE. SPEC §9.12, §9.13.
+pub const EVENT_LIST: usize = 1000;

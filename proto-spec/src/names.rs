@@ -9,6 +9,8 @@ pub const UNIT_BYTES: usize = 32;
 
 /// What a device id must be, for messages.
 pub const DEVICE_ID_RULE: &str = "a device id is 1 to 64 characters of A-Z a-z 0-9 . _ : -";
+/// What the name of a command or an argument must be, for messages.
+pub const COMMAND_NAME_RULE: &str = "a name is 1 to 64 characters of A-Z a-z 0-9 . _ : -";
 /// What a metric name must be, for messages.
 pub const METRIC_NAME_RULE: &str =
     "a metric name is 1 to 128 bytes of UTF-8 without control characters or white space at either end";
@@ -19,6 +21,11 @@ pub const UNIT_RULE: &str = "a unit is at most 32 bytes of UTF-8 without control
 pub fn is_device_id(id: &str) -> bool {
     (1..=DEVICE_ID_BYTES).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
+}
+
+/// Whether `name` obeys [`COMMAND_NAME_RULE`], which allows what a device id allows. SPEC §7.1.
+pub fn is_command_name(name: &str) -> bool {
+    is_device_id(name)
 }
 
 /// Whether `name` obeys [`METRIC_NAME_RULE`]. White space is Unicode's White_Space property.

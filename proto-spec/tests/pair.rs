@@ -26,6 +26,7 @@ struct Pair {
     next_stream: u32,
     device_events: Vec<DeviceEvent>,
     reports: Vec<(u32, u64, bool, u64)>,
+    command_events: Vec<String>,
     logged_in_by: Option<Candidate>,
     device_closed: Option<Closed>,
     server_closed: Option<Closed>,
@@ -76,6 +77,7 @@ impl Pair {
             next_stream: 1,
             device_events: vec![],
             reports: vec![],
+            command_events: vec![],
             logged_in_by: None,
             device_closed: None,
             server_closed: None,
@@ -126,6 +128,23 @@ impl Pair {
                     Some(ServerEvent::LoggedIn(candidate)) => Some(ServerEvent::LoggedIn(candidate)),
                     Some(ServerEvent::StreamOpen(open)) => Some(ServerEvent::StreamOpen(open)),
                     Some(ServerEvent::Skip(skip)) => Some(ServerEvent::Skip(skip)),
+                    Some(ServerEvent::Delivered(delivered)) => {
+                        self.command_events.push(format!("delivered {}", delivered.id[15]));
+                        None
+                    }
+                    Some(ServerEvent::Progress(progress)) => {
+                        self.command_events.push(format!("progress {:?}", progress.percent));
+                        None
+                    }
+                    Some(ServerEvent::Result(result)) => {
+                        self.command_events.push(format!("result {:?}", result.status));
+                        self.server.result_ack(result.id);
+                        None
+                    }
+                    Some(ServerEvent::CommandSet(set)) => {
+                        self.command_events.push(format!("{} commands", set.commands.len()));
+                        None
+                    }
                     Some(ServerEvent::MetricSet(_) | ServerEvent::ProofRejected) | None => None,
                 },
                 Ok(None) => return,
@@ -438,6 +457,53 @@ fn a_report_of_an_undeclared_set_is_closed_with_the_remedy() {
     assert!(pair.device_closed.expect("closed").text.contains("METRIC_SET"));
 }
 
+fn command(id: u8) -> Command {
+    Command { id: [id; 16], name: "stop".into(), arguments: vec![], deadline_us: 1, timeout_ms: 1000, attempt: 1 }
+}
+
+fn result(id: u8, values: Vec<NamedValue>) -> CommandResult {
+    CommandResult { id: [id; 16], status: ResultStatus::Succeeded, code: String::new(), text: String::new(), values }
+}
+
+#[test]
+fn a_command_goes_there_and_its_result_comes_back() {
+    let mut pair = Pair::logged_in();
+    pair.device_events.clear();
+    pair.device.declare_commands(pair.now, &CommandSet { commands: vec![] }).expect("live");
+    pair.server.command(command(3));
+    pair.server.cancel(Cancel { id: [3; 16], text: "kim".into() });
+    pair.settle();
+    pair.device.delivered(pair.now, [3; 16]).expect("live");
+    pair.device.progress(pair.now, Progress { id: [3; 16], percent: Some(9), text: String::new() }).expect("live");
+    pair.device.result(pair.now, &result(3, vec![])).expect("live");
+    pair.settle();
+    assert_eq!(pair.command_events, ["0 commands", "delivered 3", "progress Some(9)", "result Succeeded"]);
+    let wanted = [
+        DeviceEvent::Command(command(3)),
+        DeviceEvent::Cancel(Cancel { id: [3; 16], text: "kim".into() }),
+        DeviceEvent::ResultAck(ResultAck { id: [3; 16] }),
+    ];
+    assert_eq!(pair.device_events, wanted);
+}
+
+#[test]
+fn nothing_about_commands_is_sent_before_login() {
+    let mut pair = Pair::new(Setup::default());
+    assert_eq!(pair.device.delivered(pair.now, [1; 16]), Err(SendError::NotLive));
+    assert_eq!(pair.device.result(pair.now, &result(1, vec![])), Err(SendError::NotLive));
+    pair.server.command(command(1));
+    assert_eq!(pair.server.poll_output(), None);
+}
+
+#[test]
+fn a_result_above_16_kib_is_not_sent() {
+    let mut pair = Pair::logged_in();
+    let text = |name: &str| NamedValue { name: name.into(), value: CommandValue::Text("x".repeat(4000)) };
+    let values = ["a", "b", "c", "d", "e"].map(text).to_vec();
+    let refused = pair.device.result(pair.now, &result(1, values));
+    assert_eq!(refused, Err(SendError::TooLarge { limit: 16 * 1024 }));
+}
+
 #[test]
 fn an_idle_session_is_kept_alive_by_pings() {
     let mut pair = Pair::logged_in();
@@ -497,7 +563,7 @@ fn frames_are_held_to_4_kib_before_login_and_to_the_servers_limit_after() {
 fn unknown_types_are_skipped_and_counted_after_login() {
     let mut pair = Pair::logged_in();
     pair.deliver_to_server(&[0xAB, 0xCD, 1, 0x4F, 0, 0, 0, 1, 9]);
-    pair.deliver_to_device(&[0xAB, 0xCD, 1, 0x20, 0, 0, 0, 0]);
+    pair.deliver_to_device(&[0xAB, 0xCD, 1, 0x2F, 0, 0, 0, 0]);
     pair.settle();
     assert_eq!((pair.server.unknown_frames(), pair.device.unknown_frames()), (1, 1));
     assert!(pair.server.is_live() && pair.device.is_live());

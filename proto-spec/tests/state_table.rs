@@ -76,6 +76,27 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         Message::Ack(Ack { stream: 1, sequence: 1 }),
         Message::Nack(Nack { stream: 1, sequence: 1, items: vec![], total: 1, text: String::new() }),
         Message::Skip(Skip { stream: 1, from: 1, to: 1, reason: SkipReason::Other, text: String::new() }),
+        Message::Command(Command {
+            id: [1; 16],
+            name: "c".into(),
+            arguments: vec![],
+            deadline_us: 1,
+            timeout_ms: 1,
+            attempt: 1,
+        }),
+        Message::Delivered(Delivered { id: [1; 16] }),
+        Message::Progress(Progress { id: [1; 16], percent: None, text: String::new() }),
+        Message::Result(CommandResult {
+            id: [1; 16],
+            status: ResultStatus::Succeeded,
+            code: String::new(),
+            text: String::new(),
+            values: vec![],
+        }),
+        Message::ResultAck(ResultAck { id: [1; 16] }),
+        Message::Cancel(Cancel { id: [1; 16], text: String::new() }),
+        Message::CommandSet(CommandSet { commands: vec![] }),
+        Message::CommandState(CommandState { commands: vec![] }),
         Message::Subscribe(Subscribe {
             subscription: 1,
             devices: vec![],
@@ -91,6 +112,8 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.push(("unknown 4F", vec![0xAB, 0xCD, 1, 0x4F, 0, 0, 0, 0]));
     frames.push(("damaged HELLO", vec![0xAB, 0xCD, 1, 1, 0, 0, 0, 0]));
     frames.push(("damaged METRIC_SET", vec![0xAB, 0xCD, 1, 0x10, 0, 0, 0, 0]));
+    frames.push(("damaged COMMAND", vec![0xAB, 0xCD, 1, 0x20, 0, 0, 0, 0]));
+    frames.push(("damaged RESULT", vec![0xAB, 0xCD, 1, 0x23, 0, 0, 0, 0]));
     frames.push(("damaged ACK", vec![0xAB, 0xCD, 1, 0x13, 0, 0, 0, 0]));
     frames
 }

@@ -138,7 +138,7 @@ impl Viewer {
         match frame.message() {
             Message::Close(close) => return Err(Some(close)),
             Message::Heartbeat(_) => {
-                self.wire.send_message(&Message::Heartbeat(Heartbeat { time_us: 0, position: 0 }));
+                self.wire.send_message(&Message::Heartbeat(Heartbeat { time_us: 0, position: 0, visible: false }));
             }
             Message::SeriesDef(def) => {
                 for one in def.series {

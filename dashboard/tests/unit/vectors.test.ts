@@ -20,7 +20,7 @@ interface Vector {
   name: string;
   hex: string;
   fields?: Fields;
-  error?: { problem?: string };
+  error?: { field?: string; problem?: string };
   canonical?: boolean;
 }
 
@@ -74,7 +74,8 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
     devices: devices.map(({ device, state, lastSeenUs }) => ({ device, state, last_seen_us: lastSeenUs })),
   }),
   gap: ({ subscription, from, to, reason }) => ({ subscription, from_position: from, to_position: to, reason }),
-  heartbeat: ({ timeUs, position }) => ({ time_us: timeUs, position }),
+  // `visible` is for the server; from it, it is always false.
+  heartbeat: ({ timeUs, position }) => ({ time_us: timeUs, position, visible: false }),
   snapshot_end: ({ subscription, position, series }) => ({ subscription, position, series }),
   refused: ({ subscription, code, text }) => ({ subscription, code, text }),
 };
@@ -93,7 +94,8 @@ function integers(value: unknown): unknown {
 const RECEIVED = ['close', 'live_welcome', 'series_def', 'batch', 'texts', 'presence', 'gap', 'heartbeat', 'snapshot_end', 'refused'];
 
 describe.each(RECEIVED)('%s', (file) => {
-  it.each(vectors(file).map((vector) => [vector.name, vector] as const))('%s', (_name, vector) => {
+  const fromServer = vectors(file).filter(({ fields, error }) => fields?.visible !== true && error?.field !== 'visible');
+  it.each(fromServer.map((vector) => [vector.name, vector] as const))('%s', (_name, vector) => {
     const { messages, error } = decode(bytes(vector.hex));
     if (vector.error !== undefined) {
       // A page may be more lenient than a server about values that only have no meaning, such as a time beyond i64.

@@ -3,7 +3,7 @@ use std::{io, sync::Arc, time::Duration};
 use pulsewire_proto::{
     CloseCode, FrameReader,
     auth::Binding,
-    frame::Welcome,
+    frame::{CommandResult, ResultStatus, Welcome},
     session::{Closed, ClosedBy, DeviceConfig, DeviceEvent, DeviceLogin, DeviceSession, Output, SendError},
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -328,7 +328,18 @@ impl Connection {
                     ClientStats::add(&client.stats.rejected, u64::from(nack.total));
                     client.stats.problem(&format!("{}: values rejected: {}", client.options.device, nack.text));
                 }
-                Some(DeviceEvent::Ack(_)) | None => {}
+                Some(DeviceEvent::Command(command)) => {
+                    let result = CommandResult {
+                        id: command.id,
+                        status: ResultStatus::Rejected,
+                        code: "unknown_command".into(),
+                        text: "this device takes no commands".into(),
+                        values: Vec::new(),
+                    };
+                    // Only a session that has ended refuses it, and then the server sends the command again.
+                    let _ = self.session.result(now, &result);
+                }
+                Some(DeviceEvent::Ack(_) | DeviceEvent::ResultAck(_) | DeviceEvent::Cancel(_)) | None => {}
             }
         }
     }

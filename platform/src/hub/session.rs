@@ -350,6 +350,9 @@ impl Connection {
                 let (stream, from, to) = (StreamId(skip.stream), Sequence(skip.from), Sequence(skip.to));
                 self.submit(0, |device, mailbox| Submission::Skip { device, mailbox, stream, from, to }).await;
             }
+            // No command was sent: the device may forget what it still holds about one. SPEC §7.6.
+            ServerEvent::Result(result) => self.session.result_ack(result.id),
+            ServerEvent::Delivered(_) | ServerEvent::Progress(_) | ServerEvent::CommandSet(_) => {}
         }
     }
 

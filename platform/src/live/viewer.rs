@@ -192,7 +192,8 @@ impl Viewer {
         if (out.is_empty() && now >= idle + interval) || now >= unheard + interval {
             self.asked = now;
             let position = lock(&self.fanout).position().0;
-            out.push(frame(&Message::Heartbeat(Heartbeat { time_us: self.parts.clock.now_us(), position })));
+            let time_us = self.parts.clock.now_us();
+            out.push(frame(&Message::Heartbeat(Heartbeat { time_us, position, visible: false })));
         }
         Ok(out)
     }

@@ -7,6 +7,9 @@ payload! {
         time_us: i64,
         /// The server's position; 0 from a viewer.
         position: u64,
+    } appended {
+        /// From a viewer: a person can see the page now. From the server false.
+        visible: bool = false,
     }
 }
 

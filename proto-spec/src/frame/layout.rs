@@ -68,13 +68,26 @@ pub(crate) fn ensure(
     if ok { Ok(()) } else { Err(DecodeError::new(message, field, Problem::NotAllowed(allowed))) }
 }
 
+/// `Err` if a payload has more bytes than its message may.
+pub(crate) fn ensure_size(bytes: usize, bytes_max: usize, message: &'static str) -> Result<(), DecodeError> {
+    if bytes <= bytes_max { Ok(()) } else { Err(DecodeError::new(message, "payload", Problem::LengthTooLarge)) }
+}
+
 /// Declares a message of the standard layout: the struct, and its codec. `validate` is left to the module.
+///
+/// `at most N` bounds the whole payload in bytes. What `appended { field: type = default }` lists came later than the
+/// message: a payload that ends before such a field means its default. SPEC §3.
 macro_rules! payload {
-    ($(#[$meta:meta])* $name:ident = $wire:literal { $($(#[$field_meta:meta])* $field:ident: $type:ty,)+ }) => {
+    (
+        $(#[$meta:meta])* $name:ident = $wire:literal $(, at most $bytes_max:path)?
+        { $($(#[$field_meta:meta])* $field:ident: $type:ty,)+ }
+        $(appended { $($(#[$later_meta:meta])* $later:ident: $later_type:ty = $default:expr,)+ })?
+    ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Eq, wincode::SchemaWrite)]
+        #[derive(Debug, Clone, PartialEq, wincode::SchemaWrite)]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)+
+            $($($(#[$later_meta])* pub $later: $later_type,)+)?
         }
 
         impl $name {
@@ -82,9 +95,15 @@ macro_rules! payload {
 
             /// Reads a payload and checks its limits. Bytes after the last known field are ignored.
             pub fn decode(payload: &[u8]) -> Result<Self, crate::DecodeError> {
+                $(crate::frame::layout::ensure_size(payload.len(), $bytes_max, Self::NAME)?;)?
                 let mut reader = payload;
                 $(let $field = crate::frame::layout::field::<$type>(&mut reader, Self::NAME, stringify!($field))?;)+
-                let decoded = $name { $($field),+ };
+                $($(let $later = if reader.is_empty() {
+                    $default
+                } else {
+                    crate::frame::layout::field::<$later_type>(&mut reader, Self::NAME, stringify!($later))?
+                };)+)?
+                let decoded = $name { $($field,)+ $($($later,)+)? };
                 decoded.validate()?;
                 Ok(decoded)
             }

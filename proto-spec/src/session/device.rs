@@ -10,10 +10,10 @@ use super::{
 use crate::{
     CloseCode, DecodeError, HeaderError, Message, MessageType, RawFrame,
     auth::{self, Binding, Transcript, Verifier},
-    codec::{VERSION, encode_frame},
+    codec::{HEADER_BYTES, VERSION, encode_frame},
     frame::{
-        Ack, Challenge, Close, Hello, Login, MetricSet, Nack, Ping, Pong, Proof, Report, Skip, StreamId, StreamKind,
-        StreamOpen, Welcome,
+        Ack, Cancel, Challenge, Close, Command, CommandResult, CommandSet, Delivered, Hello, Login, MetricSet, Nack,
+        Ping, Pong, Progress, Proof, Report, ResultAck, Skip, StreamId, StreamKind, StreamOpen, Welcome,
     },
     limits,
 };
@@ -59,7 +59,7 @@ impl fmt::Debug for DeviceLogin {
 }
 
 /// What a frame from the server means to the device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DeviceEvent {
     /// Logged in, and the server's proof is right. Resend what lies above the positions in `streams`.
     Welcome(Welcome),
@@ -69,6 +69,13 @@ pub enum DeviceEvent {
     Ack(Ack),
     /// Part of a report was rejected; its ACK follows.
     Nack(Nack),
+    /// Something to do, perhaps not for the first time. Answer with [`DeviceSession::delivered`] or
+    /// [`DeviceSession::result`].
+    Command(Command),
+    /// The server has this command's result, or does not want it: forget it.
+    ResultAck(ResultAck),
+    /// Give this command up if it is not too late.
+    Cancel(Cancel),
 }
 
 /// Why something was not sent.
@@ -80,7 +87,7 @@ pub enum SendError {
     WindowFull,
     /// The payload is above the server's limit, in bytes: it will never be taken.
     TooLarge {
-        /// `frame_bytes_max` of WELCOME.
+        /// `frame_bytes_max` of WELCOME; 16 KiB for a message of SPEC §7.
         limit: u32,
     },
     /// The report's prefix or the message breaks the protocol.
@@ -271,6 +278,11 @@ impl DeviceSession {
             }
             (State::Live, MessageType::Nack) => self.decoded(Nack::decode(payload)).map(DeviceEvent::Nack),
             (State::Live, MessageType::StreamId) => self.decoded(StreamId::decode(payload)).map(DeviceEvent::StreamId),
+            (State::Live, MessageType::Command) => self.decoded(Command::decode(payload)).map(DeviceEvent::Command),
+            (State::Live, MessageType::ResultAck) => {
+                self.decoded(ResultAck::decode(payload)).map(DeviceEvent::ResultAck)
+            }
+            (State::Live, MessageType::Cancel) => self.decoded(Cancel::decode(payload)).map(DeviceEvent::Cancel),
             (State::Live, MessageType::Ping) => {
                 let Ping { token } = self.decoded(Ping::decode(payload))?;
                 self.send(now, &Message::Pong(Pong { token }));
@@ -337,6 +349,30 @@ impl DeviceSession {
         }
         self.send(now, &Message::Skip(skip));
         Ok(())
+    }
+
+    /// Says which commands the device knows. SPEC §7.2.
+    pub fn declare_commands(&mut self, now: Duration, set: &CommandSet) -> Result<(), SendError> {
+        set.validate().map_err(SendError::Malformed)?;
+        self.send_command_message(now, &Message::CommandSet(set.clone()))
+    }
+
+    /// Says that the device has a command. SPEC §7.4.
+    pub fn delivered(&mut self, now: Duration, id: [u8; 16]) -> Result<(), SendError> {
+        self.send_command_message(now, &Message::Delivered(Delivered { id }))
+    }
+
+    /// Says how far a command is. SPEC §7.5.
+    pub fn progress(&mut self, now: Duration, progress: Progress) -> Result<(), SendError> {
+        progress.validate().map_err(SendError::Malformed)?;
+        self.send_command_message(now, &Message::Progress(progress))
+    }
+
+    /// Says how a command ended. `result` is kept by the caller until [`DeviceEvent::ResultAck`], and is sent again in
+    /// each session until then. SPEC §7.6.
+    pub fn result(&mut self, now: Duration, result: &CommandResult) -> Result<(), SendError> {
+        result.validate().map_err(SendError::Malformed)?;
+        self.send_command_message(now, &Message::Result(result.clone()))
     }
 
     /// Ends the session with CLOSE 1000.
@@ -408,6 +444,20 @@ impl DeviceSession {
         auth::verify_server_proof(&proven.verifier.server_key, &proven.t, &proven.proof_frame, rest, proof)
     }
 
+    /// A message of SPEC §7, whose payload has a bound of its own.
+    fn send_command_message(&mut self, now: Duration, message: &Message<'_>) -> Result<(), SendError> {
+        self.live()?;
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        if frame.len() > HEADER_BYTES + limits::COMMAND_BYTES_MAX {
+            // A constant of 16 KiB.
+            return Err(SendError::TooLarge { limit: limits::COMMAND_BYTES_MAX as u32 });
+        }
+        self.last_sent = now;
+        self.outbox.append(|out| out.extend_from_slice(&frame));
+        Ok(())
+    }
+
     fn send(&mut self, now: Duration, message: &Message<'_>) {
         self.last_sent = now;
         self.outbox.send(message);
@@ -432,7 +482,7 @@ impl fmt::Display for SendError {
         match self {
             SendError::NotLive => f.write_str("not logged in"),
             SendError::WindowFull => f.write_str("the window is full: wait for an ACK"),
-            SendError::TooLarge { limit } => write!(f, "the report is above the server's limit of {limit} bytes"),
+            SendError::TooLarge { limit } => write!(f, "the payload is above the server's limit of {limit} bytes"),
             SendError::Malformed(error) => write!(f, "{error}"),
         }
     }

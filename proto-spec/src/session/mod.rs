@@ -1,4 +1,4 @@
-//! The two sides of a device's session as state machines. SPEC §4–§6.
+//! The two sides of a device's session as state machines. SPEC §4–§7.
 //!
 //! Frames and the present time go in; events come back from the call that caused them, and what is to be sent waits
 //! in the machine:

@@ -15,8 +15,9 @@ use crate::{
     auth::{self, Binding, ServerKey, Transcript},
     codec::{VERSION, encode_frame},
     frame::{
-        Ack, Challenge, Close, Hello, Login, MetricSet, Nack, Ping, Pong, Proof, Report, Skip, StreamId, StreamOpen,
-        StreamPosition, TwinStatus, Welcome,
+        Ack, Cancel, Challenge, Close, Command, CommandResult, CommandSet, Delivered, Hello, Login, MetricSet, Nack,
+        Ping, Pong, Progress, Proof, Report, ResultAck, Skip, StreamId, StreamOpen, StreamPosition, TwinStatus,
+        Welcome,
     },
     limits,
 };
@@ -307,6 +308,27 @@ impl ServerSession {
         self.outbox.send(&Message::Nack(nack));
     }
 
+    /// Sends a command, once it is stored that it is sent; nothing unless the device is logged in. SPEC §7.3.
+    pub fn command(&mut self, command: Command) {
+        self.send_live(&Message::Command(command));
+    }
+
+    /// Says that a result is stored, or not wanted. SPEC §7.6.
+    pub fn result_ack(&mut self, id: [u8; 16]) {
+        self.send_live(&Message::ResultAck(ResultAck { id }));
+    }
+
+    /// Asks the device to give a command up; nothing unless the device is logged in. SPEC §7.7.
+    pub fn cancel(&mut self, cancel: Cancel) {
+        self.send_live(&Message::Cancel(cancel));
+    }
+
+    fn send_live(&mut self, message: &Message<'_>) {
+        if self.is_live() {
+            self.outbox.send(message);
+        }
+    }
+
     /// Asks the device for a sign of life.
     pub fn ping(&mut self, token: u64) {
         self.outbox.send(&Message::Ping(Ping { token }));
@@ -395,6 +417,10 @@ impl ServerSession {
                 Some(ServerEvent::Skip(skip))
             }
             MessageType::StreamOpen => self.decoded(StreamOpen::decode(payload)).map(ServerEvent::StreamOpen),
+            MessageType::Delivered => self.decoded(Delivered::decode(payload)).map(ServerEvent::Delivered),
+            MessageType::Progress => self.decoded(Progress::decode(payload)).map(ServerEvent::Progress),
+            MessageType::Result => self.decoded(CommandResult::decode(payload)).map(ServerEvent::Result),
+            MessageType::CommandSet => self.decoded(CommandSet::decode(payload)).map(ServerEvent::CommandSet),
             MessageType::Ping => {
                 let Ping { token } = self.decoded(Ping::decode(payload))?;
                 self.outbox.send(&Message::Pong(Pong { token }));

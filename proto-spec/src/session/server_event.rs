@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use crate::{
     auth::Verifier,
-    frame::{Hello, MetricSet, Report, Skip, StreamOpen},
+    frame::{CommandResult, CommandSet, Delivered, Hello, MetricSet, Progress, Report, Skip, StreamOpen},
 };
 
 /// What a frame from the device means to the server.
@@ -26,6 +26,14 @@ pub enum ServerEvent<'f> {
     Report(ReportEvent<'f>),
     /// Record it and call [`super::ServerSession::ack`].
     Skip(Skip),
+    /// The device has a command.
+    Delivered(Delivered),
+    /// How far a command is.
+    Progress(Progress),
+    /// How a command ended: store it and call [`super::ServerSession::result_ack`].
+    Result(CommandResult),
+    /// The commands that the device knows.
+    CommandSet(CommandSet),
 }
 
 /// A report whose prefix is read and whose values are not: that happens once, where they are stored.

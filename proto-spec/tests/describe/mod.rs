@@ -2,7 +2,10 @@
 
 use pulsewire_proto::{
     Message, Metric,
-    frame::{DevicePresence, Login, NackItem, Series, StreamPosition, TextSample},
+    frame::{
+        AlertInfo, ArgumentDef, CommandDef, CommandInfo, CommandValue, DevicePresence, Login, NackItem, NamedValue,
+        Series, StreamPosition, TextSample,
+    },
 };
 use toml::{Table, Value as Toml};
 
@@ -50,6 +53,61 @@ fn series(series: &Series) -> Toml {
         index = number(series.index), device = string(&series.device), metric = string(&series.metric),
         unit = string(&series.unit), metric_type = name(series.metric_type),
     }
+}
+
+fn map(values: &[NamedValue]) -> Toml {
+    let values = values.iter().map(|NamedValue { name, value }| {
+        let value = match value {
+            CommandValue::Bool(value) => Toml::Boolean(*value),
+            CommandValue::I64(value) => Toml::Integer(*value),
+            CommandValue::F64(value) => Toml::Float(*value),
+            CommandValue::Text(value) => string(value),
+        };
+        (name.clone(), value)
+    });
+    Toml::Table(values.collect())
+}
+
+/// Adds what is there of optional fields.
+fn with(mut described: Toml, optional: impl IntoIterator<Item = (&'static str, Option<Toml>)>) -> Toml {
+    if let Toml::Table(table) = &mut described {
+        table.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    }
+    described
+}
+
+fn command_def(command: &CommandDef) -> Toml {
+    let argument = |argument: &ArgumentDef| {
+        let described = table! {
+            name = string(&argument.name), argument_type = name(argument.argument_type),
+            required = Toml::Boolean(argument.required), unit = string(&argument.unit),
+        };
+        with(described, [("min", argument.min.map(Toml::Float)), ("max", argument.max.map(Toml::Float))])
+    };
+    table! {
+        name = string(&command.name), title = string(&command.title), arguments = list(&command.arguments, argument),
+    }
+}
+
+fn command_info(m: &CommandInfo) -> Toml {
+    let described = table! {
+        id = hex(&m.id), revision = number(m.revision), device = string(&m.device), name = string(&m.name),
+        state = name(m.state), attempt = number(m.attempt), code = string(&m.code), text = string(&m.text),
+        changed_us = number(m.changed_us), cancel_requested = Toml::Boolean(m.cancel_requested),
+    };
+    with(described, [("percent", m.percent.map(number))])
+}
+
+fn alert(m: &AlertInfo) -> Toml {
+    let described = table! {
+        id = hex(&m.id), revision = number(m.revision), rule = string(&m.rule), rule_name = string(&m.rule_name),
+        device = string(&m.device), metric = string(&m.metric), severity = name(m.severity), state = name(m.state),
+        started_us = number(m.started_us), fired_us = number(m.fired_us), value = Toml::Float(m.value),
+        comparison = string(m.comparison.sign()), threshold = Toml::Float(m.threshold), text = string(&m.text),
+    };
+    let acknowledged =
+        m.acknowledged.as_ref().map(|by| table! { user = string(&by.user), time_us = number(by.time_us) });
+    with(described, [("resolved_us", m.resolved_us.map(number)), ("acknowledged", acknowledged)])
 }
 
 pub fn describe(message: &Message<'_>) -> Toml {
@@ -115,6 +173,24 @@ pub fn describe(message: &Message<'_>) -> Toml {
             stream = number(m.stream), from = number(m.from), to = number(m.to), reason = name(m.reason),
             text = string(&m.text),
         },
+        Message::Command(m) => table! {
+            id = hex(&m.id), name = string(&m.name), arguments = map(&m.arguments),
+            deadline_us = number(m.deadline_us), timeout_ms = number(m.timeout_ms), attempt = number(m.attempt),
+        },
+        Message::Delivered(m) => table! { id = hex(&m.id) },
+        Message::Progress(m) => {
+            with(table! { id = hex(&m.id), text = string(&m.text) }, [("percent", m.percent.map(number))])
+        }
+        Message::Result(m) => table! {
+            id = hex(&m.id), status = name(m.status), code = string(&m.code), text = string(&m.text),
+            values = map(&m.values),
+        },
+        Message::ResultAck(m) => table! { id = hex(&m.id) },
+        Message::Cancel(m) => table! { id = hex(&m.id), text = string(&m.text) },
+        Message::CommandSet(m) => table! { commands = list(&m.commands, command_def) },
+        Message::Alert(m) => table! { alerts = list(&m.alerts, alert) },
+        Message::CommandState(m) => table! { commands = list(&m.commands, command_info) },
+        Message::EventsLost(m) => table! { count = number(m.count) },
         Message::LiveWelcome(m) => table! {
             epoch = number(m.epoch),
             position = number(m.position),
@@ -175,7 +251,9 @@ pub fn describe(message: &Message<'_>) -> Toml {
             subscription = number(m.subscription), from_position = number(m.from_position),
             to_position = number(m.to_position), reason = name(m.reason),
         },
-        Message::Heartbeat(m) => table! { time_us = number(m.time_us), position = number(m.position) },
+        Message::Heartbeat(m) => table! {
+            time_us = number(m.time_us), position = number(m.position), visible = Toml::Boolean(m.visible),
+        },
         Message::SnapshotEnd(m) => table! {
             subscription = number(m.subscription), position = number(m.position), series = number(m.series),
         },
