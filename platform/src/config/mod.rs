@@ -24,6 +24,7 @@ pub struct Config {
     pub ingest: Ingest,
     pub journal: Journal,
     pub live: Live,
+    pub push: Push,
     pub log: Log,
 }
 
@@ -101,6 +102,48 @@ pub struct Live {
     pub pending_samples_max: usize,
     pub history_samples_max: usize,
     pub slow_reader_timeout: Duration,
+}
+
+/// `[push]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Push {
+    pub grace: Duration,
+    pub ttl_critical: Duration,
+    pub ttl_warning: Duration,
+    pub ttl_info: Duration,
+    pub workers: usize,
+    pub per_origin_max: usize,
+    pub lease: Duration,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    pub attempts_max: u32,
+    pub history_per_user: usize,
+    pub endpoints_per_user_max: usize,
+    pub allow_private_endpoints: bool,
+    pub extra_root_file: Option<PathBuf>,
+    pub vapid_subject: Option<String>,
+    pub apns: Option<Apns>,
+    pub fcm: Option<Fcm>,
+}
+
+/// Apple's push service.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Apns {
+    pub key_file: PathBuf,
+    pub key_id: String,
+    pub team_id: String,
+    pub topic: String,
+    pub url: String,
+}
+
+/// Firebase Cloud Messaging.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Fcm {
+    pub service_account_file: PathBuf,
+    pub url: String,
 }
 
 /// `[log]`
