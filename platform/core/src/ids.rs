@@ -86,6 +86,11 @@ name_type!(
     RuleId, "rule id", "1-64 characters of A-Z a-z 0-9 . _ : -", |t| is_plain(t, 64)
 );
 
+name_type!(
+    /// Name of a command, of one of its arguments or results, or the key under which a newer one takes its place. SPEC §7.1.
+    CommandName, "name", "1-64 characters of A-Z a-z 0-9 . _ : -", |t| is_plain(t, 64)
+);
+
 macro_rules! ulid_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -7,6 +7,7 @@ pub mod accounting;
 pub mod aggregate;
 pub mod alert;
 pub mod catalogue;
+pub mod command;
 pub mod device;
 pub mod directory;
 pub mod ids;
