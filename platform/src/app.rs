@@ -1,17 +1,20 @@
 //! Picks the implementations, starts the parts in order and stops them in the reverse.
 
+use crate::alerting::{Alerting, AlertingOptions, AlertingParts};
 use crate::bus::in_process::InProcessBus;
 use crate::config::Config;
 use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
 use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
-use crate::ports::{Bus, Clock, DeviceSeen, DeviceStore, Journal, User, UserStore};
+use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, User, UserStore};
 use crate::storage::sqlite::{DataFolder, JournalOptions, SqliteJournal, SqliteMeta};
 use crate::telemetry;
 use anyhow::Context;
+use pulsewire_core::alert::EngineLimits;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::UserName;
+use pulsewire_core::notice::NoticePolicy;
 use pulsewire_core::role::Role;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
@@ -49,6 +52,7 @@ pub struct App {
     http: HttpPort,
     hub: Hub,
     lane: JoinHandle<()>,
+    alerting_task: JoinHandle<()>,
     live_task: JoinHandle<()>,
     seen_task: JoinHandle<()>,
     upkeep_task: JoinHandle<()>,
@@ -78,6 +82,7 @@ impl App {
         let meta = Arc::new(SqliteMeta::open(&folder.file("meta.db"))?);
         let journal_options = JournalOptions {
             retain_bytes: config.journal.retain_bytes,
+            hold_bytes: config.journal.hold_bytes_max,
             ..JournalOptions::new(folder.file("journal.db"))
         };
         let journal = Arc::new(SqliteJournal::open(journal_options)?);
@@ -102,6 +107,18 @@ impl App {
             directory: directory.clone(),
         };
         let (epoch, position) = (ingest.epoch(), ingest.started_at());
+        let alerting_parts = AlertingParts {
+            journal: journal.clone(),
+            store: meta.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            catalogue: catalogue.clone(),
+            directory: directory.clone(),
+        };
+        let newest = Cursor { epoch, position };
+        let (alerting, alerting_task) = Alerting::start(alerting_options(&config), alerting_parts, newest)
+            .await
+            .context("loading rules and alerts")?;
         let (live, live_task) = Live::start(live_options(&config), parts, presence.clone(), epoch, position);
 
         let upkeep = metrics.clone();
@@ -136,6 +153,7 @@ impl App {
             catalogue,
             directory,
             ingest,
+            alerting: Arc::new(alerting),
             live: Arc::new(live),
             presence: presence.clone(),
             bus,
@@ -150,6 +168,7 @@ impl App {
             http,
             hub,
             lane,
+            alerting_task,
             live_task,
             seen_task,
             upkeep_task,
@@ -214,6 +233,10 @@ impl App {
         // Every handle of ingest is gone now but for requests that overran their time.
         if tokio::time::timeout(LANE_LIMIT, self.lane).await.is_err() {
             tracing::warn!("ingest did not end in time");
+        }
+        // The port's end has dropped its handle, so it stores what it judged and ends.
+        if tokio::time::timeout(LANE_LIMIT, self.alerting_task).await.is_err() {
+            tracing::warn!("alerting did not end in time; what it judged last is judged again at the next start");
         }
         save_seen(&self.meta, &self.presence).await;
         // It names addresses that nobody listens on any more.
@@ -323,8 +346,29 @@ fn ingest_options(config: &Config) -> IngestOptions {
         series_max: config.ingest.series_max,
         series_per_device_max: config.ingest.series_per_device_max,
         streams_per_device_max: config.ingest.streams_per_device_max,
-        time_ahead_max_us: i64::try_from(config.ingest.time_ahead_max.as_micros()).unwrap_or(i64::MAX),
+        time_ahead_max_us: micros(config.ingest.time_ahead_max),
     }
+}
+
+fn alerting_options(config: &Config) -> AlertingOptions {
+    let alerting = &config.alerting;
+    AlertingOptions {
+        rules_max: alerting.rules_max,
+        limits: EngineLimits {
+            gap_max_us: micros(alerting.gap_max),
+            lateness_max_us: micros(alerting.lateness_max),
+            ahead_max_us: micros(alerting.ahead_max),
+        },
+        policy: NoticePolicy {
+            grace_us: micros(config.push.grace),
+            ttl_us: [config.push.ttl_info, config.push.ttl_warning, config.push.ttl_critical].map(micros),
+        },
+        history_alerts: alerting.history_alerts,
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn live_options(config: &Config) -> LiveOptions {

@@ -1,5 +1,6 @@
 //! The Pulsewire server. `ARCHITECTURE.md` at the root of the repository maps it.
 
+pub mod alerting;
 pub mod app;
 pub mod bus;
 pub mod cli;

@@ -81,7 +81,7 @@ fn protocol_and_core_stay_pure() {
     }
     for (manifest, allowed) in [
         ("proto-spec/Cargo.toml", &["hmac", "sha2", "subtle", "wincode"][..]),
-        ("platform/core/Cargo.toml", &["thiserror"]),
+        ("platform/core/Cargo.toml", &["sha2", "thiserror"]),
     ] {
         wrong.extend(floors::foreign_dependencies(manifest, &dependencies(manifest, "dependencies"), allowed));
     }
@@ -282,7 +282,7 @@ fn every_metric_is_documented_with_its_kind_and_labels() {
     let mut table = String::from("\n| metric | kind | labels | meaning |\n|---|---|---|---|\n");
     for name in names::ALL {
         assert!(
-            ["_total", "_seconds", "_bytes", "_sessions", "_viewers"].iter().any(|end| name.ends_with(end)),
+            ["_total", "_seconds", "_bytes", "_sessions", "_viewers", "_open"].iter().any(|end| name.ends_with(end)),
             "{name} ends neither in a unit nor in _total"
         );
         let at = list.find(&format!("\"{name}\"")).unwrap_or_else(|| panic!("{name} is not in names.rs"));

@@ -23,6 +23,7 @@ pub struct Config {
     pub device: Device,
     pub ingest: Ingest,
     pub journal: Journal,
+    pub alerting: Alerting,
     pub live: Live,
     pub push: Push,
     pub log: Log,
@@ -86,6 +87,18 @@ pub struct Ingest {
 #[allow(missing_docs)]
 pub struct Journal {
     pub retain_bytes: u64,
+    pub hold_bytes_max: u64,
+}
+
+/// `[alerting]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Alerting {
+    pub rules_max: usize,
+    pub gap_max: Duration,
+    pub lateness_max: Duration,
+    pub ahead_max: Duration,
+    pub history_alerts: usize,
 }
 
 /// `[live]`

@@ -1,7 +1,7 @@
 //! From text to [`Config`], with every mistake named.
 
 use super::keys::{KEYS, Key, Kind};
-use super::{Apns, Config, Device, Fcm, Http, Ingest, Journal, Live, Log, Push, Tls};
+use super::{Alerting, Apns, Config, Device, Fcm, Http, Ingest, Journal, Live, Log, Push, Tls};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -310,7 +310,17 @@ impl Reader {
                 streams_per_device_max: self.integer("ingest.streams_per_device_max"),
                 time_ahead_max: self.duration("ingest.time_ahead_max"),
             },
-            journal: Journal { retain_bytes: self.integer("journal.retain_bytes") },
+            journal: Journal {
+                retain_bytes: self.integer("journal.retain_bytes"),
+                hold_bytes_max: self.integer("journal.hold_bytes_max"),
+            },
+            alerting: Alerting {
+                rules_max: self.integer("alerting.rules_max"),
+                gap_max: self.duration("alerting.gap_max"),
+                lateness_max: self.duration("alerting.lateness_max"),
+                ahead_max: self.duration("alerting.ahead_max"),
+                history_alerts: self.integer("alerting.history_alerts"),
+            },
             live: Live {
                 bus_events: self.integer("live.bus_events"),
                 viewers_max: self.integer("live.viewers_max"),

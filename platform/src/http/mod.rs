@@ -1,6 +1,7 @@
 //! The HTTP port: API, dashboard, live sockets, probes. `docs/http-api.md` is its contract.
 
 mod access;
+mod alerts;
 mod assets;
 mod devices;
 mod history;
@@ -15,6 +16,7 @@ mod problem;
 mod query;
 mod request;
 mod routes;
+mod rules;
 mod service;
 mod session;
 mod users;
@@ -22,6 +24,7 @@ mod users;
 pub use links::Links;
 pub use password::{PasswordError, Passwords};
 
+use crate::alerting::Alerting;
 use crate::config::Http;
 use crate::ingest::Ingest;
 use crate::live::{Live, PresenceTable};
@@ -50,6 +53,7 @@ pub struct HttpParts {
     pub catalogue: Arc<RwLock<Catalogue>>,
     pub directory: Arc<RwLock<Directory>>,
     pub ingest: Arc<Ingest>,
+    pub alerting: Arc<Alerting>,
     pub live: Arc<Live>,
     pub presence: Arc<PresenceTable>,
     pub bus: Arc<dyn Bus>,
@@ -68,6 +72,8 @@ pub(crate) struct State {
     stopping: Arc<AtomicBool>,
     /// Held while a device is read, changed and written, so that of two edits at once neither is lost.
     device_edits: tokio::sync::Mutex<()>,
+    /// The same for rules.
+    rule_edits: tokio::sync::Mutex<()>,
     /// The server's own runtime; those of the port's threads end with it.
     runtime: tokio::runtime::Handle,
 }
@@ -112,6 +118,7 @@ impl HttpPort {
             started: Instant::now(),
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),
+            rule_edits: tokio::sync::Mutex::new(()),
             runtime: tokio::runtime::Handle::current(),
         });
         // Longer than a live socket waits for its viewer and then for its CLOSE to be taken.

@@ -27,6 +27,16 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::devices::create_token,
         super::history::latest,
         super::history::history,
+        super::rules::list,
+        super::rules::create,
+        super::rules::show,
+        super::rules::update,
+        super::rules::delete,
+        super::alerts::list,
+        super::alerts::show,
+        super::alerts::acknowledge,
+        super::alerts::unacknowledge,
+        super::alerts::resolve,
         super::overview::overview,
     )
 )]

@@ -67,6 +67,12 @@ impl Problem {
         Self { errors, ..Self::bad_request("invalid_field", detail) }
     }
 
+    /// A field that reads well and still makes no sense here.
+    pub fn unprocessable(code: &'static str, field: &str, detail: &str) -> Self {
+        let errors = vec![FieldProblem { field: field.to_owned(), detail: detail.to_owned() }];
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
+    }
+
     pub fn unauthorized() -> Self {
         let detail = "sign in first: POST /api/v1/session, then send the token as `Authorization: Bearer TOKEN`";
         Self::new(StatusCode::UNAUTHORIZED, "signed_out", detail)

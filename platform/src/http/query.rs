@@ -52,9 +52,8 @@ pub fn parse_time(field: &str, text: &str) -> Result<i64, Problem> {
         .map_err(|_| Problem::field(field, format!("{field} is {text:?}; a time like 2026-11-21T09:00:00Z is wanted")))
 }
 
-/// Reads a step like `10s`, `5m`, `1h`, `1d`; answers µs.
-pub fn parse_step(text: &str) -> Result<i64, Problem> {
-    let wrong = || Problem::field("step", format!("step is {text:?}; a time like 10s, 5m, 1h or 1d is wanted"));
+/// µs of a time like `500ms`, `10s`, `5m`, `1h`, `1d`.
+fn scaled(text: &str) -> Option<i64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale: i64 = match unit {
@@ -63,27 +62,68 @@ pub fn parse_step(text: &str) -> Result<i64, Problem> {
         "m" => 60_000_000,
         "h" => 3_600_000_000,
         "d" => 86_400_000_000,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let step = number.parse::<i64>().ok().and_then(|n| n.checked_mul(scale)).filter(|n| *n > 0);
-    step.ok_or_else(wrong)
+    number.parse::<i64>().ok()?.checked_mul(scale)
+}
+
+/// Reads a step like `10s`, `5m`, `1h`, `1d`; answers µs.
+pub fn parse_step(text: &str) -> Result<i64, Problem> {
+    let wrong = || Problem::field("step", format!("step is {text:?}; a time like 10s, 5m, 1h or 1d is wanted"));
+    scaled(text).filter(|us| *us > 0).ok_or_else(wrong)
+}
+
+/// Reads a time like `30s` within bounds; answers µs.
+pub fn parse_duration(field: &str, text: &str, min_us: i64, max_us: i64) -> Result<i64, Problem> {
+    scaled(text).filter(|us| (min_us..=max_us).contains(us)).ok_or_else(|| {
+        let (min, max) = (duration_text(min_us), duration_text(max_us));
+        Problem::field(field, format!("{field} is {text:?}; a time like 30s, 5m or 1h from {min} to {max} is wanted"))
+    })
+}
+
+/// A time in the largest unit that fits it.
+pub fn duration_text(us: i64) -> String {
+    let units = [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000)];
+    let fits = units.into_iter().find(|(_, scale)| us != 0 && us % scale == 0);
+    match fits {
+        Some((unit, scale)) => format!("{}{unit}", us / scale),
+        None if us == 0 => "0s".into(),
+        None => format!("{}ms", us / 1_000),
+    }
 }
 
 /// A value in JSON: floats print with the digits that give the same bits back; what JSON lacks becomes a string.
 pub fn json_value(value: &Value) -> serde_json::Value {
     match value {
-        Value::F64(v) if v.is_nan() => "NaN".into(),
-        Value::F64(v) if v.is_infinite() => if *v > 0.0 { "Infinity" } else { "-Infinity" }.into(),
-        Value::F64(v) => (*v).into(),
+        Value::F64(v) => json_number(*v),
         Value::I64(v) => (*v).into(),
         Value::Bool(v) => (*v).into(),
         Value::Text(v) => v.as_ref().into(),
     }
 }
 
+/// A float in JSON; see [`json_value`].
+pub fn json_number(value: f64) -> serde_json::Value {
+    match value {
+        v if v.is_nan() => "NaN".into(),
+        v if v.is_infinite() => if v > 0.0 { "Infinity" } else { "-Infinity" }.into(),
+        v => v.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_print_as_they_are_written() {
+        for text in ["0s", "500ms", "30s", "90s", "5m", "24h", "30d"] {
+            let us = parse_duration("for", text, 0, i64::MAX).expect("valid");
+            assert_eq!(parse_duration("for", &duration_text(us), 0, i64::MAX).expect("valid"), us, "{text}");
+        }
+        assert_eq!(duration_text(90_000_000), "90s");
+        assert!(parse_duration("for", "25h", 0, 86_400_000_000).is_err());
+    }
 
     #[test]
     fn times_read_back_to_the_microsecond() {

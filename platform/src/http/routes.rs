@@ -1,7 +1,7 @@
 //! Which paths there are, and what may be asked of each.
 
 use super::problem::Problem;
-use super::{assets, devices, history, live, openapi, overview, problem, service, session, users};
+use super::{alerts, assets, devices, history, live, openapi, overview, problem, rules, service, session, users};
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
@@ -34,6 +34,16 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/devices/{id}/token", [(POST, web::to(devices::create_token))]))
         .service(path("/devices/{id}/latest", [(READ, web::to(history::latest))]))
         .service(path("/history", [(READ, web::to(history::history))]))
+        .service(path("/rules", [(READ, web::to(rules::list)), (POST, web::to(rules::create))]))
+        .service(path(
+            "/rules/{id}",
+            [(READ, web::to(rules::show)), (PATCH, web::to(rules::update)), (DELETE, web::to(rules::delete))],
+        ))
+        .service(path("/alerts", [(READ, web::to(alerts::list))]))
+        .service(path("/alerts/{id}", [(READ, web::to(alerts::show))]))
+        .service(path("/alerts/{id}/acknowledge", [(POST, web::to(alerts::acknowledge))]))
+        .service(path("/alerts/{id}/unacknowledge", [(POST, web::to(alerts::unacknowledge))]))
+        .service(path("/alerts/{id}/resolve", [(POST, web::to(alerts::resolve))]))
         .service(path("/overview", [(READ, web::to(overview::overview))]))
         .service(path("/openapi.json", [(READ, web::to(openapi::document))]))
         .default_service(web::to(problem::not_found));

@@ -142,6 +142,10 @@ pub trait Journal: Send + Sync {
     /// [`JournalError`].
     async fn forget_device(&self, device: DeviceKey) -> Result<(), JournalError>;
 
+    /// Keeps records after this position for a reader that has not read them yet, within the journal's own bound for it;
+    /// earlier ones may go. The newest call counts. Without any, nothing is held.
+    fn hold(&self, after: Position);
+
     /// Why appends are refused until a restart, if they are.
     fn stopped(&self) -> Option<String>;
 }

@@ -53,4 +53,14 @@ names! {
     HTTP_REQUESTS = "pulsewire_http_requests_total" (describe_counter);
     /// HTTP requests refused, by problem code.
     HTTP_PROBLEMS = "pulsewire_http_problems_total" (describe_counter);
+    /// Samples that a rule judged.
+    ALERTING_SAMPLES = "pulsewire_alerting_samples_total" (describe_counter);
+    /// Samples too late to be judged.
+    ALERTING_LATE = "pulsewire_alerting_late_samples_total" (describe_counter);
+    /// Journal records that no rule judged, because they were not kept or are damaged.
+    ALERTING_LOST = "pulsewire_alerting_lost_records_total" (describe_counter);
+    /// Alerts that fire now.
+    ALERTS_OPEN = "pulsewire_alerts_open" (describe_gauge);
+    /// Changes of alerts, by kind: fired, acknowledged, unacknowledged, resolved.
+    ALERT_CHANGES = "pulsewire_alert_changes_total" (describe_counter);
 }

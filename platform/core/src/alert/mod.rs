@@ -1,9 +1,11 @@
 //! Rules and alerts: thresholds judged over the samples' own time.
 
+mod engine;
 mod record;
 mod rule;
 mod track;
 
+pub use engine::{Change, Dirty, Engine, EngineLimits, Judged, World};
 pub use record::{Acknowledgement, Alert, AlertStep, ResolvedReason, StepKind, fired_text, short};
 pub use rule::{Comparison, HOLD_US_MAX, Rule, RuleError, SCOPE_DEVICES_MAX, Scope};
 pub use track::{Outcome, Phase, Track};

@@ -19,6 +19,7 @@ use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position};
 use pulsewire_core::sample::{JournalRecord, Sample};
 use rusqlite::Connection;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +48,8 @@ pub struct JournalOptions {
     pub path: PathBuf,
     /// Bytes of records kept for readers that are behind; older ones are deleted as new ones come.
     pub retain_bytes: u64,
+    /// Bytes of records kept at most for the reader that holds them ([`Journal::hold`]).
+    pub hold_bytes: u64,
     /// Another file layer, for tests.
     pub vfs: Option<String>,
     /// When a commit returns.
@@ -54,9 +57,9 @@ pub struct JournalOptions {
 }
 
 impl JournalOptions {
-    /// The default for a file: 256 MiB are retained.
+    /// The default for a file: 256 MiB are retained, and 1 GiB if a reader holds them.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, retain_bytes: 256 << 20, vfs: None, synchronous: Synchronous::Full }
+        Self { path, retain_bytes: 256 << 20, hold_bytes: 1 << 30, vfs: None, synchronous: Synchronous::Full }
     }
 }
 
@@ -74,6 +77,7 @@ pub struct SqliteJournal {
     readers: Vec<Worker>,
     next_reader: std::sync::atomic::AtomicUsize,
     stopped: Arc<Mutex<Option<String>>>,
+    held_after: Arc<AtomicU64>,
 }
 
 impl SqliteJournal {
@@ -96,12 +100,18 @@ impl SqliteJournal {
         let readers = vec![reader("journal-read-0")?, reader("journal-read-1")?];
         let (sender, receiver) = mpsc::channel(QUEUE_JOBS);
         let stopped = Arc::new(Mutex::new(None));
-        let writer = Writer { connection, retain_bytes: options.retain_bytes, stopped: stopped.clone() };
+        let held_after = Arc::new(AtomicU64::new(u64::MAX));
+        let retention = write::Retention {
+            retain_bytes: options.retain_bytes,
+            hold_bytes: options.hold_bytes,
+            held_after: held_after.clone(),
+        };
+        let writer = Writer { connection, retention, stopped: stopped.clone() };
         let thread = std::thread::Builder::new()
             .name("journal-write".into())
             .spawn(move || writer.run(receiver))
             .context("starting the journal's writer thread")?;
-        Ok(Self { sender: Some(sender), writer: Some(thread), readers, next_reader: 0.into(), stopped })
+        Ok(Self { sender: Some(sender), writer: Some(thread), readers, next_reader: 0.into(), stopped, held_after })
     }
 
     async fn request<R>(
@@ -140,14 +150,14 @@ impl Drop for SqliteJournal {
 
 struct Writer {
     connection: Connection,
-    retain_bytes: u64,
+    retention: write::Retention,
     stopped: Arc<Mutex<Option<String>>>,
 }
 
 impl Writer {
     fn run(mut self, mut receiver: mpsc::Receiver<Request>) {
         let mut group = Vec::new();
-        let mut trim = write::Trim::measure(&self.connection, self.retain_bytes);
+        let mut trim = write::Trim::measure(&self.connection, self.retention.clone());
         while receiver.blocking_recv_many(&mut group, GROUP_REQUESTS_MAX) > 0 {
             let stopped = self.stopped.lock().ok().and_then(|s| s.clone());
             match stopped {
@@ -307,6 +317,10 @@ impl Journal for SqliteJournal {
     async fn forget_device(&self, device: DeviceKey) -> Result<(), JournalError> {
         while self.request(|reply| Request::Forget { device, reply }).await? {}
         Ok(())
+    }
+
+    fn hold(&self, after: Position) {
+        self.held_after.store(after.0, Ordering::Release);
     }
 
     fn stopped(&self) -> Option<String> {

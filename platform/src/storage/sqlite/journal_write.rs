@@ -10,6 +10,8 @@ use pulsewire_core::value::{Value, ValueType};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the newest records read at start to learn the digests of recent reports.
 const DIGEST_BYTES: i64 = 8 << 20;
@@ -348,10 +350,21 @@ fn forget(transaction: &Connection, device: DeviceKey) -> rusqlite::Result<bool>
     Ok(true)
 }
 
+/// Which records are kept for readers.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Bytes kept in any case.
+    pub retain_bytes: u64,
+    /// Bytes kept for the reader that holds records.
+    pub hold_bytes: u64,
+    /// Records after this position are held; `u64::MAX` = none.
+    pub held_after: Arc<AtomicU64>,
+}
+
 /// Keeps the table of records below its limit by deleting the oldest as new ones come.
 #[derive(Debug)]
 pub struct Trim {
-    retain_bytes: u64,
+    limits: Retention,
     bytes: u64,
     /// Added by the transaction under way.
     pub added: u64,
@@ -360,11 +373,11 @@ pub struct Trim {
 
 impl Trim {
     /// Learns how much there is.
-    pub fn measure(connection: &Connection, retain_bytes: u64) -> Self {
+    pub fn measure(connection: &Connection, limits: Retention) -> Self {
         let bytes: i64 = connection
             .query_row("SELECT coalesce(sum(length(record)), 0) FROM journal", [], |row| row.get(0))
             .unwrap_or(0);
-        Self { retain_bytes, bytes: bytes.unsigned_abs(), added: 0, removed: 0 }
+        Self { limits, bytes: bytes.unsigned_abs(), added: 0, removed: 0 }
     }
 
     /// A transaction begins; what an earlier one added or removed without a commit did not happen.
@@ -374,14 +387,21 @@ impl Trim {
 
     /// Deletes what is too much; the newest record always stays, since the next position follows from it.
     pub fn run(&mut self, transaction: &Connection) -> Result<(), JournalError> {
-        while self.bytes + self.added > self.retain_bytes + self.removed {
+        let held_after = self.limits.held_after.load(Ordering::Acquire);
+        loop {
+            let bytes = (self.bytes + self.added).saturating_sub(self.removed);
+            if bytes <= self.limits.retain_bytes {
+                break;
+            }
+            let up_to = if bytes > self.limits.hold_bytes { u64::MAX } else { held_after };
+            let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
             let oldest = transaction
                 .prepare_cached(
-                    "DELETE FROM journal WHERE position =
+                    "DELETE FROM journal WHERE position <= ?1 AND position =
                          (SELECT min(position) FROM journal WHERE position < (SELECT max(position) FROM journal))
                      RETURNING length(record)",
                 )
-                .and_then(|mut s| s.query_row([], |row| row.get::<_, i64>(0)).optional())
+                .and_then(|mut s| s.query_row([up_to], |row| row.get::<_, i64>(0)).optional())
                 .map_err(journal_error)?;
             match oldest {
                 Some(bytes) => self.removed += bytes.unsigned_abs(),
