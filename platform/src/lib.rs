@@ -3,6 +3,7 @@
 pub mod alerting;
 pub mod app;
 pub mod bus;
+pub mod channels;
 pub mod cli;
 pub mod config;
 pub mod http;

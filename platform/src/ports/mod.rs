@@ -7,6 +7,7 @@ mod clock;
 mod history;
 mod journal;
 mod meta;
+mod push;
 
 pub use alerts::{AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, RuleWrite};
 pub use attention::Attention;
@@ -17,3 +18,4 @@ pub use journal::{Batch, Journal, JournalError, OpenedLane, OpenedStream, Receip
 pub use meta::{
     Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
 };
+pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};

@@ -1,0 +1,224 @@
+//! The one HTTP client of all channels: HTTP/2 where the provider has it, rustls, no redirects, bounded answers.
+
+use super::ChannelError;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pulsewire_core::push::is_public;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Largest answer that is read; what is longer is nonsense.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Largest list of headers of an answer.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Idle connections are kept for this long, and so many per provider.
+const IDLE: Duration = Duration::from_secs(90);
+const IDLE_MAX: usize = 4;
+/// A connection that does not answer a ping of HTTP/2 for this long is given up.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which addresses may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Addresses of the public internet only: what users name.
+    Public,
+    /// All: what the configuration names.
+    Anywhere,
+}
+
+/// How the client behaves.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Further certificate authorities, PEM.
+    pub extra_root_file: Option<PathBuf>,
+    /// For the TCP and TLS connection.
+    pub connect_timeout: Duration,
+    /// For the whole answer, the connection included.
+    pub request_timeout: Duration,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body; None if it was too large or cut off.
+    pub body: Option<Bytes>,
+}
+
+/// Why there is no answer, one variant per reaction.
+#[derive(Debug, thiserror::Error)]
+pub enum NoReply {
+    /// The host is at an address that must not be connected to.
+    #[error("the endpoint's host is at a private, local or reserved address")]
+    Private,
+    /// There is no connection; the request was not sent.
+    #[error("no connection: {0}")]
+    Unreachable(String),
+    /// The connection ended; the request may have been taken.
+    #[error("the connection ended before the answer: {0}")]
+    Interrupted(String),
+    /// No answer in time; the request may have been taken.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("private address")]
+struct PrivateAddress;
+
+/// Connects to addresses that the reach allows; they are judged after the name is looked up, at every connection, so that
+/// a name which changes its mind leads nowhere.
+#[derive(Clone)]
+struct Connector {
+    reach: Reach,
+    timeout: Duration,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Connector {
+    async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = uri.port_u16().unwrap_or(443);
+        let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => tokio::net::lookup_host((host, port)).await?.collect(),
+        };
+        let total = found.len();
+        let allowed = found.into_iter().filter(|a| self.reach == Reach::Anywhere || is_public(a.ip()));
+        let allowed: Vec<_> = allowed.collect();
+        if allowed.is_empty() {
+            return Err(if total == 0 { "the host has no address".into() } else { PrivateAddress.into() });
+        }
+        let mut last: BoxError = "the host has no address".into();
+        for address in allowed {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(TokioIo::new(stream));
+                }
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (this, timeout) = (self.clone(), self.timeout);
+        Box::pin(async move {
+            match tokio::time::timeout(timeout, this.connect(uri)).await {
+                Ok(connected) => connected,
+                Err(_) => Err(format!("not connected within {timeout:?}").into()),
+            }
+        })
+    }
+}
+
+/// See the module. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct PushClient {
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    request_timeout: Duration,
+}
+
+impl PushClient {
+    /// Makes a client. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If the file of further authorities cannot be used.
+    pub fn new(options: &ClientOptions, reach: Reach) -> Result<Self, ChannelError> {
+        let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        if let Some(path) = &options.extra_root_file {
+            let wrong = |problem: String| ChannelError::new("push.extra_root_file", problem);
+            let file = path.display();
+            let pem = std::fs::read(path).map_err(|error| wrong(format!("{file} cannot be read: {error}")))?;
+            let mut count = 0;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let certificate = certificate.map_err(|error| wrong(format!("{file} is not PEM: {error:?}")))?;
+                let added = roots.add(certificate);
+                added.map_err(|error| wrong(format!("{file} has a certificate that cannot be used: {error}")))?;
+                count += 1;
+            }
+            if count == 0 {
+                return Err(wrong(format!("{file} has no certificate")));
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ChannelError::new("push", format!("TLS cannot be set up: {error}")))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = Connector { reach, timeout: options.connect_timeout };
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_all_versions();
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .build(https.wrap_connector(connector));
+        Ok(Self { client, request_timeout: options.request_timeout })
+    }
+
+    /// Sends a request and reads the answer. Redirects are answers like any other.
+    ///
+    /// # Errors
+    /// [`NoReply`].
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
+        match tokio::time::timeout(self.request_timeout, self.exchange(request)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(NoReply::TimedOut(self.request_timeout)),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
+        let response = self.client.request(request).await.map_err(|error| no_reply(&error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok().map(|whole| whole.to_bytes());
+        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+    }
+}
+
+fn no_reply(error: &hyper_util::client::legacy::Error) -> NoReply {
+    let mut text = String::new();
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(one) = cause {
+        if one.is::<PrivateAddress>() {
+            return NoReply::Private;
+        }
+        // The first ones only say that something failed.
+        text = one.to_string();
+        cause = one.source();
+    }
+    let text = pulsewire_core::push::clip(&text, 160);
+    if error.is_connect() { NoReply::Unreachable(text) } else { NoReply::Interrupted(text) }
+}
