@@ -381,6 +381,7 @@ fn live_options(config: &Config) -> LiveOptions {
         subscriptions_max: live.subscriptions_max,
         series_max: live.series_max,
         pending_samples_max: live.pending_samples_max,
+        pending_events_max: live.pending_events_max,
         history_samples_max: live.history_samples_max,
         slow_reader_timeout: live.slow_reader_timeout,
         stale_after: config.device.stale_after,

@@ -334,6 +334,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "live",
+        "pending_events_max",
+        Kind::Integer(16, 1_000_000),
+        "4096",
+        "Most alerts whose change waits for a slow viewer; of further ones it is told that they are missing, and it asks anew.",
+    ),
+    key(
+        "live",
         "history_samples_max",
         Kind::Integer(16, 10_000_000),
         "200000",

@@ -113,6 +113,7 @@ pub struct Live {
     pub subscriptions_max: usize,
     pub series_max: usize,
     pub pending_samples_max: usize,
+    pub pending_events_max: usize,
     pub history_samples_max: usize,
     pub slow_reader_timeout: Duration,
 }

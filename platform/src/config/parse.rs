@@ -330,6 +330,7 @@ impl Reader {
                 subscriptions_max: self.integer("live.subscriptions_max"),
                 series_max: self.integer("live.series_max"),
                 pending_samples_max: self.integer("live.pending_samples_max"),
+                pending_events_max: self.integer("live.pending_events_max"),
                 history_samples_max: self.integer("live.history_samples_max"),
                 slow_reader_timeout: self.duration("live.slow_reader_timeout"),
             },

@@ -1,10 +1,17 @@
 //! Frames for viewers.
 
 use super::subscription::Pending;
+use pulsewire_core::alert::{Alert, Comparison};
 use pulsewire_core::ids::Position;
+use pulsewire_core::severity::Severity;
 use pulsewire_core::value::{Value, ValueType};
-use pulsewire_proto::frame::{BatchColumns, TextSample, Texts};
+use pulsewire_proto::frame::{
+    self as wire, Acknowledgement, AlertComparison, AlertInfo, AlertSeverity, AlertState, BatchColumns, TextSample,
+    Texts, clip_text,
+};
+use pulsewire_proto::limits::REASON_BYTES;
 use pulsewire_proto::{Message, MessageType, MetricType, encode_frame};
+use std::sync::Arc;
 
 /// Samples per BATCH: 32 KiB of columns, so that a few frames in a slow viewer's buffers stay small.
 const BATCH_SAMPLES: usize = 2048;
@@ -148,6 +155,41 @@ impl Columns {
         }
         out
     }
+}
+
+/// How alerts stand. SPEC §9.12.
+pub fn alerts(alerts: &[Arc<Alert>]) -> Vec<u8> {
+    let infos = alerts.iter().map(|alert| AlertInfo {
+        id: alert.id.0.to_bytes(),
+        revision: alert.revision,
+        rule: alert.rule.to_string(),
+        rule_name: alert.rule_name.clone(),
+        device: alert.device_id.to_string(),
+        metric: alert.metric.to_string(),
+        severity: match alert.severity {
+            Severity::Info => AlertSeverity::Info,
+            Severity::Warning => AlertSeverity::Warning,
+            Severity::Critical => AlertSeverity::Critical,
+        },
+        state: if alert.is_open() { AlertState::Firing } else { AlertState::Resolved },
+        started_us: alert.started_us,
+        fired_us: alert.fired_us,
+        resolved_us: alert.resolved.map(|(time_us, _)| time_us),
+        acknowledged: alert
+            .acknowledged
+            .as_ref()
+            .map(|a| Acknowledgement { user: a.user.to_string(), time_us: a.time_us }),
+        value: alert.value,
+        comparison: match alert.comparison {
+            Comparison::Above => AlertComparison::Above,
+            Comparison::AtLeast => AlertComparison::AtLeast,
+            Comparison::Below => AlertComparison::Below,
+            Comparison::AtMost => AlertComparison::AtMost,
+        },
+        threshold: alert.threshold,
+        text: clip_text(&alert.text, REASON_BYTES).to_owned(),
+    });
+    frame(&Message::Alert(wire::Alert { alerts: infos.collect() }))
 }
 
 /// The wire's name for a type.

@@ -1,13 +1,16 @@
 //! All subscriptions, found by the device a sample comes from.
 
+use super::events::{Events, TakenEvents};
 use super::subscription::{Pending, Subscription, Taken};
 use crate::telemetry::names;
+use pulsewire_core::alert::Alert;
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{DeviceKey, Position, SeriesKey};
 use pulsewire_core::sample::{ReportKind, StoredReport};
 use pulsewire_core::selector::Selector;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Names a subscription within the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,12 +26,13 @@ pub struct Fanout {
     everywhere: HashSet<SubscriptionKey>,
     // Per viewer: the devices whose presence it has to be told. Bounded by the number of devices.
     presence: HashMap<ViewerKey, HashSet<DeviceKey>>,
+    events: HashMap<ViewerKey, Events>,
     viewer_of: HashMap<SubscriptionKey, ViewerKey>,
 }
 
 /// Names a viewer within the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ViewerKey(u64);
+pub struct ViewerKey(pub u64);
 
 /// The selector means more series than a subscription may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,7 @@ impl Fanout {
             by_device: HashMap::new(),
             everywhere: HashSet::new(),
             presence: HashMap::new(),
+            events: HashMap::new(),
             viewer_of: HashMap::new(),
         }
     }
@@ -53,12 +58,29 @@ impl Fanout {
         let key = ViewerKey(self.next);
         self.next += 1;
         self.presence.insert(key, HashSet::new());
+        self.events.insert(key, Events::default());
         key
     }
 
     /// Removes a viewer; its subscriptions are removed one by one before.
     pub fn disconnect(&mut self, viewer: ViewerKey) {
         self.presence.remove(&viewer);
+        self.events.remove(&viewer);
+    }
+
+    /// Tells every viewer how an alert stands.
+    pub fn alert_changed(&mut self, alert: &Arc<Alert>, pending_max: usize) {
+        self.events.values_mut().for_each(|events| events.push_alert(alert, pending_max));
+    }
+
+    /// Events were lost on the way here.
+    pub fn lose_events(&mut self, count: u64) {
+        self.events.values_mut().for_each(|events| events.lose(count));
+    }
+
+    /// Takes what a viewer has to be told of alerts.
+    pub fn take_events(&mut self, viewer: ViewerKey) -> TakenEvents {
+        self.events.get_mut(&viewer).map(Events::take).unwrap_or_default()
     }
 
     /// Notes for every viewer the devices it selects among these.

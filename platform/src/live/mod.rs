@@ -4,13 +4,16 @@
 //! puts each live sample where a subscription wants it. A viewer takes what gathered at its own interval; what it cannot
 //! take in time is dropped oldest first, up to a bound, and it is told of the gap.
 
+mod attention;
 mod encode;
+mod events;
 mod fanout;
 mod presence;
 mod subscription;
 mod task;
 mod viewer;
 
+pub use attention::AttentionTable;
 pub use presence::{PresenceTable, Seen};
 pub use viewer::{Viewer, ViewerClose};
 
@@ -36,6 +39,7 @@ pub struct LiveOptions {
     pub subscriptions_max: usize,
     pub series_max: usize,
     pub pending_samples_max: usize,
+    pub pending_events_max: usize,
     pub history_samples_max: usize,
     pub slow_reader_timeout: Duration,
     pub stale_after: Duration,
@@ -70,6 +74,7 @@ pub struct Live {
     parts: LiveParts,
     fanout: Arc<Mutex<Fanout>>,
     presence: Arc<PresenceTable>,
+    attention: Arc<AttentionTable>,
     viewers: Arc<Mutex<HashMap<UserName, usize>>>,
     epoch: u64,
 }
@@ -91,11 +96,13 @@ impl Live {
             stale_after: options.stale_after,
             series_max: options.series_max,
             pending_max: options.pending_samples_max,
+            events_max: options.pending_events_max,
             cursor: position,
         };
-        let (commits, devices) = (parts.bus.subscribe(Topic::Commits), parts.bus.subscribe(Topic::Devices));
-        let running = tokio::spawn(task.run(commits, devices));
-        (Self { options, parts, fanout, presence, viewers: Arc::default(), epoch }, running)
+        let topic = |topic| parts.bus.subscribe(topic);
+        let running = tokio::spawn(task.run(topic(Topic::Commits), topic(Topic::Devices), topic(Topic::Events)));
+        let attention = Arc::new(AttentionTable::new(parts.clock.clone(), options.heartbeat_interval));
+        (Self { options, parts, fanout, presence, attention, viewers: Arc::default(), epoch }, running)
     }
 
     /// Lets a viewer in. Its place is free again when the [`Viewer`] is dropped.
@@ -109,6 +116,7 @@ impl Live {
             self.parts.clone(),
             self.fanout.clone(),
             self.presence.clone(),
+            self.attention.clone(),
             self.epoch,
             seat,
         ))
@@ -117,6 +125,11 @@ impl Live {
     /// How many live sockets are open.
     pub fn viewers(&self) -> usize {
         self.viewers.lock().map(|v| v.values().sum()).unwrap_or(0)
+    }
+
+    /// Who has a visible page.
+    pub fn attention(&self) -> &Arc<AttentionTable> {
+        &self.attention
     }
 
     /// The bounds in force.

@@ -21,11 +21,17 @@ pub(super) struct LiveTask {
     pub stale_after: Duration,
     pub series_max: usize,
     pub pending_max: usize,
+    pub events_max: usize,
     pub cursor: Position,
 }
 
 impl LiveTask {
-    pub(super) async fn run(mut self, mut commits: Box<dyn Subscription>, mut devices: Box<dyn Subscription>) {
+    pub(super) async fn run(
+        mut self,
+        mut commits: Box<dyn Subscription>,
+        mut devices: Box<dyn Subscription>,
+        mut events: Box<dyn Subscription>,
+    ) {
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -61,6 +67,16 @@ impl LiveTask {
                         all.into_iter().for_each(|device| fanout.device_added(device, directory));
                     }),
                 },
+                event = events.next() => match event {
+                    Ok(Some(event)) => self.on_event(&event),
+                    Ok(None) => return,
+                    Err(Lagged(count)) => {
+                        tracing::debug!(count, "live is behind the bus; viewers are told that events are missing");
+                        if let Ok(mut fanout) = self.fanout.lock() {
+                            fanout.lose_events(count);
+                        }
+                    }
+                },
                 _ = sweep.tick() => {
                     let stale_after_us = i64::try_from(self.stale_after.as_micros()).unwrap_or(i64::MAX);
                     let changed = self.presence.sweep(self.parts.clock.now_us(), stale_after_us);
@@ -69,6 +85,13 @@ impl LiveTask {
                     }
                 }
             }
+        }
+    }
+
+    fn on_event(&self, event: &BusEvent) {
+        let Ok(mut fanout) = self.fanout.lock() else { return };
+        if let BusEvent::AlertChanged(alert) = event {
+            fanout.alert_changed(alert, self.events_max);
         }
     }
 

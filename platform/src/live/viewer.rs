@@ -1,5 +1,6 @@
 //! One viewer's side of the service: messages in, frames out. The socket belongs to the caller.
 
+use super::attention::AttentionTable;
 use super::encode::{self, Framing, frame};
 use super::fanout::{Fanout, SubscriptionKey, TooManySeries, ViewerKey};
 use super::presence::PresenceTable;
@@ -12,16 +13,16 @@ use pulsewire_core::presence::Presence;
 use pulsewire_core::selector::Selector;
 use pulsewire_core::value::Value;
 use pulsewire_proto::frame::{
-    Aggregate, Close, DevicePresence, Gap, GapReason, Heartbeat, LiveWelcome, PresenceState, Refused, RefusedCode,
-    Resume, Series, SeriesDef, SnapshotEnd, Subscribe,
+    Aggregate, Close, DevicePresence, EventsLost, Gap, GapReason, Heartbeat, LiveWelcome, PresenceState, Refused,
+    RefusedCode, Resume, Series, SeriesDef, SnapshotEnd, Subscribe,
 };
 use pulsewire_proto::{CloseCode, Message, RawFrame};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Presence changes reach a viewer at least this fast, whatever its intervals.
-const PRESENCE_INTERVAL: Duration = Duration::from_millis(500);
+/// Alerts and changes of presence reach a viewer at least this fast, whatever its intervals.
+const EVENTS_INTERVAL: Duration = Duration::from_millis(250);
 /// Devices per PRESENCE and series per SERIES_DEF frame.
 const LIST_ITEMS: usize = 1000;
 /// Records read at a time when a viewer resumes.
@@ -61,8 +62,9 @@ pub struct Viewer {
     parts: LiveParts,
     fanout: Arc<Mutex<Fanout>>,
     presence: Arc<PresenceTable>,
+    attention: Arc<AttentionTable>,
     epoch: u64,
-    _seat: Seat,
+    seat: Seat,
     key: ViewerKey,
     subscriptions: HashMap<u32, Subscribed>,
     // When the viewer last sent something, not counting the time in which nobody listened.
@@ -70,7 +72,7 @@ pub struct Viewer {
     // When HEARTBEAT was last sent.
     asked: Instant,
     sent: Instant,
-    presence_due: Instant,
+    events_due: Instant,
 }
 
 impl Viewer {
@@ -79,6 +81,7 @@ impl Viewer {
         parts: LiveParts,
         fanout: Arc<Mutex<Fanout>>,
         presence: Arc<PresenceTable>,
+        attention: Arc<AttentionTable>,
         epoch: u64,
         seat: Seat,
     ) -> Self {
@@ -89,14 +92,15 @@ impl Viewer {
             parts,
             fanout,
             presence,
+            attention,
             epoch,
-            _seat: seat,
+            seat,
             key,
             subscriptions: HashMap::new(),
             heard: now,
             asked: now,
             sent: now,
-            presence_due: now,
+            events_due: now,
         }
     }
 
@@ -141,7 +145,9 @@ impl Viewer {
             .map_err(|error| ViewerClose::new(error.close_code(), error.to_string()))?;
         match message {
             None => metrics::counter!(names::FRAMES_UNKNOWN).increment(1),
-            Some(Message::Heartbeat(_)) => {}
+            Some(Message::Heartbeat(heartbeat)) => {
+                self.attention.heard(&self.seat.user, self.key.0, heartbeat.visible);
+            }
             Some(Message::Subscribe(subscribe)) => self.subscribe(subscribe, now, out).await,
             Some(Message::Unsubscribe(unsubscribe)) => {
                 if let Some(gone) = self.subscriptions.remove(&unsubscribe.subscription) {
@@ -161,7 +167,7 @@ impl Viewer {
     pub fn next_deadline(&self) -> Instant {
         let ticks = self.subscriptions.values().map(|s| s.due);
         let heartbeat = self.sent.min(self.heard.max(self.asked)) + self.options.heartbeat_interval;
-        ticks.chain([heartbeat, self.presence_due]).min().unwrap_or(heartbeat)
+        ticks.chain([heartbeat, self.events_due]).min().unwrap_or(heartbeat)
     }
 
     /// The frames that are due.
@@ -174,9 +180,10 @@ impl Viewer {
             return Err(ViewerClose::new(CloseCode::HeartbeatMissed, text));
         }
         let mut out = Vec::new();
-        if now >= self.presence_due {
-            self.presence_due = now + PRESENCE_INTERVAL;
+        if now >= self.events_due {
+            self.events_due = now + EVENTS_INTERVAL;
             self.put_presence(&mut out);
+            self.put_events(&mut out);
         }
         for (number, subscribed) in &mut self.subscriptions {
             if now < subscribed.due {
@@ -223,6 +230,14 @@ impl Viewer {
             });
             let presence = pulsewire_proto::frame::Presence { devices: devices.collect() };
             out.push(frame(&Message::Presence(presence)));
+        }
+    }
+
+    fn put_events(&self, out: &mut Vec<Vec<u8>>) {
+        let taken = lock(&self.fanout).take_events(self.key);
+        out.extend(taken.alerts.chunks(LIST_ITEMS).map(encode::alerts));
+        if taken.lost > 0 {
+            out.push(frame(&Message::EventsLost(EventsLost { count: taken.lost })));
         }
     }
 
@@ -292,7 +307,7 @@ impl Viewer {
             series: u32::try_from(count).unwrap_or(u32::MAX),
         })));
         subscribed.due = now + interval;
-        self.presence_due = now;
+        self.events_due = now;
         self.subscriptions.insert(wish.subscription, subscribed);
         Ok(())
     }
@@ -447,6 +462,7 @@ impl Drop for Viewer {
             fanout.unsubscribe(subscribed.key);
         }
         fanout.disconnect(self.key);
+        self.attention.gone(&self.seat.user, self.key.0);
     }
 }
 
