@@ -1,6 +1,7 @@
 use super::Batch;
 use async_trait::async_trait;
 use pulsewire_core::alert::Alert;
+use pulsewire_core::command::Command;
 use pulsewire_core::ids::{DeviceKey, Position};
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub enum BusEvent {
     },
     /// An alert began, changed or ended, and that is stored.
     AlertChanged(Arc<Alert>),
+    /// A command was given or changed, and that is stored.
+    CommandChanged(Arc<Command>),
     /// Messages for people were stored, or something that decides about them changed: the outbox has work.
     MessagesQueued,
 }
@@ -50,7 +53,7 @@ pub enum Topic {
     Commits,
     /// What happens to devices' records: created, edited, deleted, new credentials.
     Devices,
-    /// What viewers are told of besides samples: alerts.
+    /// What viewers are told of besides samples: alerts and commands.
     Events,
     /// [`BusEvent::MessagesQueued`].
     Outbox,
@@ -64,7 +67,7 @@ impl BusEvent {
             Self::DeviceChanged { .. } | Self::DeviceTokenReplaced { .. } | Self::DeviceDeleted { .. } => {
                 Topic::Devices
             }
-            Self::AlertChanged(_) => Topic::Events,
+            Self::AlertChanged(_) | Self::CommandChanged(_) => Topic::Events,
             Self::MessagesQueued => Topic::Outbox,
         }
     }

@@ -4,6 +4,7 @@ mod alerts;
 mod attention;
 mod bus;
 mod clock;
+mod commands;
 mod history;
 mod journal;
 mod meta;
@@ -13,6 +14,7 @@ pub use alerts::{AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, Al
 pub use attention::Attention;
 pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription, Topic};
 pub use clock::Clock;
+pub use commands::{CommandCommit, CommandPage, CommandStore, CommandWrite, Written};
 pub use history::{BucketQuery, History, HistoryError, RangeQuery, Snapshot, SnapshotQuery};
 pub use journal::{Batch, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StreamKind, StreamPosition};
 pub use meta::{

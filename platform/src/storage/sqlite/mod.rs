@@ -6,6 +6,7 @@
 
 mod alerts;
 mod checks;
+mod commands;
 mod folder;
 mod history;
 mod journal;

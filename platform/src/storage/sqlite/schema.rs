@@ -217,6 +217,50 @@ CREATE TABLE delivery_event (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 3 of `meta.db` adds: commands. They go with their device.
+const META_3: &str = "
+CREATE TABLE command (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    device INTEGER NOT NULL REFERENCES device (device) ON DELETE CASCADE,
+    device_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    arguments TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    percent INTEGER,
+    code TEXT NOT NULL,
+    text TEXT NOT NULL,
+    result TEXT NOT NULL,
+    cancel_requested INTEGER NOT NULL,
+    answered INTEGER NOT NULL,
+    supersede_key TEXT,
+    created_by TEXT NOT NULL,
+    created_us INTEGER NOT NULL,
+    changed_us INTEGER NOT NULL,
+    since_us INTEGER NOT NULL,
+    deadline_us INTEGER NOT NULL,
+    timeout_us INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+CREATE INDEX command_device ON command (device, seq);
+-- The states that are not finished are 0 to 3.
+CREATE INDEX command_open ON command (seq) WHERE state < 4;
+CREATE TABLE command_step (
+    command INTEGER NOT NULL REFERENCES command (seq) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (command, step)
+) STRICT, WITHOUT ROWID;
+-- What a device said that it knows, as JSON.
+CREATE TABLE command_set (
+    device INTEGER PRIMARY KEY REFERENCES device (device) ON DELETE CASCADE,
+    declared TEXT NOT NULL
+) STRICT;
+";
+
 /// Which of the two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
@@ -231,7 +275,7 @@ impl File {
     fn steps(self) -> &'static [&'static str] {
         match self {
             Self::Journal => &[JOURNAL],
-            Self::Meta => &[META, META_2],
+            Self::Meta => &[META, META_2, META_3],
         }
     }
 

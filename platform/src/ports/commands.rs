@@ -1,0 +1,76 @@
+use super::meta::MetaError;
+use async_trait::async_trait;
+use pulsewire_core::command::{Command, CommandSet, Step};
+use pulsewire_core::ids::{CommandId, DeviceKey};
+
+/// One change to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommandWrite {
+    /// A new command, with its first step.
+    Create(Command, Step),
+    /// A command as it is now; it is stored only over the revision before.
+    Change(Command, Step),
+}
+
+impl CommandWrite {
+    /// The command as it is to be.
+    pub fn command(&self) -> &Command {
+        match self {
+            Self::Create(command, _) | Self::Change(command, _) => command,
+        }
+    }
+}
+
+/// One unit of work: all of it is stored, or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct CommandCommit {
+    /// In order.
+    pub writes: Vec<CommandWrite>,
+    /// What devices said that they know.
+    pub sets: Vec<(DeviceKey, CommandSet)>,
+    /// How many finished commands a device keeps; the oldest are deleted.
+    pub history_per_device: usize,
+}
+
+/// What became of one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored.
+    Stored,
+    /// There is a command with this id already.
+    Exists,
+    /// The device, or this revision of the command, is not there any more.
+    Gone,
+}
+
+/// A page of a device's commands, newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CommandPage {
+    /// The commands.
+    pub commands: Vec<Command>,
+    /// Where the next page begins; None at the end.
+    pub next: Option<i64>,
+}
+
+/// Commands and what devices know of them.
+#[async_trait]
+pub trait CommandStore: Send + Sync {
+    /// Every command that is not finished, in the order in which they were stored.
+    async fn open_commands(&self) -> Result<Vec<Command>, MetaError>;
+    /// Stores changes, and says what became of each write, in order.
+    async fn commit_commands(&self, commit: CommandCommit) -> Result<Vec<Written>, MetaError>;
+    /// Those of these commands that exist.
+    async fn commands(&self, ids: Vec<CommandId>) -> Result<Vec<Command>, MetaError>;
+    /// A command with its newest steps, oldest first.
+    async fn command(&self, id: CommandId) -> Result<Option<(Command, Vec<Step>)>, MetaError>;
+    /// A device's commands, or only the open ones, before a place in the list.
+    async fn commands_of(
+        &self,
+        device: DeviceKey,
+        open: bool,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<CommandPage, MetaError>;
+    /// What a device said that it knows; None if it never said anything.
+    async fn command_set(&self, device: DeviceKey) -> Result<Option<CommandSet>, MetaError>;
+}

@@ -1,0 +1,172 @@
+//! What every store of commands promises, on the real files.
+
+use pulsewire::ports::{CommandCommit, CommandStore, CommandWrite, DeviceStore, DeviceVerifier, NewDevice, Written};
+use pulsewire::storage::sqlite::SqliteMeta;
+use pulsewire_core::command::{
+    ArgumentDef, ArgumentType, Command, CommandDef, CommandSet, Event, State, Step, Value, Values, Verdict,
+};
+use pulsewire_core::ids::{CommandId, CommandName, DeviceId, DeviceKey, UserName};
+use pulsewire_core::ulid::Ulid;
+use std::collections::BTreeMap;
+
+fn name(text: &str) -> CommandName {
+    CommandName::parse(text).expect("a name")
+}
+
+struct Store {
+    meta: SqliteMeta,
+    device: DeviceKey,
+    folder: tempfile::TempDir,
+}
+
+impl Store {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let meta = SqliteMeta::open(&folder.path().join("meta.db")).expect("a store");
+        let verifier = DeviceVerifier { stored_key: [1; 32], server_key: [2; 32] };
+        let id = DeviceId::parse("cold-1").expect("an id");
+        let new = NewDevice { id, name: "c".into(), tags: BTreeMap::new(), group: None, verifier, created_us: 0 };
+        let device = meta.create_device(new).await.expect("a device").key;
+        Self { meta, device, folder }
+    }
+
+    fn command(&self, number: u128) -> Command {
+        let arguments = [("f", Value::F64(-20.0)), ("i", Value::I64(-20)), ("t", Value::Text("°".into()))];
+        Command {
+            id: CommandId(Ulid::from_parts(7, number)),
+            device: self.device,
+            device_id: DeviceId::parse("cold-1").expect("an id"),
+            name: name("set_target"),
+            arguments: arguments.into_iter().map(|(text, value)| (name(text), value)).collect(),
+            state: State::Queued,
+            attempt: 0,
+            percent: None,
+            code: String::new(),
+            text: String::new(),
+            values: Values::new(),
+            cancel_requested: false,
+            answered: false,
+            supersede_key: Some(name("target")),
+            created_by: UserName::parse("kim").expect("a name"),
+            created_us: 1,
+            changed_us: 1,
+            since_us: 1,
+            deadline_us: 1_000_000,
+            timeout_us: 30,
+            revision: 1,
+        }
+    }
+
+    async fn commit(&self, writes: Vec<CommandWrite>) -> Vec<Written> {
+        let commit = CommandCommit { writes, sets: Vec::new(), history_per_device: 2 };
+        self.meta.commit_commands(commit).await.expect("stores")
+    }
+
+    async fn create(&self, number: u128) -> Command {
+        let command = self.command(number);
+        assert_eq!(self.commit(vec![create(&command)]).await, [Written::Stored]);
+        command
+    }
+
+    async fn change(&self, command: &Command, event: Event) -> Command {
+        let (after, write) = changed(command, event);
+        assert_eq!(self.commit(vec![write]).await, [Written::Stored]);
+        after
+    }
+}
+
+fn create(command: &Command) -> CommandWrite {
+    CommandWrite::Create(command.clone(), Step { state: command.state, time_us: 1, text: String::new() })
+}
+
+fn changed(command: &Command, event: Event) -> (Command, CommandWrite) {
+    let applied = command.apply(event, 2, u32::MAX).expect("legal").expect("a change");
+    (applied.command.clone(), CommandWrite::Change(applied.command, applied.step))
+}
+
+fn done() -> Event {
+    let values = [(name("celsius"), Value::F64(-20.5))].into_iter().collect();
+    Event::Result { verdict: Verdict::Succeeded, code: "c".into(), text: "t".into(), values }
+}
+
+#[tokio::test]
+async fn a_command_is_read_back_as_it_was_stored_also_by_the_next_start() {
+    let store = Store::new().await;
+    let command = store.create(1).await;
+    let sent = store.change(&command, Event::Sent).await;
+    let path = store.folder.path().join("meta.db");
+    drop(store.meta);
+    let again = SqliteMeta::open(&path).expect("a store");
+    assert_eq!(again.open_commands().await.expect("reads"), std::slice::from_ref(&sent));
+    let (found, steps) = again.command(sent.id).await.expect("reads").expect("there");
+    assert_eq!(found, sent);
+    assert_eq!(steps.iter().map(|step| step.state).collect::<Vec<_>>(), [State::Queued, State::Sent]);
+}
+
+#[tokio::test]
+async fn a_change_is_stored_only_over_the_revision_that_it_was_made_from() {
+    let store = Store::new().await;
+    let command = store.create(1).await;
+    let (sent, write) = changed(&command, Event::Sent);
+    assert_eq!(store.commit(vec![write.clone(), write]).await, [Written::Stored, Written::Gone]);
+    assert_eq!(store.commit(vec![create(&command)]).await, [Written::Exists]);
+    assert_eq!(store.meta.commands(vec![command.id]).await.expect("reads"), [sent]);
+}
+
+#[tokio::test]
+async fn of_finished_commands_the_oldest_go_and_open_ones_stay() {
+    let store = Store::new().await;
+    for number in 1..=5 {
+        let command = store.create(number).await;
+        if number != 2 {
+            let sent = store.change(&command, Event::Sent).await;
+            store.change(&sent, done()).await;
+        }
+    }
+    let all = store.meta.commands_of(store.device, false, None, 10).await.expect("reads");
+    let numbers = |commands: &[Command]| commands.iter().map(|one| one.id.0.to_bytes()[15]).collect::<Vec<_>>();
+    assert_eq!((numbers(&all.commands), all.next), (vec![5, 4, 2], None));
+    let first = store.meta.commands_of(store.device, false, None, 2).await.expect("reads");
+    let rest = store.meta.commands_of(store.device, false, first.next, 2).await.expect("reads");
+    assert_eq!((numbers(&first.commands), numbers(&rest.commands), rest.next), (vec![5, 4], vec![2], None));
+    let open = store.meta.commands_of(store.device, true, None, 10).await.expect("reads");
+    assert_eq!(numbers(&open.commands), [2]);
+}
+
+#[tokio::test]
+async fn a_long_history_keeps_its_newest_fifty_steps() {
+    let store = Store::new().await;
+    let mut command = store.create(1).await;
+    command = store.change(&command, Event::Sent).await;
+    for number in 0..60 {
+        command = store.change(&command, Event::Progress { percent: Some(number), text: number.to_string() }).await;
+    }
+    let (_, steps) = store.meta.command(command.id).await.expect("reads").expect("there");
+    assert_eq!((steps.len(), steps[0].text.as_str(), steps[49].text.as_str()), (50, "10", "59"));
+}
+
+#[tokio::test]
+async fn commands_and_sets_go_with_their_device_and_none_come_after_it() {
+    let store = Store::new().await;
+    let command = store.create(1).await;
+    let argument = ArgumentDef {
+        name: name("celsius"),
+        argument_type: ArgumentType::F64,
+        required: true,
+        min: Some(-40.0),
+        max: None,
+        unit: "°C".into(),
+    };
+    let def = CommandDef { name: name("set_target"), title: "Target".into(), arguments: vec![argument] };
+    let set = CommandSet { commands: vec![def] };
+    let declare = || CommandCommit { sets: vec![(store.device, set.clone())], ..CommandCommit::default() };
+    store.meta.commit_commands(declare()).await.expect("stores");
+    assert_eq!(store.meta.command_set(store.device).await.expect("reads"), Some(set.clone()));
+    store.meta.delete_device(store.device).await.expect("deletes");
+    assert_eq!(store.meta.command(command.id).await.expect("reads"), None);
+    assert_eq!(store.meta.command_set(store.device).await.expect("reads"), None);
+    let (_, write) = changed(&command, Event::Sent);
+    assert_eq!(store.commit(vec![write, create(&store.command(2))]).await, [Written::Gone, Written::Gone]);
+    store.meta.commit_commands(declare()).await.expect("ignores it");
+    assert_eq!(store.meta.command_set(store.device).await.expect("reads"), None);
+}
