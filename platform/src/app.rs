@@ -2,12 +2,16 @@
 
 use crate::alerting::{Alerting, AlertingOptions, AlertingParts};
 use crate::bus::in_process::InProcessBus;
+use crate::channels::{
+    ApnsChannel, ApnsKey, ClientOptions, FcmChannel, PushClient, Reach, ServiceAccount, VapidKey, WebPushChannel,
+};
 use crate::config::Config;
 use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
 use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
-use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, User, UserStore};
+use crate::outbox::{Outbox, OutboxOptions, OutboxParts};
+use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, User, UserStore};
 use crate::storage::sqlite::{DataFolder, JournalOptions, SqliteJournal, SqliteMeta};
 use crate::telemetry;
 use anyhow::Context;
@@ -28,6 +32,9 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long the last reports may take to be stored at a stop.
 const LANE_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long messages under way may take to be settled at a stop.
+const OUTBOX_LIMIT: Duration = Duration::from_secs(5);
+
 /// The system's wall clock.
 struct SystemClock;
 
@@ -45,6 +52,8 @@ pub struct StartOptions {
     pub admin_password: Option<String>,
     /// This is a demonstration.
     pub demo: bool,
+    /// Where the page of a push emulator is.
+    pub emulator_url: Option<String>,
 }
 
 /// A running server.
@@ -53,6 +62,8 @@ pub struct App {
     hub: Hub,
     lane: JoinHandle<()>,
     alerting_task: JoinHandle<()>,
+    outbox: Outbox,
+    outbox_task: JoinHandle<()>,
     live_task: JoinHandle<()>,
     seen_task: JoinHandle<()>,
     upkeep_task: JoinHandle<()>,
@@ -120,6 +131,16 @@ impl App {
             .await
             .context("loading rules and alerts")?;
         let (live, live_task) = Live::start(live_options(&config), parts, presence.clone(), epoch, position);
+        let outbox_parts = OutboxParts {
+            store: meta.clone(),
+            endpoints: meta.clone(),
+            channels: push_channels(&config, &*meta).await?,
+            attention: live.attention().clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+        };
+        let (outbox, outbox_task) =
+            Outbox::start(outbox_options(&config), outbox_parts).await.context("opening the outbox")?;
 
         let upkeep = metrics.clone();
         let upkeep_task = tokio::spawn(async move {
@@ -145,6 +166,7 @@ impl App {
             config: config.http.clone(),
             name: config.name.clone(),
             demo: start.demo,
+            emulator_url: start.emulator_url,
             device_port: device_address.port(),
             users: meta.clone(),
             devices: meta.clone(),
@@ -155,6 +177,7 @@ impl App {
             ingest,
             alerting: Arc::new(alerting),
             live: Arc::new(live),
+            outbox: outbox.clone(),
             presence: presence.clone(),
             bus,
             clock,
@@ -169,6 +192,8 @@ impl App {
             hub,
             lane,
             alerting_task,
+            outbox,
+            outbox_task,
             live_task,
             seen_task,
             upkeep_task,
@@ -237,6 +262,10 @@ impl App {
         // The port's end has dropped its handle, so it stores what it judged and ends.
         if tokio::time::timeout(LANE_LIMIT, self.alerting_task).await.is_err() {
             tracing::warn!("alerting did not end in time; what it judged last is judged again at the next start");
+        }
+        self.outbox.stop();
+        if tokio::time::timeout(OUTBOX_LIMIT, self.outbox_task).await.is_err() {
+            tracing::warn!("messages were still being sent; they are sent again at the next start, under the same ids");
         }
         save_seen(&self.meta, &self.presence).await;
         // It names addresses that nobody listens on any more.
@@ -386,6 +415,44 @@ fn live_options(config: &Config) -> LiveOptions {
         slow_reader_timeout: live.slow_reader_timeout,
         stale_after: config.device.stale_after,
     }
+}
+
+fn outbox_options(config: &Config) -> OutboxOptions {
+    let push = &config.push;
+    OutboxOptions {
+        workers: push.workers,
+        per_origin_max: push.per_origin_max,
+        lease: push.lease,
+        attempts_max: push.attempts_max,
+        history_per_user: push.history_per_user,
+        endpoints_per_user_max: push.endpoints_per_user_max,
+    }
+}
+
+/// The channels that there are keys for. Web Push needs none from outside: its key is made at the first start.
+async fn push_channels(config: &Config, secrets: &dyn SecretStore) -> anyhow::Result<Vec<Arc<dyn PushChannel>>> {
+    let push = &config.push;
+    let options = ClientOptions {
+        extra_root_file: push.extra_root_file.clone(),
+        connect_timeout: push.connect_timeout,
+        request_timeout: push.request_timeout,
+    };
+    // Users name where browsers' services are; the configuration names the others.
+    let reach = if push.allow_private_endpoints { Reach::Anywhere } else { Reach::Public };
+    let anywhere = PushClient::new(&options, Reach::Anywhere)?;
+    let vapid = VapidKey::load(secrets, push.vapid_subject.clone()).await.context("loading the VAPID key")?;
+    let client = PushClient::new(&options, reach)?;
+    let mut channels: Vec<Arc<dyn PushChannel>> =
+        vec![Arc::new(WebPushChannel::new(client, vapid, push.allow_private_endpoints))];
+    if let Some(apns) = &push.apns {
+        let key = ApnsKey::read(&apns.key_file, apns.key_id.clone(), apns.team_id.clone())?;
+        channels.push(Arc::new(ApnsChannel::new(anywhere.clone(), key, apns.url.clone(), apns.topic.clone())));
+    }
+    if let Some(fcm) = &push.fcm {
+        let account = ServiceAccount::read(&fcm.service_account_file)?;
+        channels.push(Arc::new(FcmChannel::new(anywhere, account, fcm.url.clone())));
+    }
+    Ok(channels)
 }
 
 fn hub_options(config: &Config) -> HubOptions {

@@ -117,7 +117,7 @@ impl Serve {
         let config = self.settings.read()?;
         telemetry::init_logs(&config.log.level, config.log.json).map_err(anyhow::Error::msg)?;
         let mut stop = StopSignal::listen()?;
-        let start = StartOptions { admin_password: admin_password(), demo: false };
+        let start = StartOptions { admin_password: admin_password(), demo: false, emulator_url: None };
         let app = App::start(config, start).await?;
         if self.json {
             println!("{}", addresses(&app));

@@ -10,6 +10,7 @@ pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod live;
+pub mod outbox;
 pub mod ports;
 pub mod storage;
 pub mod telemetry;

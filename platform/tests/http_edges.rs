@@ -140,7 +140,7 @@ async fn with_server(settings: &[(&'static str, &str)], calls: impl FnOnce(Api) 
     ];
     flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
     let config = Config::read("", &Overrides { environment: Vec::new(), flags }).unwrap();
-    let start = StartOptions { admin_password: Some(PASSWORD.into()), demo: false };
+    let start = StartOptions { admin_password: Some(PASSWORD.into()), ..StartOptions::default() };
     let app = App::start(config, start).await.unwrap();
     let anyone = Api { base: format!("http://{}", app.http_address()), token: None };
     let called = tokio::task::spawn_blocking(move || calls(anyone.signed_in("admin", PASSWORD))).await;

@@ -83,7 +83,7 @@ impl Demo {
         telemetry::init_logs(&config.log.level, config.log.json).map_err(anyhow::Error::msg)?;
         let mut stop = StopSignal::listen()?;
         let password = super::admin_password().map_or_else(app::random_password, Ok)?;
-        let start = StartOptions { admin_password: Some(password.clone()), demo: true };
+        let start = StartOptions { admin_password: Some(password.clone()), demo: true, emulator_url: None };
         let app = App::start(config, start).await?;
         self.announce(&app, &password, &folder)?;
 

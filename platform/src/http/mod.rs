@@ -13,6 +13,7 @@ mod openapi;
 mod overview;
 mod password;
 mod problem;
+mod push;
 mod query;
 mod request;
 mod routes;
@@ -28,6 +29,7 @@ use crate::alerting::Alerting;
 use crate::config::Http;
 use crate::ingest::Ingest;
 use crate::live::{Live, PresenceTable};
+use crate::outbox::Outbox;
 use crate::ports::{Bus, Clock, DeviceStore, History, Journal, UserStore};
 use actix_web::{App, HttpServer, web};
 use problem::Problem;
@@ -45,6 +47,8 @@ pub struct HttpParts {
     pub config: Http,
     pub name: String,
     pub demo: bool,
+    /// Where the push emulator's page is, if there is one.
+    pub emulator_url: Option<String>,
     pub device_port: u16,
     pub users: Arc<dyn UserStore>,
     pub devices: Arc<dyn DeviceStore>,
@@ -55,6 +59,7 @@ pub struct HttpParts {
     pub ingest: Arc<Ingest>,
     pub alerting: Arc<Alerting>,
     pub live: Arc<Live>,
+    pub outbox: Outbox,
     pub presence: Arc<PresenceTable>,
     pub bus: Arc<dyn Bus>,
     pub clock: Arc<dyn Clock>,

@@ -37,6 +37,14 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::alerts::acknowledge,
         super::alerts::unacknowledge,
         super::alerts::resolve,
+        super::push::config,
+        super::push::endpoints,
+        super::push::register,
+        super::push::delete,
+        super::push::test,
+        super::push::messages,
+        super::push::message,
+        super::push::replay,
         super::overview::overview,
     )
 )]

@@ -1,7 +1,7 @@
 //! Which paths there are, and what may be asked of each.
 
 use super::problem::Problem;
-use super::{alerts, assets, devices, history, live, openapi, overview, problem, rules, service, session, users};
+use super::{alerts, assets, devices, history, live, openapi, overview, problem, push, rules, service, session, users};
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
@@ -44,6 +44,13 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/alerts/{id}/acknowledge", [(POST, web::to(alerts::acknowledge))]))
         .service(path("/alerts/{id}/unacknowledge", [(POST, web::to(alerts::unacknowledge))]))
         .service(path("/alerts/{id}/resolve", [(POST, web::to(alerts::resolve))]))
+        .service(path("/push/config", [(READ, web::to(push::config))]))
+        .service(path("/push/endpoints", [(READ, web::to(push::endpoints)), (POST, web::to(push::register))]))
+        .service(path("/push/endpoints/{id}", [(DELETE, web::to(push::delete))]))
+        .service(path("/push/endpoints/{id}/test", [(POST, web::to(push::test))]))
+        .service(path("/push/messages", [(READ, web::to(push::messages))]))
+        .service(path("/push/messages/{id}", [(READ, web::to(push::message))]))
+        .service(path("/push/messages/{id}/replay", [(POST, web::to(push::replay))]))
         .service(path("/overview", [(READ, web::to(overview::overview))]))
         .service(path("/openapi.json", [(READ, web::to(openapi::document))]))
         .default_service(web::to(problem::not_found));

@@ -66,6 +66,8 @@ pub struct ServerJson {
     demo: bool,
     /// Where devices connect, on this server's host.
     device_port: u16,
+    /// Page of the push emulator, in a demonstration.
+    emulator_url: Option<String>,
 }
 
 fn peer(request: &HttpRequest) -> IpAddr {
@@ -166,6 +168,7 @@ pub async fn show(state: web::Data<State>, Caller { identity, .. }: Caller) -> w
             version: env!("CARGO_PKG_VERSION"),
             demo: state.demo,
             device_port: state.device_port,
+            emulator_url: state.emulator_url.clone(),
         },
     })
 }

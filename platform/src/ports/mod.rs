@@ -8,6 +8,7 @@ mod commands;
 mod history;
 mod journal;
 mod meta;
+mod outbox;
 mod push;
 
 pub use alerts::{AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, RuleWrite};
@@ -19,5 +20,9 @@ pub use history::{BucketQuery, History, HistoryError, RangeQuery, Snapshot, Snap
 pub use journal::{Batch, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StreamKind, StreamPosition};
 pub use meta::{
     Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
+};
+pub use outbox::{
+    Delivery, DeliveryEvent, Endpoint, EndpointStore, Leased, Message, MessageQuery, MessageState, NewEndpoint,
+    OutboxStep, OutboxStore, Registered, Settled, Slots, Stepped,
 };
 pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};

@@ -63,4 +63,12 @@ names! {
     ALERTS_OPEN = "pulsewire_alerts_open" (describe_gauge);
     /// Changes of alerts, by kind: fired, acknowledged, unacknowledged, resolved.
     ALERT_CHANGES = "pulsewire_alert_changes_total" (describe_counter);
+    /// Answers of push providers, by channel and what follows from them.
+    PUSH_VERDICTS = "pulsewire_push_verdicts_total" (describe_counter);
+    /// Messages that were not pushed, by reason.
+    PUSH_SUPPRESSED = "pulsewire_push_suppressed_total" (describe_counter);
+    /// Time that push providers take to answer.
+    PUSH_SECONDS = "pulsewire_push_request_seconds" (describe_histogram);
+    /// Endpoints removed because their provider said that they are gone.
+    PUSH_ENDPOINTS_REMOVED = "pulsewire_push_endpoints_removed_total" (describe_counter);
 }

@@ -7,15 +7,19 @@
 mod alerts;
 mod checks;
 mod commands;
+mod endpoints;
 mod folder;
 mod history;
 mod journal;
 mod journal_write;
+mod messages;
 mod meta;
 mod notices;
+mod outbox;
 mod record;
 mod schema;
 mod scope;
+mod secrets;
 mod users;
 mod worker;
 

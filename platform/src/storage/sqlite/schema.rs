@@ -160,6 +160,7 @@ CREATE TABLE endpoint (
     label TEXT NOT NULL,
     address TEXT NOT NULL,
     address_hash BLOB NOT NULL UNIQUE,
+    provider TEXT NOT NULL,
     created_us INTEGER NOT NULL,
     registered_us INTEGER NOT NULL,
     removed_us INTEGER,
@@ -205,7 +206,9 @@ CREATE TABLE delivery (
     provider_id TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_message ON delivery (message);
-CREATE INDEX delivery_due ON delivery (next_us) WHERE state IN ('queued', 'sending');
+CREATE INDEX delivery_endpoint ON delivery (endpoint, state);
+CREATE INDEX delivery_queued ON delivery (next_us) WHERE state = 'queued';
+CREATE INDEX delivery_sending ON delivery (lease_us) WHERE state = 'sending';
 CREATE TABLE delivery_event (
     delivery BLOB NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,
     step INTEGER NOT NULL,

@@ -94,7 +94,9 @@ impl UserStore for SqliteMeta {
         let name = name.clone();
         self.write(move |connection| {
             require(connection, &name)?;
-            connection.execute("DELETE FROM user WHERE name = ?1", [name.as_str()])?;
+            for what in ["user WHERE name", "endpoint WHERE user", "message WHERE user"] {
+                connection.execute(&format!("DELETE FROM {what} = ?1"), [name.as_str()])?;
+            }
             keep_an_admin(connection, &name)
         })
         .await

@@ -1,0 +1,187 @@
+//! From stored messages to providers: leases what is due, hands it to the channels and writes down what became of it.
+//!
+//! One task drives; the attempts run beside it, so many at once and so many per provider, with room kept for critical ones.
+//! What became of attempts is stored before anything else is leased, all of it in one transaction, so that a kill at any
+//! moment leaves each message either settled or to be sent again under the same id. The bus only says that something is
+//! new; otherwise the task sleeps until something is due.
+
+mod guard;
+mod providers;
+mod task;
+
+use crate::ports::{
+    AddressProblem, Attention, Bus, BusEvent, Clock, Endpoint, EndpointStore, Message, MetaError, NewEndpoint,
+    OutboxStore, PushAddress, PushChannel, Registered, Topic,
+};
+use pulsewire_core::ids::{EndpointId, MessageId, UserName};
+use pulsewire_core::push::ChannelKind;
+use pulsewire_core::ulid::Ulid;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long a test message is worth sending.
+const TEST_TTL_US: i64 = 600_000_000;
+
+/// Bounds of the service; each is a key of `[push]` in the configuration.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)] // documented with the keys
+pub struct OutboxOptions {
+    pub workers: usize,
+    pub per_origin_max: usize,
+    pub lease: Duration,
+    pub attempts_max: u32,
+    pub history_per_user: usize,
+    pub endpoints_per_user_max: usize,
+}
+
+/// What the service works with.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub struct OutboxParts {
+    pub store: Arc<dyn OutboxStore>,
+    pub endpoints: Arc<dyn EndpointStore>,
+    pub channels: Vec<Arc<dyn PushChannel>>,
+    pub attention: Arc<dyn Attention>,
+    pub bus: Arc<dyn Bus>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl OutboxParts {
+    fn channel(&self, kind: ChannelKind) -> Option<&Arc<dyn PushChannel>> {
+        self.channels.iter().find(|channel| channel.kind() == kind)
+    }
+}
+
+/// One variant per reaction.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The server has no keys for such endpoints.
+    #[error("{} is not configured on this server", .0.name())]
+    NotConfigured(ChannelKind),
+    /// The address cannot be one.
+    #[error(transparent)]
+    BadAddress(#[from] AddressProblem),
+    /// The user has as many endpoints as one may.
+    #[error("there are {0} endpoints of this user already; delete one first")]
+    TooManyEndpoints(usize),
+    /// Nothing to replay.
+    #[error("no delivery of this message is dead")]
+    NothingDead,
+    /// There is no such thing, or the store failed.
+    #[error(transparent)]
+    Store(#[from] MetaError),
+}
+
+/// The service's face: what people ask of it.
+#[derive(Clone)]
+pub struct Outbox {
+    parts: OutboxParts,
+    endpoints_per_user_max: usize,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+impl Outbox {
+    /// Starts the task. What a process before had leased is sent again first, under the same ids.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn start(options: OutboxOptions, parts: OutboxParts) -> Result<(Self, JoinHandle<()>), MetaError> {
+        let left = parts.store.recover(parts.clock.now_us()).await?;
+        if left > 0 {
+            tracing::info!(
+                left,
+                "messages were being sent when the server stopped; they are sent again under the same ids"
+            );
+        }
+        let (stop, stopped) = watch::channel(false);
+        let endpoints_per_user_max = options.endpoints_per_user_max;
+        let events = parts.bus.subscribe(Topic::Outbox);
+        let task = tokio::spawn(task::Task::new(options, parts.clone(), stopped).run(events));
+        Ok((Self { parts, endpoints_per_user_max, stop: Arc::new(stop) }, task))
+    }
+
+    /// Ends the task: nothing new is leased, attempts under way are waited for.
+    pub fn stop(&self) {
+        // The task may have ended.
+        let _ = self.stop.send(true);
+    }
+
+    /// True if endpoints of this kind can be served.
+    pub fn available(&self, kind: ChannelKind) -> bool {
+        self.parts.channel(kind).is_some()
+    }
+
+    /// What a browser needs to subscribe.
+    pub fn public_key(&self) -> Option<String> {
+        self.parts.channel(ChannelKind::WebPush)?.public_key()
+    }
+
+    /// Registers an endpoint.
+    ///
+    /// # Errors
+    /// [`OutboxError`].
+    pub async fn register(
+        &self,
+        id: EndpointId,
+        user: UserName,
+        label: String,
+        address: PushAddress,
+    ) -> Result<(Endpoint, bool), OutboxError> {
+        let kind = address.kind();
+        let channel = self.parts.channel(kind).ok_or(OutboxError::NotConfigured(kind))?;
+        let address = channel.check(address)?;
+        let new = NewEndpoint {
+            id,
+            user,
+            label,
+            provider: channel.provider(&address),
+            address,
+            now_us: self.parts.clock.now_us(),
+            per_user_max: self.endpoints_per_user_max,
+        };
+        match self.parts.endpoints.register(new).await? {
+            Registered::Created(endpoint) => Ok((endpoint, true)),
+            Registered::Updated(endpoint) => Ok((endpoint, false)),
+            Registered::TooMany => Err(OutboxError::TooManyEndpoints(self.endpoints_per_user_max)),
+        }
+    }
+
+    /// Sends a test message to one endpoint. `random` makes its id.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; `Missing` if the endpoint is not in use.
+    pub async fn test(&self, endpoint: EndpointId, random: u128) -> Result<Message, OutboxError> {
+        let now_us = self.parts.clock.now_us();
+        let id = MessageId(Ulid::from_parts(now_us, random));
+        let made = self.parts.store.create_test(id, endpoint, now_us, now_us.saturating_add(TEST_TTL_US)).await?;
+        let missing = || MetaError::Missing { what: "endpoint in use", name: endpoint.to_string() };
+        let message = made.ok_or_else(missing)?;
+        self.parts.bus.publish(BusEvent::MessagesQueued);
+        Ok(message)
+    }
+
+    /// Tries the dead deliveries of a message anew.
+    ///
+    /// # Errors
+    /// [`OutboxError`].
+    pub async fn replay(&self, id: MessageId) -> Result<Message, OutboxError> {
+        if self.parts.store.replay(id, self.parts.clock.now_us()).await? == 0 {
+            return Err(OutboxError::NothingDead);
+        }
+        self.parts.bus.publish(BusEvent::MessagesQueued);
+        let missing = || MetaError::Missing { what: "message", name: id.to_string() };
+        Ok(self.parts.store.message(id).await?.ok_or_else(missing)?)
+    }
+
+    /// Where endpoints are read.
+    pub fn endpoints(&self) -> &dyn EndpointStore {
+        &*self.parts.endpoints
+    }
+
+    /// Where messages are read.
+    pub fn messages(&self) -> &dyn OutboxStore {
+        &*self.parts.store
+    }
+}

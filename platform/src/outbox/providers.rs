@@ -1,0 +1,132 @@
+//! What the outbox knows of each provider: how much is on its way there, and whether to leave it alone for a while.
+
+use crate::ports::Slots;
+use pulsewire_core::push::{Verdict, backoff_us};
+use std::collections::HashMap;
+
+/// Providers remembered when nothing is on its way to them. Above it those without trouble are forgotten.
+const REMEMBERED_MAX: usize = 1000;
+
+#[derive(Debug, Default)]
+struct Provider {
+    critical: usize,
+    ordinary: usize,
+    failures: u32,
+    until_us: i64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Providers {
+    workers: usize,
+    per_provider: usize,
+    known: HashMap<String, Provider>,
+}
+
+/// A quarter of the room is kept for critical messages; of one slot there is no quarter.
+fn slots(max: usize, critical: usize, ordinary: usize) -> Slots {
+    let all = max.saturating_sub(critical + ordinary);
+    Slots { all, ordinary: (max - max / 4).saturating_sub(ordinary).min(all) }
+}
+
+impl Providers {
+    /// `workers`: most attempts at once; `per_provider`: to one of them.
+    pub fn new(workers: usize, per_provider: usize) -> Self {
+        Self { workers, per_provider, known: HashMap::new() }
+    }
+
+    /// An attempt begins.
+    pub fn begin(&mut self, provider: &str, critical: bool) {
+        let known = self.known.entry(provider.to_owned()).or_default();
+        *if critical { &mut known.critical } else { &mut known.ordinary } += 1;
+    }
+
+    /// An attempt ended. A provider that is down is left alone, for longer each time; then one attempt tries it.
+    pub fn end(&mut self, provider: &str, critical: bool, verdict: &Verdict, now_us: i64, random: u64) {
+        let known = self.known.entry(provider.to_owned()).or_default();
+        let count = if critical { &mut known.critical } else { &mut known.ordinary };
+        *count = count.saturating_sub(1);
+        match verdict {
+            // Attempts that began together and fail together are one failure.
+            Verdict::ProviderDown { .. } if now_us < known.until_us => {}
+            Verdict::ProviderDown { after_us, .. } => {
+                known.failures = known.failures.saturating_add(1);
+                let wait = after_us.unwrap_or(0).max(backoff_us(known.failures, random));
+                known.until_us = now_us.saturating_add(wait);
+            }
+            _ if verdict.status().is_some() => (known.failures, known.until_us) = (0, 0),
+            _ => {}
+        }
+        if self.known.len() > REMEMBERED_MAX {
+            self.known.retain(|_, p| p.critical + p.ordinary + p.failures as usize > 0);
+        }
+    }
+
+    /// Room for attempts.
+    pub fn free(&self) -> Slots {
+        let sum = |count: fn(&Provider) -> usize| self.known.values().map(count).sum::<usize>();
+        slots(self.workers, sum(|p| p.critical), sum(|p| p.ordinary))
+    }
+
+    /// Room at a provider to which nothing is on its way.
+    pub fn unknown(&self) -> Slots {
+        slots(self.per_provider, 0, 0)
+    }
+
+    /// Room at each provider where it is less than that.
+    pub fn busy(&self, now_us: i64) -> Vec<(String, Slots)> {
+        let known = self.known.iter().map(|(name, p)| {
+            let none = Slots { all: 0, ordinary: 0 };
+            let room = match p.failures {
+                0 => slots(self.per_provider, p.critical, p.ordinary),
+                _ if now_us < p.until_us || p.critical + p.ordinary > 0 => none,
+                _ => Slots { all: 1, ordinary: 1 },
+            };
+            (name.clone(), room)
+        });
+        known.filter(|(_, room)| *room != self.unknown()).collect()
+    }
+
+    /// When the next provider may be tried again.
+    pub fn next_us(&self, now_us: i64) -> Option<i64> {
+        self.known.values().filter(|p| p.failures > 0 && p.until_us > now_us).map(|p| p.until_us).min()
+    }
+
+    /// True if something is known of a provider.
+    pub fn knows(&self, provider: &str) -> bool {
+        self.known.contains_key(provider)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn down(after_us: Option<i64>) -> Verdict {
+        Verdict::ProviderDown { after_us, reason: "down".into(), status: Some(503) }
+    }
+
+    #[test]
+    fn ordinary_messages_leave_room_for_critical_ones() {
+        let mut providers = Providers::new(8, 4);
+        (0..3).for_each(|_| providers.begin("slow", false));
+        assert_eq!(providers.busy(0), [("slow".to_owned(), Slots { all: 1, ordinary: 0 })]);
+        (0..3).for_each(|_| providers.begin("other", false));
+        assert_eq!(providers.free(), Slots { all: 2, ordinary: 0 });
+    }
+
+    #[test]
+    fn a_provider_that_is_down_is_left_alone_and_then_tried_by_one_attempt() {
+        let mut providers = Providers::new(8, 4);
+        (0..3).for_each(|_| providers.begin("p", true));
+        (0..3).for_each(|_| providers.end("p", true, &down(Some(60)), 1000, 0));
+        assert_eq!(providers.busy(1059), [("p".to_owned(), Slots { all: 0, ordinary: 0 })]);
+        assert_eq!(providers.next_us(1000), Some(1060));
+        assert_eq!(providers.busy(1060), [("p".to_owned(), Slots { all: 1, ordinary: 1 })]);
+        providers.begin("p", false);
+        assert_eq!(providers.busy(1060), [("p".to_owned(), Slots { all: 0, ordinary: 0 })]);
+        let well = Verdict::Delivered { provider_id: None, status: 201 };
+        providers.end("p", false, &well, 1061, 0);
+        assert_eq!(providers.busy(1061), []);
+    }
+}

@@ -1,0 +1,224 @@
+//! The task that drives.
+
+use super::guard::PruneGuard;
+use super::providers::Providers;
+use super::{OutboxOptions, OutboxParts};
+use crate::ports::{Leased, OutboxStep, Settled, Stepped, Subscription};
+use crate::telemetry::names;
+use pulsewire_core::push::{Next, Try, Verdict, settle};
+use pulsewire_core::severity::Severity;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// After a failure of the store the next step waits for this.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Without any event the task looks again after this at the latest: a hint may have been lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// What is left of a lease when an attempt is given up, so that it is settled before it could be leased again.
+const SETTLE_TIME: Duration = Duration::from_millis(500);
+
+/// An attempt that ended.
+struct Ended {
+    leased: Leased,
+    verdict: Verdict,
+}
+
+pub(super) struct Task {
+    options: OutboxOptions,
+    parts: OutboxParts,
+    stopped: watch::Receiver<bool>,
+    attempts: JoinSet<Ended>,
+    providers: Providers,
+    guard: PruneGuard,
+    settled: Vec<Settled>,
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn is_critical(leased: &Leased) -> bool {
+    leased.notification.severity == Severity::Critical
+}
+
+/// Spreads retries. Without random bytes they all come at the latest moment, which is safe.
+fn random() -> u64 {
+    let mut bytes = [0xff; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+impl Task {
+    pub(super) fn new(options: OutboxOptions, parts: OutboxParts, stopped: watch::Receiver<bool>) -> Self {
+        let providers = Providers::new(options.workers, options.per_origin_max);
+        let (attempts, guard) = (JoinSet::new(), PruneGuard::default());
+        Self { options, parts, stopped, attempts, providers, guard, settled: Vec::new() }
+    }
+
+    pub(super) async fn run(mut self, mut events: Box<dyn Subscription>) {
+        let mut listening = true;
+        loop {
+            let stopping = *self.stopped.borrow();
+            let wake_in = match self.step(!stopping).await {
+                Some(stepped) => self.begin(stepped),
+                None => STORE_PAUSE,
+            };
+            if stopping && self.attempts.is_empty() && self.settled.is_empty() {
+                return;
+            }
+            tokio::select! {
+                // Lost events are hints, too.
+                event = events.next(), if listening => listening = !matches!(event, Ok(None)),
+                Some(ended) = self.attempts.join_next() => self.take(ended),
+                changed = self.stopped.changed(), if !stopping => if changed.is_err() { return },
+                () = tokio::time::sleep(wake_in) => {}
+            }
+            // All that ended meanwhile is stored in one transaction.
+            while let Some(ended) = self.attempts.try_join_next() {
+                self.take(ended);
+            }
+        }
+    }
+
+    /// One transaction. None if the store failed: what ended is kept for the next one.
+    async fn step(&mut self, lease: bool) -> Option<Stepped> {
+        let now_us = self.parts.clock.now_us();
+        let none = crate::ports::Slots { all: 0, ordinary: 0 };
+        let step = OutboxStep {
+            now_us,
+            settled: self.settled.clone(),
+            attention: self.parts.attention.clone(),
+            lease_until_us: now_us.saturating_add(micros(self.options.lease)),
+            free: if lease { self.providers.free() } else { none },
+            busy: self.providers.busy(now_us),
+            per_provider: self.providers.unknown(),
+            history_per_user: self.options.history_per_user,
+        };
+        match self.parts.store.step(step).await {
+            Ok(stepped) => {
+                self.settled.clear();
+                Some(stepped)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the outbox could not be written; nothing is sent until it can");
+                None
+            }
+        }
+    }
+
+    /// Starts the attempts that were leased; answers how long to sleep at most.
+    fn begin(&mut self, stepped: Stepped) -> Duration {
+        for reason in stepped.suppressed {
+            metrics::counter!(names::PUSH_SUPPRESSED, "reason" => reason).increment(1);
+        }
+        for leased in stepped.leased {
+            self.providers.begin(&leased.provider, is_critical(&leased));
+            let (parts, limit) = (self.parts.clone(), self.options.lease.saturating_sub(SETTLE_TIME));
+            self.attempts.spawn(async move {
+                let verdict = attempt(&parts, &leased, limit).await;
+                Ended { leased, verdict }
+            });
+        }
+        let now_us = self.parts.clock.now_us();
+        let next_us = [stepped.next_us, self.providers.next_us(now_us)].into_iter().flatten().min();
+        let wait = next_us.map(|at| Duration::from_micros(at.saturating_sub(now_us).max(0).unsigned_abs()));
+        // A moment later than due, so that it is due by then.
+        wait.map_or(LOOK_AGAIN, |wait| (wait + Duration::from_millis(1)).min(LOOK_AGAIN))
+    }
+
+    fn take(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let Ended { leased, verdict } = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // Its lease ends by itself, and its slot stays taken: this is a mistake of ours.
+                tracing::error!(%error, "an attempt to send a message panicked");
+                return;
+            }
+        };
+        let (now_us, random) = (self.parts.clock.now_us(), random());
+        let kind = leased.address.kind().name();
+        metrics::counter!(names::PUSH_VERDICTS, "channel" => kind, "verdict" => verdict.name()).increment(1);
+        self.providers.end(&leased.provider, is_critical(&leased), &verdict, now_us, random);
+        let this = Try {
+            attempt: leased.attempt,
+            attempts_max: self.options.attempts_max,
+            now_us,
+            expires_us: leased.notification.expires_us,
+            registered_us: leased.registered_us,
+            random,
+        };
+        let mut next = settle(&verdict, &this);
+        let answered = verdict.status().is_some();
+        let gone = matches!(verdict, Verdict::DropEndpoint { .. });
+        let believed = !answered || self.guard.judge(&leased.provider, gone);
+        self.guard.retain(|provider| self.providers.knows(provider));
+        if let Next::Dropped { remove_endpoint, .. } = &mut next
+            && *remove_endpoint
+        {
+            if believed {
+                metrics::counter!(names::PUSH_ENDPOINTS_REMOVED).increment(1);
+            } else {
+                *remove_endpoint = false;
+                tracing::error!(
+                    channel = kind,
+                    "the provider calls very many endpoints gone; none is removed until that ends. \
+                    Is the environment or the key another one?"
+                );
+            }
+        }
+        log(&leased, &verdict, &next);
+        self.settled.push(Settled {
+            delivery: leased.notification.delivery,
+            endpoint: leased.endpoint,
+            registered_us: leased.registered_us,
+            next,
+            status: verdict.status(),
+            text: verdict.reason().to_owned(),
+            unclear: matches!(verdict, Verdict::Retry { unclear: true, .. }),
+            provider_id: match verdict {
+                Verdict::Delivered { provider_id, .. } => provider_id,
+                _ => None,
+            },
+        });
+    }
+}
+
+async fn attempt(parts: &OutboxParts, leased: &Leased, limit: Duration) -> Verdict {
+    let kind = leased.address.kind();
+    let Some(channel) = parts.channel(kind) else {
+        let reason = format!("{} is not configured on this server any more", kind.name());
+        return Verdict::Misconfigured { reason, status: None };
+    };
+    let channel = Arc::clone(channel);
+    let started = Instant::now();
+    let sent = channel.send(&leased.address, &leased.notification, parts.clock.now_us());
+    let verdict = tokio::time::timeout(limit, sent).await.unwrap_or_else(|_| Verdict::Retry {
+        after_us: None,
+        reason: format!("not done within {limit:?}"),
+        status: None,
+        unclear: true,
+    });
+    metrics::histogram!(names::PUSH_SECONDS, "channel" => kind.name()).record(started.elapsed().as_secs_f64());
+    verdict
+}
+
+/// Never the address, nor what the message says.
+fn log(leased: &Leased, verdict: &Verdict, next: &Next) {
+    let (delivery, channel) = (leased.notification.delivery, leased.address.kind().name());
+    let (attempt, status, reason) = (leased.attempt, verdict.status(), verdict.reason());
+    match (verdict, next) {
+        (Verdict::Misconfigured { .. }, _) => {
+            tracing::error!(%delivery, channel, attempt, status, reason, "a push provider refuses this server");
+        }
+        (_, Next::Delivered) => tracing::debug!(%delivery, channel, attempt, status, "message delivered"),
+        (_, Next::RetryAt(_)) => {
+            tracing::info!(%delivery, channel, attempt, status, reason, "message is tried again later")
+        }
+        (_, Next::Dead(why)) => tracing::warn!(%delivery, channel, attempt, status, reason = why, "message given up"),
+        (_, Next::Dropped { reason, remove_endpoint }) => {
+            tracing::warn!(%delivery, channel, attempt, status, reason, remove_endpoint, "message refused");
+        }
+    }
+}

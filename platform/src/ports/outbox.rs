@@ -1,0 +1,285 @@
+use super::attention::Attention;
+use super::meta::MetaError;
+use super::push::PushAddress;
+use async_trait::async_trait;
+use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::notice::NoticeKind;
+use pulsewire_core::push::{ChannelKind, Next, Notification};
+use pulsewire_core::severity::Severity;
+use std::sync::Arc;
+
+/// A place where a user's messages go, without its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose.
+    pub user: UserName,
+    /// How it is reached.
+    pub kind: ChannelKind,
+    /// What its owner calls it.
+    pub label: String,
+    /// µs since the Unix epoch.
+    pub created_us: i64,
+    /// When and why it was removed, if it was.
+    pub removed: Option<(i64, String)>,
+    /// When a provider last took a message for it.
+    pub last_delivered_us: Option<i64>,
+}
+
+/// An endpoint to be registered.
+#[derive(Clone)]
+pub struct NewEndpoint {
+    /// Taken if the address is new.
+    pub id: EndpointId,
+    /// Whose.
+    pub user: UserName,
+    /// What its owner calls it.
+    pub label: String,
+    /// Where it is.
+    pub address: PushAddress,
+    /// The provider behind it: see [`PushChannel::provider`](super::PushChannel::provider).
+    pub provider: String,
+    /// µs since the Unix epoch.
+    pub now_us: i64,
+    /// Most endpoints in use per user.
+    pub per_user_max: usize,
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registered {
+    /// It is new.
+    Created(Endpoint),
+    /// The address was known, perhaps as removed or as another user's; it is in use, and this user's, now.
+    Updated(Endpoint),
+    /// The user has as many as one may.
+    TooMany,
+}
+
+/// Where messages go.
+#[async_trait]
+pub trait EndpointStore: Send + Sync {
+    /// Registers an endpoint. The same address again updates it.
+    async fn register(&self, new: NewEndpoint) -> Result<Registered, MetaError>;
+    /// A user's endpoints, or everyone's, the oldest first; removed ones for a while, too.
+    async fn endpoints(&self, user: Option<UserName>) -> Result<Vec<Endpoint>, MetaError>;
+    /// One endpoint.
+    async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, MetaError>;
+    /// Forgets an endpoint; what waits for it is withdrawn.
+    async fn delete_endpoint(&self, id: EndpointId, now_us: i64) -> Result<(), MetaError>;
+}
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageState {
+    /// Its grace is not over.
+    Waiting,
+    /// It is on its way to some endpoint.
+    Sending,
+    /// Nothing more happens to it.
+    Done,
+}
+
+impl MessageState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Sending, Self::Done];
+
+    /// The name used in JSON and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Sending => "sending",
+            Self::Done => "done",
+        }
+    }
+
+    /// The state with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// Something that happened to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryEvent {
+    /// µs since the Unix epoch.
+    pub time_us: i64,
+    /// `sent`, `retry`, `unclear` (it may have arrived), `dead`, `dropped`, `withdrawn` or `replayed`.
+    pub event: String,
+    /// What the provider answered.
+    pub status: Option<u16>,
+    /// What happened, for people.
+    pub text: String,
+}
+
+/// A message on its way to one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id, which providers see.
+    pub id: DeliveryId,
+    /// Where it goes.
+    pub endpoint: EndpointId,
+    /// What the endpoint was called when the message was made.
+    pub label: String,
+    /// How it travels.
+    pub kind: ChannelKind,
+    /// `queued`, `sending`, `delivered`, `dead`, `dropped` or `withdrawn`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it is as it is, for people; empty if all went well.
+    pub reason: String,
+    /// When it is tried again.
+    pub next_us: Option<i64>,
+    /// What the provider calls it.
+    pub provider_id: Option<String>,
+    /// What happened to it, the oldest first.
+    pub timeline: Vec<DeliveryEvent>,
+}
+
+/// A message to one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// To whom.
+    pub user: UserName,
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// Which alert.
+    pub alert: Option<AlertId>,
+    /// How bad.
+    pub severity: Severity,
+    /// First line.
+    pub title: String,
+    /// The rest.
+    pub body: String,
+    /// µs since the Unix epoch.
+    pub created_us: i64,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Why it was not pushed; empty if it was, or is not decided.
+    pub reason: String,
+    /// The same for people.
+    pub reason_text: String,
+    /// Its ways.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Which messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// Whose; None = everyone's.
+    pub user: Option<UserName>,
+    /// About one alert.
+    pub alert: Option<AlertId>,
+    /// Those before this number.
+    pub before: Option<i64>,
+    /// Most messages to answer.
+    pub limit: usize,
+}
+
+/// A delivery that is the outbox's until its lease ends.
+#[derive(Clone)]
+pub struct Leased {
+    /// What to deliver.
+    pub notification: Notification,
+    /// Where.
+    pub address: PushAddress,
+    /// The provider behind it.
+    pub provider: String,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// When it was last registered.
+    pub registered_us: i64,
+    /// Number of this attempt, from 1.
+    pub attempt: u32,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// When that was registered; if it was registered anew meanwhile, it stays.
+    pub registered_us: i64,
+    /// What follows.
+    pub next: Next,
+    /// What the provider answered.
+    pub status: Option<u16>,
+    /// What the provider calls it.
+    pub provider_id: Option<String>,
+    /// What happened, for people.
+    pub text: String,
+    /// It may have arrived although it is not known to have.
+    pub unclear: bool,
+}
+
+/// One step of the outbox.
+#[derive(Clone)]
+pub struct OutboxStep {
+    /// The time, µs since the Unix epoch.
+    pub now_us: i64,
+    /// What became of attempts since the last step.
+    pub settled: Vec<Settled>,
+    /// Who is looking at a page.
+    pub attention: Arc<dyn Attention>,
+    /// When leases taken now end.
+    pub lease_until_us: i64,
+    /// Most deliveries to lease: critical ones, and all others.
+    pub free: Slots,
+    /// Providers with fewer free slots than the others, by name; 0 leaves one alone.
+    pub busy: Vec<(String, Slots)>,
+    /// Free slots of providers that are not named.
+    pub per_provider: Slots,
+    /// Messages kept per user.
+    pub history_per_user: usize,
+}
+
+/// How many deliveries may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Of any severity.
+    pub all: usize,
+    /// Of those, so many that are not critical.
+    pub ordinary: usize,
+}
+
+/// What a step brought.
+#[derive(Clone, Default)]
+pub struct Stepped {
+    /// To be sent now.
+    pub leased: Vec<Leased>,
+    /// When there is something to do next, µs since the Unix epoch, if nothing else happens.
+    pub next_us: Option<i64>,
+    /// Messages that were decided not to be pushed, by reason.
+    pub suppressed: Vec<&'static str>,
+}
+
+/// Messages and their deliveries. They are made by [`AlertStore::commit`](super::AlertStore::commit) and
+/// [`OutboxStore::create_test`].
+#[async_trait]
+pub trait OutboxStore: Send + Sync {
+    /// Gives back what a process that is gone had leased; it may have been sent. Call it once, at a start.
+    async fn recover(&self, now_us: i64) -> Result<usize, MetaError>;
+    /// In one transaction: writes down what became of attempts, withdraws what nobody needs any more, decides about
+    /// messages whose grace is over, and leases what is due, critical ones first.
+    async fn step(&self, step: OutboxStep) -> Result<Stepped, MetaError>;
+    /// Makes a test message to one endpoint; None if there is no such endpoint in use.
+    async fn create_test(
+        &self,
+        id: MessageId,
+        endpoint: EndpointId,
+        now_us: i64,
+        expires_us: i64,
+    ) -> Result<Option<Message>, MetaError>;
+    /// Messages, the newest first, each with its number.
+    async fn messages(&self, query: MessageQuery) -> Result<Vec<(i64, Message)>, MetaError>;
+    /// One message.
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, MetaError>;
+    /// Tries the dead deliveries of a message anew, with its whole lifetime; answers how many there are.
+    async fn replay(&self, id: MessageId, now_us: i64) -> Result<usize, MetaError>;
+}

@@ -1,0 +1,124 @@
+//! Where messages go, in `meta.db`.
+
+use super::meta::{Failure, SqliteMeta};
+use super::outbox;
+use crate::ports::{Endpoint, EndpointStore, MetaError, NewEndpoint, PushAddress, Registered};
+use async_trait::async_trait;
+use pulsewire_core::ids::{EndpointId, UserName};
+use pulsewire_core::push::ChannelKind;
+use pulsewire_core::ulid::Ulid;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
+
+const COLUMNS: &str = "id, user, kind, label, created_us, removed_us, removed_reason, last_delivered_us";
+
+pub(super) fn damaged(what: impl ToString) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.to_string().into())
+}
+
+pub(super) fn channel_kind(name: &str) -> rusqlite::Result<ChannelKind> {
+    ChannelKind::from_name(name).ok_or_else(|| damaged(format!("there is no channel {name:?}")))
+}
+
+fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
+    let user: String = row.get("user")?;
+    let removed_us: Option<i64> = row.get("removed_us")?;
+    let reason: Option<String> = row.get("removed_reason")?;
+    Ok(Endpoint {
+        id: EndpointId(Ulid::from_bytes(row.get("id")?)),
+        user: UserName::parse(&user).map_err(damaged)?,
+        kind: channel_kind(&row.get::<_, String>("kind")?)?,
+        label: row.get("label")?,
+        created_us: row.get("created_us")?,
+        removed: removed_us.map(|at| (at, reason.unwrap_or_default())),
+        last_delivered_us: row.get("last_delivered_us")?,
+    })
+}
+
+fn find(connection: &Connection, id: EndpointId) -> rusqlite::Result<Option<Endpoint>> {
+    let sql = format!("SELECT {COLUMNS} FROM endpoint WHERE id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id.0.to_bytes()], endpoint).optional()
+}
+
+/// One place is one endpoint, however its keys change.
+fn hash(address: &PushAddress) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(address.kind().name().as_bytes());
+    hasher.update([0]);
+    hasher.update(address.place().as_bytes());
+    hasher.finalize().into()
+}
+
+fn register(connection: &Connection, new: &NewEndpoint) -> Result<Registered, Failure> {
+    let (user, hash) = (new.user.as_str(), hash(&new.address));
+    let known: Option<(EndpointId, String)> = connection
+        .prepare_cached("SELECT id, user FROM endpoint WHERE address_hash = ?1")?
+        .query_row([hash], |row| Ok((EndpointId(Ulid::from_bytes(row.get(0)?)), row.get(1)?)))
+        .optional()?;
+    let id = known.as_ref().map_or(new.id, |(id, _)| *id);
+    let others: i64 = connection
+        .prepare_cached("SELECT count(*) FROM endpoint WHERE user = ?1 AND removed_us IS NULL AND id <> ?2")?
+        .query_row(params![user, id.0.to_bytes()], |row| row.get(0))?;
+    if usize::try_from(others).unwrap_or(usize::MAX) >= new.per_user_max {
+        return Ok(Registered::TooMany);
+    }
+    let address = serde_json::to_string(&new.address).map_err(|error| MetaError::Failed(error.into()))?;
+    if known.as_ref().is_some_and(|(_, owner)| owner != user) {
+        // What was on its way to the former owner must not arrive on another person's screen.
+        outbox::withdraw_endpoint(connection, id, new.now_us, "the endpoint belongs to another user now")?;
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO endpoint (id, user, kind, label, address, address_hash, provider, created_us, registered_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
+             ON CONFLICT (address_hash) DO UPDATE SET
+                 created_us = iif(user = excluded.user, created_us, excluded.created_us),
+                 last_delivered_us = iif(user = excluded.user, last_delivered_us, NULL),
+                 user = excluded.user, label = excluded.label, address = excluded.address, provider = excluded.provider,
+                 registered_us = excluded.registered_us, removed_us = NULL, removed_reason = NULL",
+        )?
+        .execute(params![
+            id.0.to_bytes(),
+            user,
+            new.address.kind().name(),
+            new.label,
+            address,
+            hash,
+            new.provider,
+            new.now_us,
+        ])?;
+    let stored = find(connection, id)?.ok_or_else(|| damaged("an endpoint just written is not there"))?;
+    Ok(if known.is_some() { Registered::Updated(stored) } else { Registered::Created(stored) })
+}
+
+#[async_trait]
+impl EndpointStore for SqliteMeta {
+    async fn register(&self, new: NewEndpoint) -> Result<Registered, MetaError> {
+        self.write(move |connection| register(connection, &new)).await
+    }
+
+    async fn endpoints(&self, user: Option<UserName>) -> Result<Vec<Endpoint>, MetaError> {
+        self.read(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM endpoint WHERE ?1 IS NULL OR user = ?1 ORDER BY created_us, id");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let found = statement.query_map([user.as_ref().map(UserName::as_str)], endpoint)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, MetaError> {
+        self.read(move |connection| Ok(find(connection, id)?)).await
+    }
+
+    async fn delete_endpoint(&self, id: EndpointId, now_us: i64) -> Result<(), MetaError> {
+        self.write(move |connection| {
+            if connection.execute("DELETE FROM endpoint WHERE id = ?1", [id.0.to_bytes()])? == 0 {
+                return Err(MetaError::Missing { what: "endpoint", name: id.to_string() }.into());
+            }
+            outbox::withdraw_endpoint(connection, id, now_us, "the endpoint was deleted")?;
+            Ok(())
+        })
+        .await
+    }
+}

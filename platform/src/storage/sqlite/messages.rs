@@ -1,0 +1,103 @@
+//! Messages as people read them.
+
+use super::alerts::{alert_id, severity};
+use super::endpoints::{channel_kind, damaged};
+use crate::ports::{Delivery, DeliveryEvent, Message, MessageQuery, MessageState};
+use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::notice::NoticeKind;
+use pulsewire_core::ulid::Ulid;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+const COLUMNS: &str = "seq, id, user, kind, alert, severity, title, body, created_us, state, reason, reason_text";
+
+pub(super) fn notice_kind(name: &str) -> rusqlite::Result<NoticeKind> {
+    NoticeKind::from_name(name).ok_or_else(|| damaged(format!("there is no kind of message {name:?}")))
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
+    let text = |name: &str| row.get::<_, String>(name);
+    let state = text("state")?;
+    let message = Message {
+        id: MessageId(Ulid::from_bytes(row.get("id")?)),
+        user: UserName::parse(&text("user")?).map_err(damaged)?,
+        kind: notice_kind(&text("kind")?)?,
+        alert: row.get::<_, Option<[u8; 16]>>("alert")?.map(alert_id),
+        severity: severity(row.get("severity")?)?,
+        title: text("title")?,
+        body: text("body")?,
+        created_us: row.get("created_us")?,
+        state: MessageState::from_name(&state).ok_or_else(|| damaged(format!("there is no state {state:?}")))?,
+        reason: text("reason")?,
+        reason_text: text("reason_text")?,
+        deliveries: Vec::new(),
+    };
+    Ok((row.get("seq")?, message))
+}
+
+fn deliveries(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<Delivery>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, endpoint, kind, label, state, attempts, next_us, reason, provider_id FROM delivery
+         WHERE message = ?1 ORDER BY kind DESC, id",
+    )?;
+    let found = statement.query_map([message.0.to_bytes()], |row| {
+        let (state, next_us): (String, i64) = (row.get("state")?, row.get("next_us")?);
+        Ok(Delivery {
+            id: DeliveryId(Ulid::from_bytes(row.get("id")?)),
+            endpoint: EndpointId(Ulid::from_bytes(row.get("endpoint")?)),
+            label: row.get("label")?,
+            kind: channel_kind(&row.get::<_, String>("kind")?)?,
+            next_us: (state == "queued").then_some(next_us),
+            state,
+            attempts: row.get("attempts")?,
+            reason: row.get("reason")?,
+            provider_id: row.get("provider_id")?,
+            timeline: Vec::new(),
+        })
+    })?;
+    let mut found: Vec<Delivery> = found.collect::<Result<_, _>>()?;
+    for delivery in &mut found {
+        delivery.timeline = timeline(connection, delivery.id)?;
+    }
+    Ok(found)
+}
+
+fn timeline(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<Vec<DeliveryEvent>> {
+    let mut statement = connection
+        .prepare_cached("SELECT time_us, event, status, text FROM delivery_event WHERE delivery = ?1 ORDER BY step")?;
+    let events = statement.query_map([delivery.0.to_bytes()], |row| {
+        Ok(DeliveryEvent { time_us: row.get(0)?, event: row.get(1)?, status: row.get(2)?, text: row.get(3)? })
+    })?;
+    events.collect()
+}
+
+/// One message with everything about it.
+pub(super) fn find(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Message>> {
+    let sql = format!("SELECT {COLUMNS} FROM message WHERE id = ?1");
+    let found = connection.prepare_cached(&sql)?.query_row([id.0.to_bytes()], message).optional()?;
+    let Some((_, mut found)) = found else { return Ok(None) };
+    found.deliveries = deliveries(connection, id)?;
+    Ok(Some(found))
+}
+
+/// A page of messages, the newest first.
+pub(super) fn page(connection: &Connection, query: &MessageQuery) -> rusqlite::Result<Vec<(i64, Message)>> {
+    let user = query.user.as_ref().map(UserName::as_str);
+    let alert = query.alert.map(|alert| alert.0.to_bytes());
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    // Each has its index: of one alert there are few, of one user at most the history, else the whole table by number.
+    let filter = match (user, alert) {
+        (_, Some(_)) => "alert = ?2 AND (?1 IS NULL OR user = ?1)",
+        (Some(_), None) => "user = ?1 AND ?2 IS NULL",
+        (None, None) => "?1 IS NULL AND ?2 IS NULL",
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM message WHERE {filter} AND seq < coalesce(?3, 9223372036854775807) ORDER BY seq DESC LIMIT ?4"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(params![user, alert, query.before, limit], message)?;
+    let mut found: Vec<_> = found.collect::<Result<_, _>>()?;
+    for (_, message) in &mut found {
+        message.deliveries = deliveries(connection, message.id)?;
+    }
+    Ok(found)
+}
