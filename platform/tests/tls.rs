@@ -88,7 +88,7 @@ async fn under_tls_a_login_is_bound_to_the_certificate_and_plaintext_is_refused(
     let folder = tempfile::tempdir().unwrap();
     let certificate = certificate(folder.path());
     let config = Config::read("", &certificate.overrides).unwrap();
-    let start = StartOptions { admin_password: Some(PASSWORD.into()), demo: false };
+    let start = StartOptions { admin_password: Some(PASSWORD.into()), ..StartOptions::default() };
     let app = App::start(config, start).await.unwrap();
     let port = app.device_address().port();
 
