@@ -116,6 +116,8 @@ fn made_up(folder: &Path) -> PathBuf {
         let mut value = |low: f64, span: f64| low + span * (random.below(1 << 40) as f64 / (1_u64 << 40) as f64);
         let (co, humidity, lpg, smoke, temp) =
             (value(0.003, 0.01), value(45.0, 30.0), value(0.005, 0.01), value(0.01, 0.03), value(18.0, 12.0));
+        // A sensor that reads nonsense once in a while, as the recorded ones do.
+        let temp = if row % 1_501 == 1_500 { 6.5 } else { temp };
         let (device, light, motion) = (row % 3 + 1, value(0.0, 1.0) > 0.5, value(0.0, 1.0) > 0.99);
         let _ = writeln!(
             text,

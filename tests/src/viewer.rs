@@ -4,7 +4,7 @@ use crate::wait::DEADLINE;
 use crate::wire::{Incoming, Wire};
 use pulsewire_proto::Message;
 use pulsewire_proto::frame::{
-    Aggregate, Close, Gap, Heartbeat, LiveWelcome, PresenceState, Refused, Resume, SnapshotEnd, Subscribe,
+    Aggregate, AlertInfo, Close, Gap, Heartbeat, LiveWelcome, PresenceState, Refused, Resume, SnapshotEnd, Subscribe,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -58,6 +58,10 @@ pub struct Viewer {
     pub refused: Vec<Refused>,
     /// States of devices in the order they came.
     pub presence: Vec<(String, PresenceState)>,
+    /// How alerts stood, in the order it came.
+    pub alerts: Vec<AlertInfo>,
+    /// Counts of EVENTS_LOST.
+    pub events_lost: Vec<u64>,
     series: HashMap<(u32, u32), (String, String)>,
     last: HashMap<u32, u64>,
 }
@@ -86,6 +90,8 @@ impl Viewer {
             gaps: Vec::new(),
             refused: Vec::new(),
             presence: Vec::new(),
+            alerts: Vec::new(),
+            events_lost: Vec::new(),
             series: HashMap::new(),
             last: HashMap::new(),
         }
@@ -176,6 +182,8 @@ impl Viewer {
                 self.presence.extend(presence.devices.into_iter().map(|one| (one.device, one.state)));
             }
             Message::Refused(refused) => self.refused.push(refused),
+            Message::Alert(alert) => self.alerts.extend(alert.alerts),
+            Message::EventsLost(lost) => self.events_lost.push(lost.count),
             other => panic!("{other:?} is not for a viewer"),
         }
         Ok(())

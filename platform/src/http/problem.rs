@@ -189,10 +189,15 @@ pub fn wrong_content_type() -> Problem {
 }
 
 /// A body that is no JSON, or not the JSON that is wanted.
-pub fn json(error: &serde_json::Error) -> Problem {
-    let cause = error.to_string();
-    if error.is_data() {
-        return unfit(&cause, cause.clone());
+pub fn json(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let (path, cause) = (error.path().to_string(), error.inner().to_string());
+    if error.inner().is_data() {
+        let problem = unfit(&cause, cause.clone());
+        // A value of a wrong type: serde's words do not say of which field, the path does.
+        return match problem.errors.is_empty() && path != "." {
+            true => Problem::field(&path, format!("{path}: {cause}")),
+            false => problem,
+        };
     }
     Problem::bad_request("malformed_json", format!("the body is not JSON: {cause}"))
 }
@@ -244,7 +249,8 @@ mod tests {
     }
 
     fn check(body: &str, code: &str, field: Option<&str>) {
-        let problem = json(&serde_json::from_str::<Wanted>(body).expect_err("unfit"));
+        let mut reader = serde_json::Deserializer::from_str(body);
+        let problem = json(&serde_path_to_error::deserialize::<_, Wanted>(&mut reader).expect_err("unfit"));
         assert_eq!((problem.status, problem.code), (400, code), "{body}");
         let fields: Vec<_> = problem.errors.iter().map(|e| e.field.as_str()).collect();
         assert_eq!(fields, Vec::from_iter(field), "{body}");
@@ -255,8 +261,8 @@ mod tests {
         check(r#"{"id": "a", "colour": 1}"#, "unknown_field", Some("colour"));
         check("{}", "missing_field", Some("id"));
         check(r#"{"id": "a", "id": "b"}"#, "invalid_field", Some("id"));
-        // Of a wrong type serde does not say which field has it.
-        check(r#"{"id": 7}"#, "invalid_field", None);
+        check(r#"{"id": 7}"#, "invalid_field", Some("id"));
+        check("[]", "invalid_field", None);
         check(r#"{"id": "#, "malformed_json", None);
     }
 

@@ -119,7 +119,10 @@ impl<T: DeserializeOwned> Body<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| problem::json(&error))
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| problem::json(&error))?;
+    reader.end().map_err(|error| Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")))?;
+    Ok(value)
 }
 
 impl<T> FromRequest for Body<T> {
