@@ -140,10 +140,74 @@ describe('messages of the server', () => {
     expect(error).toBeNull();
     expect(messages).toEqual([
       { type: 'gap', subscription: 1, from: 2n, to: 9n, reason: 'slow_reader' },
-      { type: 'heartbeat', timeUs: -1, position: 10n },
+      { type: 'heartbeat', timeUs: -1, position: 10n, visible: false },
       { type: 'snapshot_end', subscription: 1, position: 10n, series: 3 },
       { type: 'refused', subscription: 1, code: 4, text: 'no' },
       { type: 'close', code: 4017, text: 'no', reconnect: false, retryAfterMs: 1000 },
+    ]);
+  });
+
+  it('ALERT', () => {
+    const id = '019aa43da2e5a1f45d127424c668 01ef';
+    check(
+      frame(
+        '88',
+        `01  ${id} 02  02 6372 04 436f6c64  02 6331 01 74  02 00   # revision 2, cr, Cold, c1, t, critical, firing
+         fb 1027  fb 204e  00                                  # started 5 ms, fired 10 ms, not resolved
+         01 03 6b696d fb 3075                                  # kim, at 15 ms
+         00000000000027c0  00  00000000000028c0  03 6f6b21     # -11.5 > -12`,
+      ),
+      {
+        type: 'alerts',
+        alerts: [
+          {
+            id: '01KAJ3V8Q5M7T5T4KM4K36G0FF',
+            revision: 2,
+            rule: 'cr',
+            rule_name: 'Cold',
+            device: 'c1',
+            metric: 't',
+            severity: 'critical',
+            state: 'firing',
+            started: '1970-01-01T00:00:00.005000Z',
+            fired: '1970-01-01T00:00:00.010000Z',
+            resolved: null,
+            acknowledged: { user: 'kim', time: '1970-01-01T00:00:00.015000Z' },
+            value: -11.5,
+            comparison: '>',
+            threshold: -12,
+            text: 'ok!',
+          },
+        ],
+      },
+    );
+  });
+
+  it('COMMAND_STATE and EVENTS_LOST', () => {
+    const { messages, error } = decode(
+      bytes(frame('89', `01  ${'00'.repeat(15)}21 04  02 6331 02 676f 03 01  01 28 00 02 6f6b  fb 1027 01`) + frame('8d', '07')),
+    );
+    expect(error).toBeNull();
+    expect(messages).toEqual([
+      {
+        type: 'commands',
+        commands: [
+          {
+            id: '00000000000000000000000011',
+            revision: 4,
+            device: 'c1',
+            name: 'go',
+            state: 'in_progress',
+            attempt: 1,
+            percent: 40,
+            code: '',
+            text: 'ok',
+            changed: '1970-01-01T00:00:00.005000Z',
+            cancel_requested: true,
+          },
+        ],
+      },
+      { type: 'events_lost', count: 7n },
     ]);
   });
 
@@ -194,7 +258,7 @@ describe('what cannot be read', () => {
     for (let round = 0; round < 5_000; round += 1) {
       const length = random() % 120;
       const data = new Uint8Array(8 + length);
-      data.set([0xab, 0xcd, 1, [5, 0x80, 0x83, 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8b, 0x8c][random() % 10] as number, 0, 0, 0, length]);
+      data.set([0xab, 0xcd, 1, [5, 0x80, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c, 0x8d][random() % 13] as number, 0, 0, 0, length]);
       for (let index = 8; index < data.length; index += 1) data[index] = random() & 255;
       decode(data.buffer);
     }
@@ -249,8 +313,8 @@ describe('messages of the viewer', () => {
 
   it('UNSUBSCRIBE, HEARTBEAT and CLOSE', () => {
     expect(hex(encodeUnsubscribe(3))).toBe('ab cd 01 82 00 00 00 01 03');
-    expect(hex(encodeHeartbeat(1))).toBe('ab cd 01 87 00 00 00 04 fb d0 07 00');
-    expect(hex(encodeHeartbeat(-1))).toBe('ab cd 01 87 00 00 00 04 fb cf 07 00');
+    expect(hex(encodeHeartbeat(1, true))).toBe('ab cd 01 87 00 00 00 05 fb d0 07 00 01');
+    expect(hex(encodeHeartbeat(-1, false))).toBe('ab cd 01 87 00 00 00 05 fb cf 07 00 00');
     expect(hex(encodeClose(1000, ''))).toBe('ab cd 01 05 00 00 00 06 fb e8 03 00 00 00');
   });
 });

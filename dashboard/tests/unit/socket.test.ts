@@ -13,10 +13,11 @@ class FakeSocket implements SocketLike {
   onopen = null;
   onmessage: ((event: MessageEvent) => void) | null = null;
   onclose: ((event: CloseEvent) => void) | null = null;
-  readonly sent: number[] = [];
+  /** Types of what was sent; HEARTBEAT with whether the page is visible. */
+  readonly sent: (number | boolean)[] = [];
 
   send(data: Uint8Array<ArrayBuffer>): void {
-    this.sent.push(data[3] as number);
+    this.sent.push(data[3] === 0x87 ? data.at(-1) === 1 : (data[3] as number));
   }
 
   close(): void {
@@ -39,6 +40,7 @@ let sockets: FakeSocket[];
 let states: LinkState[];
 let received: Message[];
 let online: boolean;
+let visible: boolean;
 let session: 'valid' | 'ended' | 'unreachable';
 let link: LiveSocket;
 
@@ -51,6 +53,7 @@ beforeEach(() => {
   states = [];
   received = [];
   online = true;
+  visible = true;
   session = 'valid';
   link = new LiveSocket({
     open: () => {
@@ -62,6 +65,7 @@ beforeEach(() => {
     onState: (state) => states.push(state),
     onMessage: (message) => received.push(message),
     online: () => online,
+    visible: () => visible,
     random: () => 1,
   });
 });
@@ -92,10 +96,22 @@ describe('LiveSocket', () => {
     expect(phase()).toBe('live');
   });
 
-  it('answers each HEARTBEAT with one of its own', () => {
+  it('says that the page is visible when it connects, when that changes, and with each HEARTBEAT', () => {
     connect();
-    last().receive(encodeHeartbeat(0));
-    expect(last().sent).toEqual([0x87]);
+    expect(last().sent).toEqual([true]);
+    visible = false;
+    link.visibilityChanged();
+    last().receive(encodeHeartbeat(0, false));
+    visible = true;
+    link.visibilityChanged();
+    expect(last().sent).toEqual([true, false, false, true]);
+  });
+
+  it('says nothing before LIVE_WELCOME', () => {
+    link.start();
+    last().readyState = 1;
+    link.visibilityChanged();
+    expect(last().sent).toEqual([]);
   });
 
   it('is stale after two silent heartbeats and live again with the next frame', async () => {
@@ -104,7 +120,7 @@ describe('LiveSocket', () => {
     expect(phase()).toBe('live');
     await vi.advanceTimersByTimeAsync(1_000);
     expect(phase()).toBe('stale');
-    last().receive(encodeHeartbeat(0));
+    last().receive(encodeHeartbeat(0, false));
     expect(phase()).toBe('live');
     expect(sockets).toHaveLength(1);
   });
@@ -140,7 +156,7 @@ describe('LiveSocket', () => {
       await reconnect(500 * 2 ** (round - 1));
       expect(link.state.attempt).toBe(round);
     }
-    last().receive(encodeHeartbeat(0));
+    last().receive(encodeHeartbeat(0, false));
     await vi.advanceTimersByTimeAsync(6_000);
     expect(link.state.attempt).toBe(0);
     last().lose();
@@ -202,10 +218,10 @@ describe('LiveSocket', () => {
     connect();
     await vi.advanceTimersByTimeAsync(1_000);
     vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 60_000);
-    link.becameVisible();
+    link.visibilityChanged();
     expect(phase()).toBe('live');
-    last().receive(encodeHeartbeat(0));
-    link.becameVisible();
+    last().receive(encodeHeartbeat(0, false));
+    link.visibilityChanged();
     expect(phase()).toBe('live');
     vi.restoreAllMocks();
   });
@@ -264,14 +280,14 @@ describe('LiveSocket', () => {
     first.lose();
     await reconnect(500);
     received.length = 0;
-    onmessage?.({ data: encodeHeartbeat(0).buffer } as MessageEvent);
+    onmessage?.({ data: encodeHeartbeat(0, false).buffer } as MessageEvent);
     expect(received).toEqual([]);
   });
 
   it('closes in good order when stopped', () => {
     connect();
     link.stop();
-    expect(last().sent).toEqual([0x05]);
+    expect(last().sent.at(-1)).toBe(0x05);
     expect(phase()).toBe('idle');
   });
 });

@@ -35,6 +35,17 @@ function bytes(text: string): ArrayBuffer {
   return Uint8Array.from(Buffer.from(text.replace(/#.*$/gm, '').replace(/\s/g, ''), 'hex')).buffer;
 }
 
+/** The microseconds of a time with six decimals. */
+function microseconds(time: string): number {
+  return Date.parse(`${time.slice(0, 23)}Z`) * 1000 + Number(time.slice(23, 26));
+}
+
+/** A ULID's text as the 32 digits of its bits. */
+function bits(ulid: string): string {
+  const value = [...ulid].reduce((sum, digit) => sum * 32n + BigInt('0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(digit)), 0n);
+  return value.toString(16).padStart(32, '0');
+}
+
 /** What the decoder gives, under the names of SPEC.md. Integers are bigint, as the vectors are read. */
 const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type: Type }>) => Fields } = {
   close: ({ code, text, reconnect, retryAfterMs }) => ({ code, text, reconnect, retry_after_ms: retryAfterMs }),
@@ -74,9 +85,29 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
     devices: devices.map(({ device, state, lastSeenUs }) => ({ device, state, last_seen_us: lastSeenUs })),
   }),
   gap: ({ subscription, from, to, reason }) => ({ subscription, from_position: from, to_position: to, reason }),
-  // `visible` is for the server; from it, it is always false.
-  heartbeat: ({ timeUs, position }) => ({ time_us: timeUs, position, visible: false }),
+  heartbeat: ({ timeUs, position, visible }) => ({ time_us: timeUs, position, visible }),
   snapshot_end: ({ subscription, position, series }) => ({ subscription, position, series }),
+  alerts: ({ alerts }) => ({
+    alerts: alerts.map(({ id, started, fired, resolved, acknowledged, value, threshold, ...same }) => ({
+      ...same,
+      id: bits(id),
+      started_us: microseconds(started),
+      fired_us: microseconds(fired),
+      ...(resolved === null ? {} : { resolved_us: microseconds(resolved) }),
+      ...(acknowledged === null ? {} : { acknowledged: { user: acknowledged.user, time_us: microseconds(acknowledged.time) } }),
+      value: { f64: value },
+      threshold: { f64: threshold },
+    })),
+  }),
+  commands: ({ commands }) => ({
+    commands: commands.map(({ id, changed, percent, ...same }) => ({
+      ...same,
+      id: bits(id),
+      changed_us: microseconds(changed),
+      ...(percent === null ? {} : { percent }),
+    })),
+  }),
+  events_lost: ({ count }) => ({ count }),
   refused: ({ subscription, code, text }) => ({ subscription, code, text }),
 };
 
@@ -91,7 +122,7 @@ function integers(value: unknown): unknown {
   return value;
 }
 
-const RECEIVED = ['close', 'live_welcome', 'series_def', 'batch', 'texts', 'presence', 'gap', 'heartbeat', 'snapshot_end', 'refused'];
+const RECEIVED = ['close', 'live_welcome', 'series_def', 'batch', 'texts', 'presence', 'gap', 'heartbeat', 'snapshot_end', 'refused', 'alert', 'command_state', 'events_lost'];
 
 describe.each(RECEIVED)('%s', (file) => {
   const fromServer = vectors(file).filter(({ fields, error }) => fields?.visible !== true && error?.field !== 'visible');
@@ -126,7 +157,7 @@ const SENT: Record<string, (fields: Fields) => Uint8Array | null> = {
     }),
   unsubscribe: (fields) => encodeUnsubscribe(number(fields.subscription)),
   // The page's own heartbeat has position 0, in whole milliseconds of its clock.
-  heartbeat: (fields) => (fields.position === 0n && number(fields.time_us) % 1000 === 0 ? encodeHeartbeat(number(fields.time_us) / 1000) : null),
+  heartbeat: (fields) => (fields.position === 0n && number(fields.time_us) % 1000 === 0 ? encodeHeartbeat(number(fields.time_us) / 1000, fields.visible === true) : null),
   // It closes for good only.
   close: (fields) =>
     fields.reconnect === false && fields.retry_after_ms === 0n ? encodeClose(number(fields.code), fields.text as string) : null,

@@ -12,6 +12,7 @@ export class MalformedError extends Error {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
+const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
 export class Reader {
   readonly #view: DataView;
@@ -74,6 +75,31 @@ export class Reader {
     const value = this.u32();
     if (value >= count) throw new MalformedError(`variant is ${value}; allowed: 0 to ${count - 1}`);
     return value;
+  }
+
+  f64(): number {
+    return this.#view.getFloat64(this.#take(8), true);
+  }
+
+  /** A ULID as people and the HTTP API write it (SPEC §7.1): 128 bits in 26 characters of Crockford's base 32. */
+  ulid(): string {
+    const at = this.#take(16);
+    let bits = (this.#view.getBigUint64(at) << 64n) | this.#view.getBigUint64(at + 8);
+    let text = '';
+    for (let index = 0; index < 26; index += 1) {
+      text = CROCKFORD.charAt(Number(bits & 31n)) + text;
+      bits >>= 5n;
+    }
+    return text;
+  }
+
+  optional<T>(read: () => T): T | null {
+    return this.bool() ? read() : null;
+  }
+
+  /** Whether fields follow that a later version appended. */
+  get more(): boolean {
+    return this.#at < this.#end;
   }
 
   string(): string {

@@ -4,7 +4,9 @@
  */
 
 import {
+  type AlertEvent,
   type Batch,
+  type CommandEvent,
   encodeSubscribe,
   encodeUnsubscribe,
   type GapReason,
@@ -28,6 +30,14 @@ export interface Sink {
   /** History is complete. */
   ready(): void;
   refused(code: number, text: string): void;
+}
+
+/** Hears of alerts and commands, whatever is subscribed. */
+export interface Listener {
+  alerts?(alerts: readonly AlertEvent[]): void;
+  commands?(commands: readonly CommandEvent[]): void;
+  /** Changes may have been missed, as after every reconnect: the HTTP API has them. */
+  lost?(): void;
 }
 
 export interface Selection {
@@ -58,9 +68,9 @@ interface Entry {
   started: boolean;
 }
 
-/** Bounds the memory of a page left open: presence of devices seen longest ago is forgotten first. */
 /** After a subscription that the server could not serve for the moment. */
 const RETRY_MS = 3_000;
+/** Bounds the memory of a page left open: presence of devices seen longest ago is forgotten first. */
 const PRESENCE_MAX = 20_000;
 
 export class LiveClient {
@@ -70,6 +80,9 @@ export class LiveClient {
   presenceVersion = 0;
   /** Times the server, or the numbering, said that samples may be missing. */
   gaps = 0;
+  /** Samples that arrived when they were made, not as history. */
+  samples = 0;
+  readonly #listeners = new Set<Listener>();
   readonly #entries = new Set<Entry>();
   readonly #active = new Map<number, Entry>();
   #socket: LiveSocket | null = null;
@@ -102,6 +115,12 @@ export class LiveClient {
       this.#end(entry);
       this.#fill();
     };
+  }
+
+  /** Until the returned function is called. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** The page is hidden: nothing is on screen, so nothing is subscribed. */
@@ -137,6 +156,16 @@ export class LiveClient {
         this.#intervalMin = message.intervalMsMin;
         this.#connected = true;
         this.#fill();
+        this.#tell((listener) => listener.lost?.());
+        return;
+      case 'alerts':
+        this.#tell((listener) => listener.alerts?.(message.alerts));
+        return;
+      case 'commands':
+        this.#tell((listener) => listener.commands?.(message.commands));
+        return;
+      case 'events_lost':
+        this.#tell((listener) => listener.lost?.());
         return;
       case 'heartbeat':
         this.clock.observe(message.timeUs);
@@ -153,6 +182,7 @@ export class LiveClient {
         const entry = this.#active.get(message.subscription);
         if (entry === undefined) return;
         this.#follow(entry, message.position, message.previous);
+        if (!message.history) this.samples += message.series.length;
         entry.sink.batch(message);
         return;
       }
@@ -192,6 +222,10 @@ export class LiveClient {
       default:
         return;
     }
+  }
+
+  #tell(call: (listener: Listener) => void): void {
+    for (const listener of [...this.#listeners]) call(listener);
   }
 
   #setPresence(device: string, state: Presence, lastSeenMs: number | null): void {

@@ -12,9 +12,12 @@ export const TYPE = {
   PRESENCE: 0x85,
   GAP: 0x86,
   HEARTBEAT: 0x87,
+  ALERT: 0x88,
+  COMMAND_STATE: 0x89,
   SNAPSHOT_END: 0x8a,
   REFUSED: 0x8b,
   TEXTS: 0x8c,
+  EVENTS_LOST: 0x8d,
 } as const;
 
 const HEADER_BYTES = 8;
@@ -34,6 +37,65 @@ export type GapReason = (typeof GAP_REASONS)[number];
 
 /** Indexed by the numbers of SPEC §9.11; 0 is not a code of the specification. */
 export const REFUSALS = ['other', 'too_many_subscriptions', 'in_use', 'invalid', 'too_many_series'] as const;
+
+/** Indexed by the numbers of SPEC §9.12, from quiet to loud. */
+export const SEVERITIES = ['info', 'warning', 'critical'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+export const ALERT_STATES = ['firing', 'resolved'] as const;
+export type AlertState = (typeof ALERT_STATES)[number];
+export const COMPARISONS = ['>', '>=', '<', '<='] as const;
+export type Comparison = (typeof COMPARISONS)[number];
+
+/** Indexed by the numbers of SPEC §9.13. */
+export const COMMAND_STATES = [
+  'queued',
+  'sent',
+  'delivered',
+  'in_progress',
+  'succeeded',
+  'failed',
+  'rejected',
+  'expired',
+  'timed_out',
+  'canceled',
+  'dead',
+] as const;
+export type CommandState = (typeof COMMAND_STATES)[number];
+
+/** How an alert stands, under the names of the HTTP API; times in RFC 3339, as there. */
+export interface AlertEvent {
+  id: string;
+  revision: number;
+  rule: string;
+  rule_name: string;
+  device: string;
+  metric: string;
+  severity: Severity;
+  state: AlertState;
+  started: string;
+  fired: string;
+  resolved: string | null;
+  acknowledged: { user: string; time: string } | null;
+  value: number;
+  comparison: Comparison;
+  threshold: number;
+  text: string;
+}
+
+/** How a command stands, under the names of the HTTP API. */
+export interface CommandEvent {
+  id: string;
+  revision: number;
+  device: string;
+  name: string;
+  state: CommandState;
+  attempt: number;
+  percent: number | null;
+  code: string;
+  text: string;
+  changed: string;
+  cancel_requested: boolean;
+}
 
 export interface SeriesDef {
   index: number;
@@ -87,9 +149,13 @@ export type Message =
     }
   | { type: 'presence'; devices: { device: string; state: Presence; lastSeenUs: number }[] }
   | { type: 'gap'; subscription: number; from: bigint; to: bigint; reason: GapReason }
-  | { type: 'heartbeat'; timeUs: number; position: bigint }
+  | { type: 'heartbeat'; timeUs: number; position: bigint; visible: boolean }
   | { type: 'snapshot_end'; subscription: number; position: bigint; series: number }
   | { type: 'refused'; subscription: number; code: number; text: string }
+  | { type: 'alerts'; alerts: AlertEvent[] }
+  | { type: 'commands'; commands: CommandEvent[] }
+  /** So many of the two before may be missing; 0 = unknown. */
+  | { type: 'events_lost'; count: bigint }
   /** A type this page does not know: skipped and counted, as SPEC §2.1 asks. */
   | { type: 'unknown'; number: number };
 
@@ -186,14 +252,67 @@ function payload(type: number, buffer: ArrayBuffer, start: number, end: number):
         reason: GAP_REASONS[read.variant(GAP_REASONS.length)] as GapReason,
       };
     case TYPE.HEARTBEAT:
-      return { type: 'heartbeat', timeUs: read.i64(), position: read.u64() };
+      // `visible` was appended: a server from before does not send it.
+      return { type: 'heartbeat', timeUs: read.i64(), position: read.u64(), visible: read.more && read.bool() };
     case TYPE.SNAPSHOT_END:
       return { type: 'snapshot_end', subscription: read.u32(), position: read.u64(), series: read.u32() };
     case TYPE.REFUSED:
       return { type: 'refused', subscription: read.u32(), code: read.u16(), text: read.string() };
+    case TYPE.ALERT:
+      return { type: 'alerts', alerts: read.list(() => alert(read)) };
+    case TYPE.COMMAND_STATE:
+      return { type: 'commands', commands: read.list(() => command(read)) };
+    case TYPE.EVENTS_LOST:
+      return { type: 'events_lost', count: read.u64() };
     default:
       return { type: 'unknown', number: type };
   }
+}
+
+/** RFC 3339 with all six decimals, as the HTTP API writes it. */
+function time(read: Reader): string {
+  const us = read.i64();
+  const ms = Math.floor(us / 1000);
+  // Beyond what a Date holds there is no text for it; such a time means nothing anyhow.
+  if (Math.abs(ms) > 8.64e15) return new Date(0).toISOString();
+  return new Date(ms).toISOString().replace('Z', `${String(us - ms * 1000).padStart(3, '0')}Z`);
+}
+
+function alert(read: Reader): AlertEvent {
+  return {
+    id: read.ulid(),
+    revision: Number(read.u64()),
+    rule: read.string(),
+    rule_name: read.string(),
+    device: read.string(),
+    metric: read.string(),
+    severity: SEVERITIES[read.variant(SEVERITIES.length)] as Severity,
+    state: ALERT_STATES[read.variant(ALERT_STATES.length)] as AlertState,
+    started: time(read),
+    fired: time(read),
+    resolved: read.optional(() => time(read)),
+    acknowledged: read.optional(() => ({ user: read.string(), time: time(read) })),
+    value: read.f64(),
+    comparison: COMPARISONS[read.variant(COMPARISONS.length)] as Comparison,
+    threshold: read.f64(),
+    text: read.string(),
+  };
+}
+
+function command(read: Reader): CommandEvent {
+  return {
+    id: read.ulid(),
+    revision: Number(read.u64()),
+    device: read.string(),
+    name: read.string(),
+    state: COMMAND_STATES[read.variant(COMMAND_STATES.length)] as CommandState,
+    attempt: read.u32(),
+    percent: read.optional(() => read.u8()),
+    code: read.string(),
+    text: read.string(),
+    changed: time(read),
+    cancel_requested: read.bool(),
+  };
 }
 
 /**
@@ -265,11 +384,12 @@ export function encodeUnsubscribe(subscription: number): Uint8Array<ArrayBuffer>
   return write.frame(TYPE.UNSUBSCRIBE);
 }
 
-/** The answer to a HEARTBEAT: the viewer's own clock, position 0 (SPEC §9.9). */
-export function encodeHeartbeat(timeMs: number): Uint8Array<ArrayBuffer> {
+/** The viewer's own clock, position 0, and whether a person can see the page (SPEC §9.9). */
+export function encodeHeartbeat(timeMs: number, visible: boolean): Uint8Array<ArrayBuffer> {
   const write = new Writer();
   write.i64(BigInt(Math.round(timeMs * 1000)));
   write.u64(0n);
+  write.u8(visible ? 1 : 0);
   return write.frame(TYPE.HEARTBEAT);
 }
 

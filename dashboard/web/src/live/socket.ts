@@ -70,6 +70,8 @@ export interface SocketOptions {
   onState: (state: LinkState) => void;
   onMessage: (message: Message) => void;
   online?: () => boolean;
+  /** Whether a person can see the page; false when not given. */
+  visible?: () => boolean;
   random?: () => number;
 }
 
@@ -153,10 +155,17 @@ export class LiveSocket {
     this.#check();
   }
 
-  /** The page became visible: its timers may have slept, so judge at once. */
-  becameVisible(): void {
+  /** The page was shown or hidden: the server hears of it at once, since it pushes to those who cannot see the page. */
+  visibilityChanged(): void {
+    if (this.#welcomed) this.#heartbeat();
+    if (this.#options.visible?.() !== true) return;
+    // Its timers may have slept, so judge at once.
     this.retryUnlessStale();
     this.#check();
+  }
+
+  #heartbeat(): void {
+    this.send(encodeHeartbeat(Date.now(), this.#options.visible?.() ?? false));
   }
 
   /** As retryNow, but leaves a silent socket to the watchdog. */
@@ -242,8 +251,9 @@ export class LiveSocket {
       this.#openedMs = nowMs;
       this.#heartbeatMs = Math.min(60_000, Math.max(1_000, message.heartbeatIntervalMs));
       this.#set({ phase: 'live', retryAtMs: null, text: null });
+      this.#heartbeat();
     } else if (message.type === 'heartbeat') {
-      this.send(encodeHeartbeat(Date.now()));
+      this.#heartbeat();
     }
     try {
       this.#options.onMessage(message);

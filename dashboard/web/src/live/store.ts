@@ -43,6 +43,8 @@ export class SeriesStore implements Sink {
   undefinedSamples = 0;
   /** Called when the server says that samples are missing, at most once per gap. */
   onGap: (reason: GapReason) => void = () => {};
+  /** Called whenever the snapshot is complete, after a reconnect too: from here on the server tells of changes. */
+  onReady: () => void = () => {};
 
   /** `capacity`: most samples kept per series, 16 bytes each; 0 keeps the newest value only. */
   constructor(capacity: number) {
@@ -129,6 +131,7 @@ export class SeriesStore implements Sink {
   ready(): void {
     this.state = 'ready';
     this.version += 1;
+    this.onReady();
   }
 
   refused(_code: number, text: string): void {

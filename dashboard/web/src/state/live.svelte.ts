@@ -35,6 +35,7 @@ class Link {
         }
       },
       online: () => navigator.onLine,
+      visible: () => document.visibilityState === 'visible',
       onState: (state) => {
         const was = this.state.phase;
         const open = state.phase === 'live' || state.phase === 'stale';
@@ -52,8 +53,8 @@ class Link {
         this.#hidden = setTimeout(() => client.suspend(), HIDDEN_MS);
       } else {
         client.wake();
-        this.socket.becameVisible();
       }
+      this.socket.visibilityChanged();
     });
   }
 
