@@ -11,6 +11,18 @@ export default defineConfig({
     // No inlined assets: the page's Content-Security-Policy allows files of its own origin only.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // Two pieces: what the first page needs, and what is opened later. Small files compress badly.
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          includeDependenciesRecursively: false,
+          groups: [
+            { name: 'pages', test: /src.(pages.(alerts|rules|settings|device).|push.|shell.(Guide|tour))/ },
+            { name: 'base', test: /node_modules|src.(api|charts|i18n|live|state|ui|pages.(poll|seen))/ },
+          ],
+        },
+      },
+    },
   },
   server: {
     proxy: {

@@ -1,7 +1,26 @@
 /** Calls of the HTTP API. Every failure is an ApiError, whose `message` is fit to be shown. */
 
 import { t } from '../i18n';
-import type { Aggregate, Device, HistoryPage, NewDevice, Overview, Page, Session } from './types';
+import type { AlertView, CommandView } from '../live/alerts';
+import type {
+  Aggregate,
+  AlertDetail,
+  CommandDetail,
+  CommandRequest,
+  CommandSet,
+  Device,
+  HistoryPage,
+  NewDevice,
+  NewEndpoint,
+  Overview,
+  Page,
+  PushConfig,
+  PushEndpoint,
+  PushMessage,
+  Rule,
+  RuleRequest,
+  Session,
+} from './types';
 
 export class ApiError extends Error {
   override name = 'ApiError';
@@ -106,6 +125,19 @@ export interface HistoryQuery {
   agg?: Aggregate;
 }
 
+export interface AlertFilter {
+  state?: string;
+  severity?: string;
+  device?: string;
+  rule?: string;
+  from?: string;
+  to?: string;
+  limit?: number;
+  cursor?: string | null;
+}
+
+type Paging = { limit?: number; cursor?: string | null };
+
 export const api = {
   session: () => call<Session>('GET', 'session'),
   signIn: (user: string, password: string) => call<unknown>('POST', 'session', { user, password }),
@@ -128,4 +160,33 @@ export const api = {
     ),
   history: (parameters: HistoryQuery, signal?: AbortSignal) =>
     call<HistoryPage>('GET', `history${query({ ...parameters })}`, undefined, signal),
+  commandSet: (device: string, signal?: AbortSignal) =>
+    call<CommandSet>('GET', `devices/${id(device)}/command-set`, undefined, signal),
+  sendCommand: (device: string, command: CommandRequest) =>
+    call<CommandView>('POST', `devices/${id(device)}/commands`, command),
+  commands: (device: string, paging: Paging = {}) =>
+    call<Page<CommandView>>('GET', `devices/${id(device)}/commands${query({ state: 'all', ...paging })}`),
+  command: (command: string) => call<CommandDetail>('GET', `commands/${id(command)}`),
+  cancelCommand: (command: string) => call<CommandView>('POST', `commands/${id(command)}/cancel`),
+  rules: (filter: Paging & { device?: string } = {}, signal?: AbortSignal) =>
+    call<Page<Rule>>('GET', `rules${query({ ...filter })}`, undefined, signal),
+  rule: (rule: string, signal?: AbortSignal) => call<Rule>('GET', `rules/${id(rule)}`, undefined, signal),
+  createRule: (rule: RuleRequest) => call<Rule>('POST', 'rules', rule),
+  patchRule: (rule: string, change: Partial<RuleRequest>) => call<Rule>('PATCH', `rules/${id(rule)}`, change),
+  deleteRule: (rule: string) => call<void>('DELETE', `rules/${id(rule)}`),
+  alerts: (filter: AlertFilter = {}, signal?: AbortSignal) =>
+    call<Page<AlertView>>('GET', `alerts${query({ ...filter })}`, undefined, signal),
+  alert: (alert: string) => call<AlertDetail>('GET', `alerts/${id(alert)}`),
+  acknowledge: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/acknowledge`),
+  unacknowledge: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/unacknowledge`),
+  resolve: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/resolve`),
+  pushConfig: (signal?: AbortSignal) => call<PushConfig>('GET', 'push/config', undefined, signal),
+  endpoints: (signal?: AbortSignal) => call<Page<PushEndpoint>>('GET', 'push/endpoints?limit=500', undefined, signal),
+  addEndpoint: (endpoint: NewEndpoint) => call<PushEndpoint>('POST', 'push/endpoints', endpoint),
+  removeEndpoint: (endpoint: string) => call<void>('DELETE', `push/endpoints/${id(endpoint)}`),
+  testEndpoint: (endpoint: string) => call<PushMessage>('POST', `push/endpoints/${id(endpoint)}/test`),
+  messages: (filter: Paging & { alert?: string } = {}, signal?: AbortSignal) =>
+    call<Page<PushMessage>>('GET', `push/messages${query({ ...filter })}`, undefined, signal),
+  message: (message: string) => call<PushMessage>('GET', `push/messages/${id(message)}`),
+  replayMessage: (message: string) => call<PushMessage>('POST', `push/messages/${id(message)}/replay`),
 };

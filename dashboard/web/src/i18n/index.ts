@@ -1,13 +1,22 @@
 /**
- * Texts and formats. All texts are in `en.json`; another language is another file with the same keys.
- * Numbers and dates follow the browser's language through `Intl`.
+ * Texts and formats. All texts are in `en.json`, a file of its own beside the scripts; another language is another file
+ * with the same keys. Numbers and dates follow the browser's language through `Intl`.
  */
 
-import en from './en.json';
+import type en from './en.json';
+import url from './en.json?url';
 
 export type TextKey = keyof typeof en;
 
-const catalogue: Record<string, string> = en;
+let catalogue: Readonly<Record<string, string>> = {};
+
+/** Fetches the texts; before that, `t` answers the key. */
+export async function loadTexts(): Promise<void> {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`the texts were answered with status ${answer.status}`);
+  catalogue = await answer.json();
+}
+
 const plural = new Intl.PluralRules('en');
 
 /**

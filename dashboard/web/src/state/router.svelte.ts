@@ -1,25 +1,36 @@
-/** The address bar as state: ten lines of matching are all that a handful of pages needs. */
+/** The address bar as state: a few lines of matching are all that a handful of pages needs. */
+
+/** Pages by their path. */
+const PAGES = {
+  '': 'overview',
+  devices: 'devices',
+  alerts: 'alerts',
+  rules: 'rules',
+  'rules/new': 'rule_new',
+  'settings/notifications': 'notifications',
+  signin: 'signin',
+} as const;
+
+/** Pages about one thing, by the path of their list. */
+const THINGS = { devices: 'device', alerts: 'alert', rules: 'rule' } as const;
 
 export type Route =
-  | { page: 'overview' }
-  | { page: 'devices' }
-  | { page: 'device'; id: string }
-  | { page: 'signin' }
-  | { page: 'not_found' };
+  | { page: (typeof PAGES)[keyof typeof PAGES] | 'not_found'; id: null }
+  | { page: (typeof THINGS)[keyof typeof THINGS]; id: string };
 
 export function match(path: string): Route {
   const parts = path.split('/').filter((part) => part !== '');
-  if (parts.length === 0) return { page: 'overview' };
-  if (parts.length === 1 && parts[0] === 'devices') return { page: 'devices' };
-  if (parts.length === 1 && parts[0] === 'signin') return { page: 'signin' };
-  if (parts.length === 2 && parts[0] === 'devices') {
+  const page = PAGES[parts.join('/') as keyof typeof PAGES];
+  if (page !== undefined) return { page, id: null };
+  const thing = THINGS[parts[0] as keyof typeof THINGS];
+  if (thing !== undefined && parts.length === 2) {
     try {
-      return { page: 'device', id: decodeURIComponent(parts[1] as string) };
+      return { page: thing, id: decodeURIComponent(parts[1] as string) };
     } catch {
-      return { page: 'not_found' };
+      // Not an address that this application makes.
     }
   }
-  return { page: 'not_found' };
+  return { page: 'not_found', id: null };
 }
 
 class Router {
@@ -71,4 +82,8 @@ export const router = new Router();
 
 export function deviceHref(id: string): string {
   return `/devices/${encodeURIComponent(id)}`;
+}
+
+export function ruleHref(id: string): string {
+  return `/rules/${encodeURIComponent(id)}`;
 }

@@ -17,6 +17,11 @@ class SessionState {
     return this.current?.user.role === 'admin';
   }
 
+  /** May edit rules, send commands, acknowledge and resolve. */
+  get isOperator(): boolean {
+    return this.current !== null && this.current.user.role !== 'viewer';
+  }
+
   #asked = 0;
 
   /** Asks the server who this is; at the start of the page and after a sign-in. */

@@ -2,7 +2,7 @@
 
 export type Theme = 'system' | 'light' | 'dark';
 
-function read(name: string): string | null {
+export function read(name: string): string | null {
   try {
     return localStorage.getItem(`pulsewire.${name}`);
   } catch {
@@ -10,7 +10,7 @@ function read(name: string): string | null {
   }
 }
 
-function write(name: string, value: string): void {
+export function write(name: string, value: string): void {
   try {
     localStorage.setItem(`pulsewire.${name}`, value);
   } catch {
@@ -23,6 +23,7 @@ const systemDark = matchMedia('(prefers-color-scheme: dark)');
 class Settings {
   #theme = $state<Theme>('system');
   #shortcuts = $state(read('shortcuts') !== 'off');
+  #guideDone = $state(read('guide') === 'done');
   #systemDark = $state(systemDark.matches);
 
   constructor() {
@@ -57,6 +58,16 @@ class Settings {
   set shortcuts(on: boolean) {
     this.#shortcuts = on;
     write('shortcuts', on ? 'on' : 'off');
+  }
+
+  /** The demo's guide was dismissed. */
+  get guideDone(): boolean {
+    return this.#guideDone;
+  }
+
+  set guideDone(done: boolean) {
+    this.#guideDone = done;
+    write('guide', done ? 'done' : '');
   }
 
   /** Switches between light and dark, starting from what is shown now. */

@@ -20,12 +20,14 @@ export function bind(keys: string, action: Action): () => void {
 
 function typing(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
+  // Nobody types into a box that is ticked.
+  if (target instanceof HTMLInputElement && target.type === 'checkbox') return false;
   return target.isContentEditable || ['INPUT', 'TEXTAREA', 'SELECT'].includes(target.tagName);
 }
 
 /** Space and the arrows belong to the control that has the focus. */
 function operates(target: EventTarget | null, key: string): boolean {
-  return key === 'Space' && target instanceof HTMLElement && ['BUTTON', 'A', 'SUMMARY'].includes(target.tagName);
+  return key === 'Space' && target instanceof HTMLElement && ['BUTTON', 'A', 'SUMMARY', 'INPUT'].includes(target.tagName);
 }
 
 addEventListener('keydown', (event) => {

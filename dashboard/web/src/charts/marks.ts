@@ -1,0 +1,75 @@
+/** Thresholds of rules and spans of alerts, as a chart shows them. */
+
+import type { Rule } from '../api/types';
+import type { AlertView } from '../live/alerts';
+import type { Comparison, Severity } from '../live/frame';
+
+export interface Threshold {
+  rule: string;
+  name: string;
+  severity: Severity;
+  comparison: Comparison;
+  value: number;
+  /** Null when it is the threshold itself. */
+  clear: number | null;
+}
+
+export interface Band {
+  alert: string;
+  severity: Severity;
+  /** Seconds since the Unix epoch. */
+  from: number;
+  /** Null: it goes on. */
+  to: number | null;
+}
+
+export interface Marks {
+  thresholds: readonly Threshold[];
+  /** Oldest first. */
+  bands: readonly Band[];
+}
+
+export const NO_MARKS: Marks = { thresholds: [], bands: [] };
+
+/** Most bands of one chart; a rule that flaps would otherwise cost more to draw than the values. */
+const BANDS_MAX = 100;
+
+export function marksOf(device: string, metric: string, rules: readonly Rule[], alerts: readonly AlertView[]): Marks {
+  return {
+    thresholds: rules
+      .filter((rule) => rule.metric === metric && rule.enabled)
+      .map((rule) => ({
+        rule: rule.id,
+        name: rule.name,
+        severity: rule.severity,
+        comparison: rule.comparison,
+        value: rule.threshold,
+        clear: rule.clear === rule.threshold ? null : rule.clear,
+      })),
+    bands: alerts
+      .filter((alert) => alert.device === device && alert.metric === metric)
+      .map((alert) => ({
+        alert: alert.id,
+        severity: alert.severity,
+        from: Date.parse(alert.fired) / 1000,
+        to: alert.resolved === null ? null : Date.parse(alert.resolved) / 1000,
+      }))
+      .sort((a, b) => a.from - b.from)
+      .slice(-BANDS_MAX),
+  };
+}
+
+/** The bands that touch a stretch of time. */
+export function bandsWithin(bands: readonly Band[], from: number, to: number): Band[] {
+  return bands.filter((band) => band.from <= to && (band.to ?? to) >= from);
+}
+
+/**
+ * Widens the range of the values to the thresholds that are near. One that is further away than the values are tall
+ * would flatten them to a line, and says little: it is named in the legend only.
+ */
+export function withThresholds(min: number, max: number, thresholds: readonly Threshold[]): [number, number] {
+  const reach = max - min;
+  const near = thresholds.map((one) => one.value).filter((value) => value >= min - reach && value <= max + reach);
+  return [Math.min(min, ...near), Math.max(max, ...near)];
+}
