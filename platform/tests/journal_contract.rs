@@ -216,3 +216,36 @@ async fn ranges_buckets_and_snapshots_agree() {
     let times: Vec<i64> = cut.samples[0].1.iter().map(|s| s.time_us).collect();
     assert_eq!(times, (90..100).map(|n| n * 10).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn records_that_a_reader_holds_are_kept_up_to_a_bound_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        retain_bytes: 2_000,
+        hold_bytes: 20_000,
+        ..JournalOptions::new(folder.path().join("journal.db"))
+    };
+    let journal = SqliteJournal::open(options).unwrap();
+    let lane = journal.open_lane(LANE).await.unwrap();
+    let stream = new_stream(&journal, lane.fence).await;
+    let temp = series(1, "temp", ValueType::F64);
+    let mut sequence = 0;
+    let mut append = async |records: u64| {
+        for _ in 0..records {
+            sequence += 1;
+            let rows =
+                (0..50).map(|i| row(i64::try_from(sequence * 100 + i).unwrap(), vec![(1, Value::F64(0.1))])).collect();
+            let batch = batch(vec![temp.clone()], vec![report(stream, sequence, rows)]);
+            journal.append(LANE, lane.fence, batch).await.unwrap();
+        }
+    };
+    let first = async || journal.read(LANE, Position(0), 1).await.unwrap().first().unwrap().position.0;
+    journal.hold(Position(0));
+    append(10).await;
+    assert_eq!(first().await, 1, "nothing that is held goes while there is room for it");
+    journal.hold(Position(5));
+    append(1).await;
+    assert_eq!(first().await, 6, "what the reader has passed goes");
+    append(200).await;
+    assert!(first().await > 6, "above the bound of its own it goes all the same");
+}

@@ -348,13 +348,18 @@ fn fired_on(recording: &Recording, hold: &str, backfill: bool) -> Vec<(String, u
     marker.send(0, -1.0);
     marker.send(31, -1.0);
     until("the marker's alert", || (alerts(server.admin(), "state=all&device=marker").len() == 1).then_some(()));
+    if backfill {
+        let messages = server.admin().get("/api/v1/push/messages?limit=100").expect(200);
+        let bodies: Vec<_> =
+            messages["items"].as_array().expect("items").iter().map(|m| m["body"].to_string()).collect();
+        assert!(!bodies.is_empty() && bodies.iter().all(|body| body.contains("marker")), "{bodies:?}");
+    }
     let fired = recording.rows_of.keys().map(|id| {
         let of_device = alerts(server.admin(), &format!("state=all&device={id}"));
         assert!(of_device.iter().all(|a| a["state"] == "resolved"), "each glitch was over with the next sample");
         (id.clone(), of_device.len())
     });
-    let fired = fired.collect();
-    fired
+    fired.collect()
 }
 
 #[test]

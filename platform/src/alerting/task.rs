@@ -52,7 +52,8 @@ impl AlertingTask {
     ) -> Result<Self, MetaError> {
         let state = parts.store.load().await?;
         let stored = state.cursor.filter(|c| c.epoch == newest.epoch && c.position <= newest.position);
-        let cursor = stored.unwrap_or(newest);
+        // Without rules there is nothing to judge, and how far that came is not stored.
+        let cursor = stored.filter(|_| !state.rules.is_empty()).unwrap_or(newest);
         let now_us = parts.clock.now_us();
         let (engine, pending) = {
             let (directory, catalogue) = (read(&parts.directory), read(&parts.catalogue));
@@ -111,6 +112,10 @@ impl AlertingTask {
     }
 
     async fn on_tick(&mut self) {
+        if self.pending.is_empty() && self.engine.rules().next().is_none() {
+            self.parts.journal.hold(self.cursor.position);
+            return;
+        }
         let was_failing = self.failing;
         // The failure has been told.
         let _ = self.flush().await;
@@ -279,7 +284,9 @@ impl AlertingTask {
         };
         self.flush().await.map_err(AlertingError::Store)?;
         let now_us = self.parts.clock.now_us();
-        let commit = AlertCommit { now_us, rule: Some(write.clone()), ..AlertCommit::default() };
+        // With the cursor: a first rule does not judge what came before it.
+        let cursor = Some(self.cursor);
+        let commit = AlertCommit { now_us, cursor, rule: Some(write.clone()), ..AlertCommit::default() };
         self.parts.store.commit(Arc::new(commit)).await.map_err(AlertingError::Store)?;
         let view = match write {
             RuleWrite::Create(rule) | RuleWrite::Update(rule) => {

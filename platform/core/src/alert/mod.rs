@@ -1,6 +1,8 @@
 //! Rules and alerts: thresholds judged over the samples' own time.
 
 mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod record;
 mod rule;
 mod track;
