@@ -5,6 +5,7 @@ use crate::bus::in_process::InProcessBus;
 use crate::channels::{
     ApnsChannel, ApnsKey, ClientOptions, FcmChannel, PushClient, Reach, ServiceAccount, VapidKey, WebPushChannel,
 };
+use crate::commands::{Commands, CommandsOptions, CommandsParts};
 use crate::config::Config;
 use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
 use crate::hub::{Hub, HubOptions, HubParts};
@@ -64,6 +65,7 @@ pub struct App {
     alerting_task: JoinHandle<()>,
     outbox: Outbox,
     outbox_task: JoinHandle<()>,
+    commands_task: JoinHandle<()>,
     live_task: JoinHandle<()>,
     seen_task: JoinHandle<()>,
     upkeep_task: JoinHandle<()>,
@@ -130,6 +132,11 @@ impl App {
         let (alerting, alerting_task) = Alerting::start(alerting_options(&config), alerting_parts, newest)
             .await
             .context("loading rules and alerts")?;
+        let commands_parts =
+            CommandsParts { store: meta.clone(), bus: bus.clone(), clock: clock.clone(), directory: directory.clone() };
+        let (commands, commands_task) =
+            Commands::start(commands_options(&config), commands_parts).await.context("loading commands")?;
+        let commands = Arc::new(commands);
         let (live, live_task) = Live::start(live_options(&config), parts, presence.clone(), epoch, position);
         let outbox_parts = OutboxParts {
             store: meta.clone(),
@@ -153,6 +160,7 @@ impl App {
         forget_leftovers(&ingest, &directory, journal.clone());
         let hub_parts = HubParts {
             ingest: ingest.clone(),
+            commands: commands.clone(),
             devices: meta.clone(),
             directory: directory.clone(),
             presence: presence.clone(),
@@ -175,6 +183,7 @@ impl App {
             catalogue,
             directory,
             ingest,
+            commands,
             alerting: Arc::new(alerting),
             live: Arc::new(live),
             outbox: outbox.clone(),
@@ -194,6 +203,7 @@ impl App {
             alerting_task,
             outbox,
             outbox_task,
+            commands_task,
             live_task,
             seen_task,
             upkeep_task,
@@ -266,6 +276,10 @@ impl App {
         self.outbox.stop();
         if tokio::time::timeout(OUTBOX_LIMIT, self.outbox_task).await.is_err() {
             tracing::warn!("messages were still being sent; they are sent again at the next start, under the same ids");
+        }
+        // What it was told before it answered is stored; the rest is asked again.
+        if tokio::time::timeout(LANE_LIMIT, self.commands_task).await.is_err() {
+            tracing::warn!("the service of commands did not end in time");
         }
         save_seen(&self.meta, &self.presence).await;
         // It names addresses that nobody listens on any more.
@@ -398,6 +412,17 @@ fn alerting_options(config: &Config) -> AlertingOptions {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn commands_options(config: &Config) -> CommandsOptions {
+    let commands = &config.commands;
+    CommandsOptions {
+        lease: commands.lease,
+        attempts_max: commands.attempts_max,
+        queued_per_device_max: commands.queued_per_device_max,
+        history_per_device: commands.history_per_device,
+        queue_requests: commands.queue_requests,
+    }
 }
 
 fn live_options(config: &Config) -> LiveOptions {

@@ -5,6 +5,7 @@ pub mod app;
 pub mod bus;
 pub mod channels;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod http;
 pub mod hub;

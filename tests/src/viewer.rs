@@ -4,7 +4,8 @@ use crate::wait::DEADLINE;
 use crate::wire::{Incoming, Wire};
 use pulsewire_proto::Message;
 use pulsewire_proto::frame::{
-    Aggregate, AlertInfo, Close, Gap, Heartbeat, LiveWelcome, PresenceState, Refused, Resume, SnapshotEnd, Subscribe,
+    Aggregate, AlertInfo, Close, CommandInfo, Gap, Heartbeat, LiveWelcome, PresenceState, Refused, Resume, SnapshotEnd,
+    Subscribe,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -62,6 +63,8 @@ pub struct Viewer {
     pub alerts: Vec<AlertInfo>,
     /// Counts of EVENTS_LOST.
     pub events_lost: Vec<u64>,
+    /// How commands stand, in the order it came.
+    pub commands: Vec<CommandInfo>,
     series: HashMap<(u32, u32), (String, String)>,
     last: HashMap<u32, u64>,
 }
@@ -92,6 +95,7 @@ impl Viewer {
             presence: Vec::new(),
             alerts: Vec::new(),
             events_lost: Vec::new(),
+            commands: Vec::new(),
             series: HashMap::new(),
             last: HashMap::new(),
         }
@@ -184,6 +188,7 @@ impl Viewer {
             Message::Refused(refused) => self.refused.push(refused),
             Message::Alert(alert) => self.alerts.extend(alert.alerts),
             Message::EventsLost(lost) => self.events_lost.push(lost.count),
+            Message::CommandState(state) => self.commands.extend(state.commands),
             other => panic!("{other:?} is not for a viewer"),
         }
         Ok(())

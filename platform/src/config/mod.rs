@@ -24,6 +24,7 @@ pub struct Config {
     pub ingest: Ingest,
     pub journal: Journal,
     pub alerting: Alerting,
+    pub commands: Commands,
     pub live: Live,
     pub push: Push,
     pub log: Log,
@@ -99,6 +100,17 @@ pub struct Alerting {
     pub lateness_max: Duration,
     pub ahead_max: Duration,
     pub history_alerts: usize,
+}
+
+/// `[commands]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Commands {
+    pub lease: Duration,
+    pub attempts_max: u32,
+    pub queued_per_device_max: usize,
+    pub history_per_device: usize,
+    pub queue_requests: usize,
 }
 
 /// `[live]`

@@ -1,7 +1,7 @@
 //! From text to [`Config`], with every mistake named.
 
 use super::keys::{KEYS, Key, Kind};
-use super::{Alerting, Apns, Config, Device, Fcm, Http, Ingest, Journal, Live, Log, Push, Tls};
+use super::{Alerting, Apns, Commands, Config, Device, Fcm, Http, Ingest, Journal, Live, Log, Push, Tls};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -320,6 +320,13 @@ impl Reader {
                 lateness_max: self.duration("alerting.lateness_max"),
                 ahead_max: self.duration("alerting.ahead_max"),
                 history_alerts: self.integer("alerting.history_alerts"),
+            },
+            commands: Commands {
+                lease: self.duration("commands.lease"),
+                attempts_max: self.integer("commands.attempts_max"),
+                queued_per_device_max: self.integer("commands.queued_per_device_max"),
+                history_per_device: self.integer("commands.history_per_device"),
+                queue_requests: self.integer("commands.queue_requests"),
             },
             live: Live {
                 bus_events: self.integer("live.bus_events"),

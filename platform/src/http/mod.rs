@@ -3,6 +3,7 @@
 mod access;
 mod alerts;
 mod assets;
+mod commands;
 mod devices;
 mod history;
 mod limiter;
@@ -26,6 +27,7 @@ pub use links::Links;
 pub use password::{PasswordError, Passwords};
 
 use crate::alerting::Alerting;
+use crate::commands::Commands;
 use crate::config::Http;
 use crate::ingest::Ingest;
 use crate::live::{Live, PresenceTable};
@@ -57,6 +59,7 @@ pub struct HttpParts {
     pub catalogue: Arc<RwLock<Catalogue>>,
     pub directory: Arc<RwLock<Directory>>,
     pub ingest: Arc<Ingest>,
+    pub commands: Arc<Commands>,
     pub alerting: Arc<Alerting>,
     pub live: Arc<Live>,
     pub outbox: Outbox,

@@ -1,7 +1,9 @@
 //! Which paths there are, and what may be asked of each.
 
 use super::problem::Problem;
-use super::{alerts, assets, devices, history, live, openapi, overview, problem, push, rules, service, session, users};
+use super::{
+    alerts, assets, commands, devices, history, live, openapi, overview, problem, push, rules, service, session, users,
+};
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
@@ -33,6 +35,10 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/devices/{id}/secret", [(POST, web::to(devices::replace_secret))]))
         .service(path("/devices/{id}/token", [(POST, web::to(devices::create_token))]))
         .service(path("/devices/{id}/latest", [(READ, web::to(history::latest))]))
+        .service(path("/devices/{id}/command-set", [(READ, web::to(commands::command_set))]))
+        .service(path("/devices/{id}/commands", [(READ, web::to(commands::list)), (POST, web::to(commands::create))]))
+        .service(path("/commands/{id}", [(READ, web::to(commands::show))]))
+        .service(path("/commands/{id}/cancel", [(POST, web::to(commands::cancel))]))
         .service(path("/history", [(READ, web::to(history::history))]))
         .service(path("/rules", [(READ, web::to(rules::list)), (POST, web::to(rules::create))]))
         .service(path(

@@ -36,5 +36,10 @@ impl Drop for LoggedIn {
         self.shared.registry.leave(self.device.key, self.epoch);
         self.shared.parts.presence.disconnected(self.device.key, self.epoch, now_us);
         metrics::gauge!(names::SESSIONS).decrement(1.0);
+        // A drop cannot wait. Without a runtime the server has stopped, and with it the service.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (commands, device, epoch) = (self.shared.parts.commands.clone(), self.device.key, self.epoch);
+            runtime.spawn(async move { commands.session_ended(device, epoch).await });
+        }
     }
 }

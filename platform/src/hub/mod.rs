@@ -5,6 +5,7 @@
 //! and what a device does not take ends its connection after `write_timeout`.
 
 mod admission;
+mod command;
 mod handshake;
 mod logged_in;
 mod login;
@@ -16,6 +17,7 @@ mod transport;
 
 pub use tls::TlsError;
 
+use crate::commands::Commands;
 use crate::config::Tls;
 use crate::ingest::Ingest;
 use crate::live::PresenceTable;
@@ -55,6 +57,7 @@ pub struct HubOptions {
 #[allow(missing_docs)]
 pub struct HubParts {
     pub ingest: Arc<Ingest>,
+    pub commands: Arc<Commands>,
     pub devices: Arc<dyn DeviceStore>,
     pub directory: Arc<RwLock<Directory>>,
     pub presence: Arc<PresenceTable>,

@@ -7,6 +7,7 @@ use super::registry::EndSession;
 use super::report::{self, DeclaredSet};
 use super::transport::{self, Opening, Received, Sniffed, Transport};
 use super::{STOPPING, Shared};
+use crate::commands::ToDevice;
 use crate::ingest::{IngestReply, Mailbox, Refusal, Submission};
 use crate::ports::StreamKind;
 use crate::telemetry::names;
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 /// How long a device should wait after the store failed.
@@ -147,6 +149,9 @@ pub(super) struct Connection {
     pub(super) login: Option<LoggedIn>,
     sets: Vec<DeclaredSet>,
     streams_opened: usize,
+    // What the commands' service has for the device.
+    pub(super) outgoing: Option<mpsc::Receiver<ToDevice>>,
+    pub(super) command_sets: usize,
     unknown_frames: u64,
     // The last step was to read: an end that is due goes before the next one.
     just_read: bool,
@@ -158,6 +163,7 @@ pub(super) struct Connection {
 enum Step {
     Received(Received),
     Replies,
+    ToDevice(ToDevice),
     End(EndSession),
     Time,
 }
@@ -177,6 +183,8 @@ impl Connection {
             login: None,
             sets: Vec::new(),
             streams_opened: 0,
+            outgoing: None,
+            command_sets: 0,
             unknown_frames: 0,
             just_read: false,
             draining: None,
@@ -193,6 +201,7 @@ impl Connection {
             match self.step().await {
                 Step::Received(received) => self.on_received(received).await,
                 Step::Replies => self.on_replies(),
+                Step::ToDevice(message) => self.on_to_device(message),
                 Step::End(end) => self.on_end(end),
                 Step::Time => self.on_time(),
             }
@@ -228,6 +237,17 @@ impl Connection {
                 _ => std::future::pending().await,
             }
         };
+        let outgoing = async {
+            // While it drains, a session is given nothing new to do.
+            let message = match self.outgoing.as_mut() {
+                Some(outgoing) if draining.is_none() => outgoing.recv().await,
+                _ => None,
+            };
+            match message {
+                Some(message) => message,
+                None => std::future::pending().await,
+            }
+        };
         let sleeping = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -243,6 +263,7 @@ impl Connection {
                 biased;
                 end = ending => Step::End(end),
                 () = self.mailbox.arrived() => Step::Replies,
+                message = outgoing => Step::ToDevice(message),
                 received = receiving => Step::Received(received),
                 () = sleeping => Step::Time,
             }
@@ -250,6 +271,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.mailbox.arrived() => Step::Replies,
+                message = outgoing => Step::ToDevice(message),
                 received = receiving => Step::Received(received),
                 end = ending => Step::End(end),
                 () = sleeping => Step::Time,
@@ -280,7 +302,10 @@ impl Connection {
             self.reader = reader;
             match more {
                 // Answers are taken out as they come, so that they do not gather while a long message is handled.
-                Ok(true) => self.on_replies(),
+                Ok(true) => {
+                    self.on_replies();
+                    self.on_outgoing();
+                }
                 Ok(false) => break,
                 Err(error) => self.session.handle_header_error(&error),
             }
@@ -350,9 +375,10 @@ impl Connection {
                 let (stream, from, to) = (StreamId(skip.stream), Sequence(skip.from), Sequence(skip.to));
                 self.submit(0, |device, mailbox| Submission::Skip { device, mailbox, stream, from, to }).await;
             }
-            // No command was sent: the device may forget what it still holds about one. SPEC §7.6.
-            ServerEvent::Result(result) => self.session.result_ack(result.id),
-            ServerEvent::Delivered(_) | ServerEvent::Progress(_) | ServerEvent::CommandSet(_) => {}
+            ServerEvent::Delivered(delivered) => self.on_delivered(delivered).await,
+            ServerEvent::Progress(progress) => self.on_progress(progress).await,
+            ServerEvent::Result(result) => self.on_result(result).await,
+            ServerEvent::CommandSet(set) => self.on_command_set(set).await,
         }
     }
 

@@ -2,14 +2,15 @@
 
 use super::subscription::Pending;
 use pulsewire_core::alert::{Alert, Comparison};
+use pulsewire_core::command::{Command, State};
 use pulsewire_core::ids::Position;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::value::{Value, ValueType};
 use pulsewire_proto::frame::{
-    self as wire, Acknowledgement, AlertComparison, AlertInfo, AlertSeverity, AlertState, BatchColumns, TextSample,
-    Texts, clip_text,
+    self as wire, Acknowledgement, AlertComparison, AlertInfo, AlertSeverity, AlertState, BatchColumns, CommandInfo,
+    CommandStatus, TextSample, Texts, clip_text,
 };
-use pulsewire_proto::limits::REASON_BYTES;
+use pulsewire_proto::limits::{REASON_BYTES, RESULT_CODE_BYTES};
 use pulsewire_proto::{Message, MessageType, MetricType, encode_frame};
 use std::sync::Arc;
 
@@ -155,6 +156,36 @@ impl Columns {
         }
         out
     }
+}
+
+/// How commands stand. SPEC §9.13.
+pub fn commands(commands: &[Arc<Command>]) -> Vec<u8> {
+    let infos = commands.iter().map(|command| CommandInfo {
+        id: command.id.0.to_bytes(),
+        revision: command.revision,
+        device: command.device_id.to_string(),
+        name: command.name.to_string(),
+        state: match command.state {
+            State::Queued => CommandStatus::Queued,
+            State::Sent => CommandStatus::Sent,
+            State::Delivered => CommandStatus::Delivered,
+            State::InProgress => CommandStatus::InProgress,
+            State::Succeeded => CommandStatus::Succeeded,
+            State::Failed => CommandStatus::Failed,
+            State::Rejected => CommandStatus::Rejected,
+            State::Expired => CommandStatus::Expired,
+            State::TimedOut => CommandStatus::TimedOut,
+            State::Canceled => CommandStatus::Canceled,
+            State::Dead => CommandStatus::Dead,
+        },
+        attempt: command.attempt,
+        percent: command.percent,
+        code: clip_text(&command.code, RESULT_CODE_BYTES).to_owned(),
+        text: clip_text(&command.text, REASON_BYTES).to_owned(),
+        changed_us: command.changed_us,
+        cancel_requested: command.cancel_requested,
+    });
+    frame(&Message::CommandState(wire::CommandState { commands: infos.collect() }))
 }
 
 /// How alerts stand. SPEC §9.12.

@@ -1,8 +1,9 @@
-//! What a viewer is told of besides samples and presence: how alerts stand. A queue keeps the newest state of each, so
+//! What a viewer is told of besides samples and presence: how alerts and commands stand. A queue keeps the newest state of each, so
 //! a slow viewer misses steps between, never the outcome; what does not fit is counted, and the viewer asks anew.
 
 use pulsewire_core::alert::Alert;
-use pulsewire_core::ids::AlertId;
+use pulsewire_core::command::Command;
+use pulsewire_core::ids::{AlertId, CommandId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub struct Events {
     // By id, so the oldest alert goes first.
     alerts: BTreeMap<AlertId, Arc<Alert>>,
+    commands: BTreeMap<CommandId, Arc<Command>>,
     lost: u64,
 }
 
@@ -19,6 +21,8 @@ pub struct Events {
 pub struct TakenEvents {
     /// Alerts.
     pub alerts: Vec<Arc<Alert>>,
+    /// Commands.
+    pub commands: Vec<Arc<Command>>,
     /// Changes that are missing.
     pub lost: u64,
 }
@@ -36,6 +40,18 @@ impl Events {
         }
     }
 
+    /// Adds how a command stands; at the bound it counts as lost.
+    pub fn push_command(&mut self, command: &Arc<Command>, pending_max: usize) {
+        if self.commands.len() >= pending_max && !self.commands.contains_key(&command.id) {
+            self.lost += 1;
+            return;
+        }
+        let newest = self.commands.entry(command.id).or_insert_with(|| command.clone());
+        if newest.revision < command.revision {
+            *newest = command.clone();
+        }
+    }
+
     /// Events were lost before they came here.
     pub fn lose(&mut self, count: u64) {
         self.lost += count;
@@ -45,6 +61,7 @@ impl Events {
     pub fn take(&mut self) -> TakenEvents {
         TakenEvents {
             alerts: std::mem::take(&mut self.alerts).into_values().collect(),
+            commands: std::mem::take(&mut self.commands).into_values().collect(),
             lost: std::mem::take(&mut self.lost),
         }
     }

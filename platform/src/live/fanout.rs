@@ -5,6 +5,7 @@ use super::subscription::{Pending, Subscription, Taken};
 use crate::telemetry::names;
 use pulsewire_core::alert::Alert;
 use pulsewire_core::catalogue::Catalogue;
+use pulsewire_core::command::Command;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{DeviceKey, Position, SeriesKey};
 use pulsewire_core::sample::{ReportKind, StoredReport};
@@ -73,12 +74,25 @@ impl Fanout {
         self.events.values_mut().for_each(|events| events.push_alert(alert, pending_max));
     }
 
+    /// Tells the viewers that select its device how a command stands.
+    pub fn command_changed(&mut self, command: &Arc<Command>, pending_max: usize) {
+        let named = self.by_device.get(&command.device);
+        let selecting = self.everywhere.iter().chain(named.into_iter().flatten());
+        // A viewer with several subscriptions is told once.
+        let viewers: HashSet<ViewerKey> = selecting.filter_map(|key| self.viewer_of.get(key).copied()).collect();
+        for viewer in viewers {
+            if let Some(events) = self.events.get_mut(&viewer) {
+                events.push_command(command, pending_max);
+            }
+        }
+    }
+
     /// Events were lost on the way here.
     pub fn lose_events(&mut self, count: u64) {
         self.events.values_mut().for_each(|events| events.lose(count));
     }
 
-    /// Takes what a viewer has to be told of alerts.
+    /// Takes what a viewer has to be told of alerts and commands.
     pub fn take_events(&mut self, viewer: ViewerKey) -> TakenEvents {
         self.events.get_mut(&viewer).map(Events::take).unwrap_or_default()
     }

@@ -90,8 +90,10 @@ impl LiveTask {
 
     fn on_event(&self, event: &BusEvent) {
         let Ok(mut fanout) = self.fanout.lock() else { return };
-        if let BusEvent::AlertChanged(alert) = event {
-            fanout.alert_changed(alert, self.events_max);
+        match event {
+            BusEvent::AlertChanged(alert) => fanout.alert_changed(alert, self.events_max),
+            BusEvent::CommandChanged(command) => fanout.command_changed(command, self.events_max),
+            _ => {}
         }
     }
 

@@ -236,6 +236,7 @@ impl Viewer {
     fn put_events(&self, out: &mut Vec<Vec<u8>>) {
         let taken = lock(&self.fanout).take_events(self.key);
         out.extend(taken.alerts.chunks(LIST_ITEMS).map(encode::alerts));
+        out.extend(taken.commands.chunks(LIST_ITEMS).map(encode::commands));
         if taken.lost > 0 {
             out.push(frame(&Message::EventsLost(EventsLost { count: taken.lost })));
         }

@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 const COMMIT_BUCKETS_S: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
+/// A command reaches a device that is there within milliseconds, and one that is away when it comes back.
+const DELIVERY_BUCKETS_S: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86_400.0];
+
 /// Sends logs to standard error. A second call in one process does nothing.
 ///
 /// # Errors
@@ -39,6 +42,10 @@ pub fn metrics_handle() -> Result<PrometheusHandle, String> {
         .get_or_init(|| {
             let builder = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Full(names::COMMIT_SECONDS.into()), COMMIT_BUCKETS_S)
+                .and_then(|builder| {
+                    let delivery = Matcher::Full(names::COMMAND_DELIVERY_SECONDS.into());
+                    builder.set_buckets_for_metric(delivery, DELIVERY_BUCKETS_S)
+                })
                 .map_err(|error| error.to_string())?;
             let handle = builder.install_recorder().map_err(|error| error.to_string())?;
             names::describe();

@@ -49,6 +49,14 @@ names! {
     LIVE_SAMPLES = "pulsewire_live_samples_total" (describe_counter);
     /// Samples that a viewer was too slow for; it was told of the gap.
     LIVE_DROPPED = "pulsewire_live_samples_dropped_total" (describe_counter);
+    /// Changes of commands that were stored, by the state that they led to.
+    COMMANDS = "pulsewire_commands_total" (describe_counter);
+    /// Commands that are not finished.
+    COMMANDS_OPEN = "pulsewire_commands_open" (describe_gauge);
+    /// Messages of devices about commands that they were not sent, or too late to matter.
+    COMMANDS_IGNORED = "pulsewire_command_messages_ignored_total" (describe_counter);
+    /// Time from a command's storing until its device has it.
+    COMMAND_DELIVERY_SECONDS = "pulsewire_command_delivery_seconds" (describe_histogram);
     /// HTTP requests by status class.
     HTTP_REQUESTS = "pulsewire_http_requests_total" (describe_counter);
     /// HTTP requests refused, by problem code.

@@ -228,15 +228,24 @@ impl Command {
         }
     }
 
-    /// True if `other` asks for the same thing: what a caller may repeat under one id.
+    /// True if `other` asks for the same thing: what a caller may repeat under one id. A whole number is the f64 of the
+    /// same value, since an argument becomes one or the other by what the device declares.
     pub fn is_same_request(&self, other: &Command) -> bool {
         self.device == other.device
             && self.name == other.name
-            && self.arguments == other.arguments
+            && same_values(&self.arguments, &other.arguments)
             && self.supersede_key == other.supersede_key
             && self.timeout_us == other.timeout_us
             && self.deadline_us - self.created_us == other.deadline_us - other.created_us
     }
+}
+
+fn same_values(left: &Values, right: &Values) -> bool {
+    let same = |left: &Value, right: &Value| match (left, right) {
+        (Value::I64(whole), Value::F64(number)) | (Value::F64(number), Value::I64(whole)) => *whole as f64 == *number,
+        _ => left == right,
+    };
+    left.len() == right.len() && left.iter().zip(right).all(|(l, r)| l.0 == r.0 && same(l.1, r.1))
 }
 
 /// At least as many bytes as a COMMAND's payload with these takes. SPEC §7.3.
