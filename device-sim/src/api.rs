@@ -62,6 +62,7 @@ pub struct Accounting {
 #[derive(Deserialize)]
 struct Device {
     id: String,
+    created: String,
     accounting: Accounting,
 }
 
@@ -121,9 +122,18 @@ impl ApiClient {
 
     /// A device's accounting; `None` if there is no such device.
     pub fn accounting(&self, device: &str) -> Result<Option<Accounting>, SimError> {
+        Ok(self.device(device)?.map(|device| device.accounting))
+    }
+
+    /// When a device was created, as the server says it: tells one from another that has its id, on whatever server.
+    pub fn created(&self, device: &str) -> Result<Option<String>, SimError> {
+        Ok(self.device(device)?.map(|device| device.created))
+    }
+
+    fn device(&self, device: &str) -> Result<Option<Device>, SimError> {
         let path = format!("/api/v1/devices/{}", path_segment(device));
         match self.call::<Device>("GET", &path, None)? {
-            Ok(device) => Ok(Some(device.accounting)),
+            Ok(device) => Ok(Some(device)),
             Err(Refusal { status: 404, .. }) => Ok(None),
             Err(refusal) => Err(refusal.error(&format!("GET {path}"))),
         }

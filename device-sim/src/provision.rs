@@ -90,6 +90,18 @@ impl Provisioner {
         blocking(move || api.accounting(&device)).await
     }
 
+    /// When each of these devices was created; those without are left out, without the API all.
+    pub async fn created(&self, devices: Vec<String>) -> Result<HashMap<String, String>, SimError> {
+        let Some(api) = self.api.clone() else {
+            return Ok(HashMap::new());
+        };
+        blocking(move || {
+            let created = |device: String| Ok(api.created(&device)?.map(|created| (device, created)));
+            devices.into_iter().filter_map(|device| created(device).transpose()).collect()
+        })
+        .await
+    }
+
     fn ensure_blocking(&mut self, specs: &[DeviceSpec]) -> Result<Vec<[u8; 32]>, SimError> {
         if let Some(api) = &self.api {
             let existing = existing(api, specs)?;

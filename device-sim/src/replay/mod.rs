@@ -128,7 +128,7 @@ impl Replay {
     /// Reads the file and the side file, and creates the devices.
     pub async fn prepare(options: ReplayOptions, mut provisioner: Provisioner) -> Result<Replay, SimError> {
         let read = options.clone();
-        let (table, state, earlier) = blocking(move || {
+        let (table, mut state, earlier) = blocking(move || {
             let table = Table::read(&read.file, &read)?;
             let (state, earlier) = ReplayState::open(&read.state, &table, read.backfill, read.go_on)?;
             Ok((table, state, earlier))
@@ -142,7 +142,16 @@ impl Replay {
         }
         let specs: Vec<DeviceSpec> =
             table.devices.iter().map(|rows| DeviceSpec { id: rows.device.clone(), ..DeviceSpec::default() }).collect();
+        let ids: Vec<String> = specs.iter().map(|spec| spec.id.clone()).collect();
         let secrets = provisioner.ensure(specs).await?;
+        let forgotten = state.meet(provisioner.created(ids).await?);
+        if !forgotten.is_empty() {
+            let state = options.state.display();
+            notes.push(format!(
+                "{state} is of other devices than the server's {}, which get streams of their own",
+                forgotten.join(", ")
+            ));
+        }
         let mut before = Vec::new();
         for rows in &table.devices {
             before.push(provisioner.accounting(&rows.device).await?);

@@ -1,7 +1,7 @@
 //! What a replay remembers, so that the next one repeats it exactly or goes on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,6 +16,8 @@ use crate::{SimError, error::blocking, files};
 pub(super) struct ReplayState {
     path: PathBuf,
     file: Arc<Mutex<StateFile>>,
+    /// When the devices were created, as far as the server could be asked.
+    created: Arc<HashMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,11 +31,15 @@ struct StateFile {
     devices: BTreeMap<String, DeviceState>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeviceState {
     stream: u32,
     acknowledged: u64,
+    /// When the server created the device. Another time is another device: one of another server, or of a store that was
+    /// wiped, whose streams have the same small numbers and mean something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
 }
 
 /// Whether an earlier replay can be repeated or continued.
@@ -83,7 +89,20 @@ impl ReplayState {
                 }
             }
         };
-        Ok((ReplayState { path: path.to_owned(), file: Arc::new(Mutex::new(file)) }, kind))
+        let (file, created) = (Arc::new(Mutex::new(file)), Arc::default());
+        Ok((ReplayState { path: path.to_owned(), file, created }, kind))
+    }
+
+    /// Forgets the streams of devices that were created at another time than these; answers which.
+    pub(super) fn meet(&mut self, created: HashMap<String, String>) -> Vec<String> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = |(id, state): (&String, &mut DeviceState)| {
+            created.get(id).zip(state.created.as_ref()).is_some_and(|(now, then)| now != then)
+        };
+        let forgotten = file.devices.extract_if(.., |id, state| other((id, state))).map(|(id, _)| id).collect();
+        drop(file);
+        self.created = Arc::new(created);
+        forgotten
     }
 
     pub(super) fn stream(&self, device: &str) -> Option<u32> {
@@ -96,7 +115,8 @@ impl ReplayState {
         let (state, device) = (self.clone(), device.to_owned());
         blocking(move || {
             state.change(|file| {
-                file.devices.insert(device, DeviceState { stream, acknowledged: 0 });
+                let created = state.created.get(&device).cloned();
+                file.devices.insert(device, DeviceState { stream, acknowledged: 0, created });
             })
         })
         .await
@@ -154,6 +174,22 @@ mod tests {
         assert_eq!(kept(&grown, false, false), None);
         assert_eq!(kept(&grown, false, true), Some(7));
         assert_eq!(kept(&retyped, false, true), None);
+    }
+
+    #[tokio::test]
+    async fn the_streams_of_a_device_that_was_created_anew_are_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.json");
+        let table = table("ts,v\n1594634400,1\n");
+        let open = || ReplayState::open(&path, &table, false, true).expect("opened").0;
+        let created = |time: &str| HashMap::from([("f".to_owned(), time.to_owned())]);
+        let mut state = open();
+        assert_eq!(state.meet(created("monday")), Vec::<String>::new());
+        state.set_stream("f", 1).await.expect("written");
+        let (mut same, mut unasked, mut other) = (open(), open(), open());
+        assert_eq!((same.meet(created("monday")), same.stream("f")), (vec![], Some(1)));
+        assert_eq!((unasked.meet(HashMap::new()), unasked.stream("f")), (vec![], Some(1)));
+        assert_eq!((other.meet(created("tuesday")), other.stream("f")), (vec!["f".to_owned()], None));
     }
 
     #[test]
