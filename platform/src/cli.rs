@@ -2,6 +2,7 @@
 //! asked for happened.
 
 mod demo;
+mod emulator;
 mod offline;
 
 use crate::app::{App, StartOptions};
@@ -29,6 +30,8 @@ enum Command {
     Serve(Serve),
     /// Check a configuration and print it with everything that overrides it.
     CheckConfig(Settings),
+    /// Stand in for Web Push, APNs and FCM on this machine, and show what arrives on a page.
+    PushEmulator(emulator::PushEmulator),
     /// Users, without the server: `add`, `list`, `set-password`, `remove`.
     User(offline::UserCommand),
     /// Devices, without the server: `list`.
@@ -107,6 +110,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(demo) => demo.run().await,
         Command::Serve(serve) => serve.run().await,
         Command::CheckConfig(settings) => check_config(&settings),
+        Command::PushEmulator(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Device(command) => command.run().await,
     }

@@ -29,6 +29,7 @@ pub const ONLY: &[(&str, &[&str])] = &[
     // The wire: the device port; what encodes for viewers; close codes of live sockets and verifiers of secrets.
     ("pulsewire_proto", &["hub/", "live/encode.rs", "live/viewer.rs", "http/live.rs", "http/devices.rs"]),
     ("pulsewire_sim", &["cli.rs", "cli/"]),
+    ("pulsewire_push_emulator", &["cli.rs", "cli/"]),
     ("pulsewire_dashboard", &["http/assets.rs"]),
     // Implementations, beside the files that define them.
     ("SqliteJournal", &["app.rs", "storage/"]),

@@ -97,7 +97,11 @@ fn crates_know_only_the_crates_they_may() {
         ("platform/core/Cargo.toml", &[]),
         ("dashboard/Cargo.toml", &[]),
         ("device-sim/Cargo.toml", &["pulsewire-proto"]),
-        ("platform/Cargo.toml", &["pulsewire-core", "pulsewire-dashboard", "pulsewire-proto", "pulsewire-sim"]),
+        ("push-emulator/Cargo.toml", &[]),
+        (
+            "platform/Cargo.toml",
+            &["pulsewire-core", "pulsewire-dashboard", "pulsewire-proto", "pulsewire-push-emulator", "pulsewire-sim"],
+        ),
         ("tests/Cargo.toml", &["pulsewire-proto"]),
     ] {
         let ours: Vec<_> =
@@ -110,7 +114,7 @@ fn crates_know_only_the_crates_they_may() {
 #[test]
 fn versions_stand_once_in_the_workspace() {
     let mut wrong = Vec::new();
-    for manifest in ["proto-spec", "platform", "platform/core", "device-sim", "dashboard", "tests"] {
+    for manifest in ["proto-spec", "platform", "platform/core", "push-emulator", "device-sim", "dashboard", "tests"] {
         let text = read(&repository().join(manifest).join("Cargo.toml"));
         let parsed: toml::Table = text.parse().expect("a manifest");
         for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
