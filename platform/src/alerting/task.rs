@@ -93,7 +93,6 @@ impl AlertingTask {
                     Err(Lagged(_)) => self.catch_up().await,
                 },
                 event = devices.next() => match event {
-                    Ok(Some(BusEvent::DeviceTokenReplaced { .. })) => {}
                     Ok(Some(_)) | Err(Lagged(_)) => {
                         self.with_world(Engine::devices_changed);
                         self.store_changes().await;

@@ -355,6 +355,6 @@ pub async fn create_token(
     let token = format!("pwd_{}", hex::encode(bytes));
     let hash = token_hash(&token);
     state.devices.set_token(device.key, hash).await?;
-    state.bus.publish(BusEvent::DeviceTokenReplaced { device: device.key, hash });
+    state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: true });
     Ok(HttpResponse::Created().json(NewToken { token }))
 }

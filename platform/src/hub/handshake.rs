@@ -55,12 +55,8 @@ impl Connection {
             self.session.close(CloseCode::Internal, "the login lost its device");
             return;
         };
-        let token = match proven {
-            Credential::Token(hash) => Some(hash),
-            Credential::Secret(_) => None,
-        };
-        let login = LoggedIn::enter(self.shared.clone(), device.clone(), &hello.firmware, token);
-        match self.shared.still_holds(&device, &proven).await {
+        let login = LoggedIn::enter(self.shared.clone(), device.clone(), &hello.firmware, proven);
+        match self.shared.still_holds(device.key, &proven).await {
             Ok(true) => {}
             Ok(false) => {
                 let text = "the device was disabled or deleted, or its secret replaced";

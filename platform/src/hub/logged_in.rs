@@ -1,6 +1,7 @@
 //! A device that is logged in, for as long as the value lives.
 
 use super::Shared;
+use super::login::Credential;
 use super::registry::EndSession;
 use crate::telemetry::names;
 use pulsewire_core::device::Device;
@@ -21,8 +22,8 @@ pub struct LoggedIn {
 
 impl LoggedIn {
     /// Takes the place of the device's older session, if there is one.
-    pub fn enter(shared: Arc<Shared>, device: Arc<Device>, firmware: &str, token: Option<[u8; 32]>) -> Self {
-        let (epoch, ending) = shared.registry.enter(device.key, token);
+    pub fn enter(shared: Arc<Shared>, device: Arc<Device>, firmware: &str, proven: Credential) -> Self {
+        let (epoch, ending) = shared.registry.enter(device.key, proven);
         let now_us = shared.parts.clock.now_us();
         shared.parts.presence.connected(device.key, epoch, now_us, firmware);
         metrics::gauge!(names::SESSIONS).increment(1.0);

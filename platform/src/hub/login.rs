@@ -3,7 +3,7 @@
 use super::Shared;
 use crate::ports::DeviceVerifier;
 use pulsewire_core::device::Device;
-use pulsewire_core::ids::DeviceId;
+use pulsewire_core::ids::{DeviceId, DeviceKey};
 use pulsewire_proto::auth::{ServerKey, StoredKey, Verifier};
 use pulsewire_proto::session::Candidates;
 use sha2::{Digest, Sha256};
@@ -30,7 +30,7 @@ impl Shared {
     pub(super) async fn candidates(&self, id: &str) -> Result<(Candidates, Option<Arc<Device>>), StoreDown> {
         let decoy = Candidates { current: Verifier::decoy(&self.decoy_seed, id), previous: None };
         let known = self.device(id);
-        let key = known.as_ref().map_or(pulsewire_core::ids::DeviceKey(u32::MAX), |device| device.key);
+        let key = known.as_ref().map_or(DeviceKey(u32::MAX), |device| device.key);
         // Asked for unknown devices too: the look-up takes the same time.
         let credentials = self.parts.devices.credentials(key).await.map_err(StoreDown)?;
         match (known, credentials) {
@@ -62,7 +62,7 @@ impl Shared {
     ) -> Result<Option<(Arc<Device>, [u8; 32])>, StoreDown> {
         let given: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let known = self.device(id).filter(|device| device.enabled);
-        let key = known.as_ref().map_or(pulsewire_core::ids::DeviceKey(u32::MAX), |device| device.key);
+        let key = known.as_ref().map_or(DeviceKey(u32::MAX), |device| device.key);
         let credentials = self.parts.devices.credentials(key).await.map_err(StoreDown)?;
         let wanted = credentials.and_then(|c| c.token_hash);
         // Without a token there is nothing to match, but the comparison is made all the same.
@@ -76,9 +76,9 @@ impl Shared {
 
     /// True if a device exists, is enabled and still has what it proved to have. Asked once its session is registered: a
     /// change after that ends the session, one before it shows here.
-    pub(super) async fn still_holds(&self, device: &Device, proven: &Credential) -> Result<bool, StoreDown> {
-        let known = self.parts.directory.read().ok().and_then(|d| d.by_key(device.key).cloned());
-        let credentials = self.parts.devices.credentials(device.key).await.map_err(StoreDown)?;
+    pub(super) async fn still_holds(&self, device: DeviceKey, proven: &Credential) -> Result<bool, StoreDown> {
+        let known = self.parts.directory.read().ok().and_then(|d| d.by_key(device).cloned());
+        let credentials = self.parts.devices.credentials(device).await.map_err(StoreDown)?;
         let Some(credentials) = credentials.filter(|_| known.is_some_and(|d| d.enabled)) else { return Ok(false) };
         let now_us = self.parts.clock.now_us();
         let same = |stored: &DeviceVerifier, proven: &Verifier| stored.stored_key == proven.stored_key.0;

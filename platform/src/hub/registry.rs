@@ -1,5 +1,6 @@
 //! Who is logged in: at most one session per device, the newer wins.
 
+use super::login::Credential;
 use pulsewire_core::ids::{DeviceKey, SessionEpoch};
 use pulsewire_proto::CloseCode;
 use std::collections::HashMap;
@@ -16,16 +17,14 @@ pub struct EndSession {
     pub text: String,
 }
 
-#[derive(Debug)]
 struct Entry {
     epoch: SessionEpoch,
-    // Hash of the token that it logged in with, if it did.
-    token: Option<[u8; 32]>,
+    // What it logged in with.
+    proven: Credential,
     end: watch::Sender<Option<EndSession>>,
 }
 
 /// See the module.
-#[derive(Debug)]
 pub struct Registry {
     boot: u32,
     next: AtomicU32,
@@ -45,17 +44,13 @@ impl Registry {
     }
 
     /// Enters a session and ends the one that the device had.
-    pub fn enter(
-        &self,
-        device: DeviceKey,
-        token: Option<[u8; 32]>,
-    ) -> (SessionEpoch, watch::Receiver<Option<EndSession>>) {
+    pub fn enter(&self, device: DeviceKey, proven: Credential) -> (SessionEpoch, watch::Receiver<Option<EndSession>>) {
         let mut sessions = self.lock();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let epoch = SessionEpoch(u64::from(self.boot) << 32 | u64::from(number));
         let stopping = self.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let (end, ending) = watch::channel(stopping);
-        if let Some(old) = sessions.insert(device, Entry { epoch, token, end }) {
+        if let Some(old) = sessions.insert(device, Entry { epoch, proven, end }) {
             let text = "a newer session of this device took over; if that was not this device, replace its secret";
             old.end.send_replace(Some(EndSession { code: CloseCode::Superseded, text: text.into() }));
         }
@@ -77,10 +72,14 @@ impl Registry {
         }
     }
 
-    /// Ends a device's session if it logged in with another bearer token than the one of this hash.
-    pub fn close_other_token(&self, device: DeviceKey, hash: [u8; 32], code: CloseCode, text: &str) {
-        let other = |entry: &&Entry| entry.token.is_some_and(|token| token != hash);
-        if let Some(entry) = self.lock().get(&device).filter(other) {
+    /// What a device's session logged in with.
+    pub fn proven(&self, device: DeviceKey) -> Option<(SessionEpoch, Credential)> {
+        self.lock().get(&device).map(|entry| (entry.epoch, entry.proven))
+    }
+
+    /// Ends a session, unless a newer one has taken its place.
+    pub fn close_session(&self, device: DeviceKey, epoch: SessionEpoch, code: CloseCode, text: &str) {
+        if let Some(entry) = self.lock().get(&device).filter(|entry| entry.epoch == epoch) {
             entry.end.send_replace(Some(EndSession { code, text: text.into() }));
         }
     }
@@ -114,8 +113,8 @@ mod tests {
     fn a_newer_session_ends_the_older_and_outlives_its_leaving() {
         let registry = Registry::new(7);
         let device = DeviceKey(1);
-        let (old, ending) = registry.enter(device, None);
-        let (new, _still) = registry.enter(device, None);
+        let (old, ending) = registry.enter(device, Credential::Token([1; 32]));
+        let (new, _still) = registry.enter(device, Credential::Token([2; 32]));
         assert!(new > old && new.0 >> 32 == 7);
         assert_eq!(ending.borrow().as_ref().map(|e| e.code), Some(CloseCode::Superseded));
         registry.leave(device, old);

@@ -23,15 +23,8 @@ pub enum BusEvent {
     DeviceChanged {
         /// Which device.
         device: DeviceKey,
-        /// True if its running session must end.
+        /// True if its running session must end, unless what it logged in with still holds.
         revoke: bool,
-    },
-    /// A device's bearer token was replaced: a session made with the old one must end.
-    DeviceTokenReplaced {
-        /// Which device.
-        device: DeviceKey,
-        /// Hash of the token in force now.
-        hash: [u8; 32],
     },
     /// A device was deleted.
     DeviceDeleted {
@@ -64,9 +57,7 @@ impl BusEvent {
     pub fn topic(&self) -> Topic {
         match self {
             Self::Committed(_) => Topic::Commits,
-            Self::DeviceChanged { .. } | Self::DeviceTokenReplaced { .. } | Self::DeviceDeleted { .. } => {
-                Topic::Devices
-            }
+            Self::DeviceChanged { .. } | Self::DeviceDeleted { .. } => Topic::Devices,
             Self::AlertChanged(_) | Self::CommandChanged(_) => Topic::Events,
             Self::MessagesQueued => Topic::Outbox,
         }
