@@ -59,7 +59,7 @@ impl Connection {
         match self.shared.still_holds(device.key, &proven).await {
             Ok(true) => {}
             Ok(false) => {
-                let text = "the device was disabled or deleted, or its secret replaced";
+                let text = "the device was disabled or deleted, or its secret replaced, or its token";
                 self.session.close(CloseCode::Revoked, text);
                 return;
             }

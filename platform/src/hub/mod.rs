@@ -202,7 +202,7 @@ fn serve(
 
 /// Ends sessions of devices that were disabled, deleted or given new credentials.
 async fn watch_devices(shared: Arc<Shared>, mut devices: Box<dyn crate::ports::Subscription>) {
-    let text = "the device was disabled or deleted, or its secret or token replaced";
+    let text = "the device was disabled or deleted, or its secret replaced, or its token";
     loop {
         match devices.next().await {
             Ok(Some(BusEvent::DeviceDeleted { device })) => shared.registry.close(device, CloseCode::Revoked, text),
