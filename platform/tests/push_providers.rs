@@ -1,0 +1,343 @@
+//! The outbox and its channels against providers that behave, and that do not: real TLS, real HTTP/2, a real store.
+
+use pulsewire::bus::in_process::InProcessBus;
+use pulsewire::channels::{
+    ApnsChannel, ApnsKey, ClientOptions, FcmChannel, PushClient, Reach, ServiceAccount, VapidKey, WebPushChannel,
+};
+use pulsewire::outbox::{Outbox, OutboxOptions, OutboxParts};
+use pulsewire::ports::{Attention, Clock, Delivery, Endpoint, Message, PushAddress, PushChannel, User, UserStore};
+use pulsewire::storage::sqlite::SqliteMeta;
+use pulsewire_core::ids::{EndpointId, MessageId, UserName};
+use pulsewire_core::role::Role;
+use pulsewire_core::ulid::Ulid;
+use pulsewire_push_emulator::{AppKind, Emulator, Options};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+
+struct Wall;
+
+impl Clock for Wall {
+    fn now_us(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        i64::try_from(since.as_micros()).expect("before the year 290000")
+    }
+}
+
+struct Nobody;
+
+impl Attention for Nobody {
+    fn last_visible_us(&self, _: &UserName) -> Option<i64> {
+        None
+    }
+}
+
+const KINDS: [&str; 3] = ["webpush", "apns", "fcm"];
+
+struct World {
+    emulator: Emulator,
+    outbox: Outbox,
+    _folder: TempDir,
+}
+
+fn kim() -> UserName {
+    UserName::parse("kim").expect("valid")
+}
+
+fn ulid(seed: u128) -> Ulid {
+    Ulid::from_parts(Wall.now_us(), seed)
+}
+
+impl World {
+    async fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let options = Options { listen: any, page: any, dir: folder.path().join("emulator") };
+        let emulator = Emulator::start(options).await.expect("the emulator starts");
+        let meta = Arc::new(SqliteMeta::open(&folder.path().join("meta.db")).expect("a store"));
+        let user = User { name: kim(), role: Role::Operator, created_us: 1 };
+        meta.create_user(user, "hash".into()).await.expect("a user");
+        let client = ClientOptions {
+            extra_root_file: Some(emulator.dir().join("ca.pem")),
+            connect_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(2),
+        };
+        let client = PushClient::new(&client, Reach::Anywhere).expect("a client");
+        let origin = format!("https://{}", emulator.address());
+        let vapid = VapidKey::load(&*meta, Some("mailto:ops@example.org".into())).await.expect("a key");
+        let file = |name: &str| emulator.dir().join(name);
+        let key = ApnsKey::read(&file("apns.p8"), "EMULATOR01".into(), "EMULATOR99".into()).expect("a key");
+        let account = ServiceAccount::read(&file("fcm-service-account.json")).expect("an account");
+        let topic = "example.pulsewire.emulator".to_owned();
+        let channels: Vec<Arc<dyn PushChannel>> = vec![
+            Arc::new(WebPushChannel::new(client.clone(), vapid, true)),
+            Arc::new(ApnsChannel::new(client.clone(), key, origin.clone(), topic)),
+            Arc::new(FcmChannel::new(client, account, origin)),
+        ];
+        let parts = OutboxParts {
+            store: meta.clone(),
+            endpoints: meta,
+            channels,
+            attention: Arc::new(Nobody),
+            bus: Arc::new(InProcessBus::new(64)),
+            clock: Arc::new(Wall),
+        };
+        let options = OutboxOptions {
+            workers: 64,
+            per_origin_max: 16,
+            lease: Duration::from_secs(30),
+            attempts_max: 20,
+            history_per_user: 1000,
+            endpoints_per_user_max: 2000,
+        };
+        let (outbox, _) = Outbox::start(options, parts).await.expect("the outbox starts");
+        Self { emulator, outbox, _folder: folder }
+    }
+
+    /// A new phone, or browser, of Kim's.
+    async fn endpoint(&self, kind: &str) -> Endpoint {
+        let address = match kind {
+            "webpush" => {
+                let made = self.emulator.subscribe("Browser").expect("room");
+                PushAddress::WebPush { url: made.endpoint, p256dh: made.p256dh, auth: made.auth }
+            }
+            "apns" => PushAddress::Apns {
+                token: self.emulator.install(AppKind::Apns, "iPhone").expect("room").token,
+                topic: None,
+            },
+            _ => PushAddress::Fcm { token: self.emulator.install(AppKind::Fcm, "Pixel").expect("room").token },
+        };
+        self.register(address).await
+    }
+
+    async fn register(&self, address: PushAddress) -> Endpoint {
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).expect("random bytes");
+        let id = EndpointId(ulid(u128::from_be_bytes(seed)));
+        self.outbox.register(id, kim(), "phone".into(), address).await.expect("registered").0
+    }
+
+    async fn send(&self, endpoint: &Endpoint) -> MessageId {
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).expect("random bytes");
+        self.outbox.test(endpoint.id, u128::from_be_bytes(seed)).await.expect("queued").id
+    }
+
+    async fn message(&self, id: MessageId) -> Message {
+        self.outbox.messages().message(id).await.expect("read").expect("there")
+    }
+
+    /// Waits until a message's only delivery is as wanted.
+    async fn until(&self, id: MessageId, wanted: impl Fn(&Delivery) -> bool) -> Delivery {
+        for _ in 0..1500 {
+            let message = self.message(id).await;
+            if wanted(&message.deliveries[0]) {
+                return message.deliveries[0].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never as wanted: {:?}", self.message(id).await);
+    }
+
+    async fn settled(&self, id: MessageId) -> Delivery {
+        self.until(id, |delivery| !["queued", "sending"].contains(&&*delivery.state)).await
+    }
+
+    async fn tried(&self, id: MessageId) -> Delivery {
+        self.until(id, |delivery| !delivery.timeline.is_empty()).await
+    }
+
+    async fn removed(&self, endpoint: &Endpoint) -> Option<String> {
+        let found = self.outbox.endpoints().endpoint(endpoint.id).await.expect("read").expect("there");
+        found.removed.map(|(_, reason)| reason)
+    }
+
+    /// Asks the emulator's page.
+    async fn page(&self, method: &'static str, path: &str, body: Option<Value>) -> Value {
+        let url = format!("{}{path}", self.emulator.page_url().trim_end_matches('/'));
+        let ask = move || {
+            let answer = match (method, body) {
+                (_, Some(body)) => ureq::post(&url).send_json(body),
+                ("DELETE", None) => ureq::delete(&url).call(),
+                (_, None) => ureq::get(&url).call(),
+            };
+            let mut answer = answer.expect("the page answers");
+            answer.body_mut().read_json().unwrap_or(Value::Null)
+        };
+        tokio::task::spawn_blocking(ask).await.expect("asked")
+    }
+
+    async fn fault(&self, fault: Value) {
+        self.page("POST", "/api/faults", Some(fault)).await;
+    }
+
+    async fn arrived(&self) -> Vec<Value> {
+        self.page("GET", "/api/messages", None).await["items"].as_array().expect("items").clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_channel_delivers_and_every_check_of_the_provider_passes() {
+    let world = World::start().await;
+    for kind in KINDS {
+        let endpoint = world.endpoint(kind).await;
+        let sent = world.settled(world.send(&endpoint).await).await;
+        assert_eq!((sent.state.as_str(), sent.attempts, sent.provider_id.is_some()), ("delivered", 1, true), "{kind}");
+        let seen = world.outbox.endpoints().endpoint(endpoint.id).await.expect("read").expect("there");
+        assert!(seen.last_delivered_us.is_some());
+    }
+    let arrived = world.arrived().await;
+    assert_eq!(arrived.len(), 3);
+    for message in arrived {
+        let wrong: Vec<_> =
+            message["checks"].as_array().expect("checks").iter().filter(|check| check["ok"] != true).collect();
+        assert!(wrong.is_empty(), "{}: {wrong:?}", message["provider"]);
+        assert_eq!((message["http"].as_str(), message["kind"].as_str()), (Some("HTTP/2.0"), Some("test")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_answer_is_tried_again_under_the_same_id_and_removes_nothing() {
+    let world = World::start().await;
+    for kind in KINDS {
+        let endpoint = world.endpoint(kind).await;
+        for fault in [
+            json!({ "provider": kind, "kind": "reset", "count": 1 }),
+            json!({ "provider": kind, "kind": "nonsense", "status": 500, "count": 1 }),
+            json!({ "provider": kind, "kind": "huge", "status": 500, "count": 1 }),
+            json!({ "provider": kind, "kind": "status", "status": 302, "count": 1 }),
+            json!({ "provider": kind, "kind": "delay", "delay_ms": 4000, "count": 1 }),
+            json!({ "provider": kind, "kind": "status", "status": 503, "count": 1, "body": "" }),
+        ] {
+            world.page("DELETE", "/api/messages", None).await;
+            world.fault(fault.clone()).await;
+            let sent = world.settled(world.send(&endpoint).await).await;
+            assert_eq!(sent.state, "delivered", "{kind} {fault}: {sent:?}");
+            assert!(sent.attempts >= 2 && !sent.timeline[0].text.is_empty(), "{kind} {fault}: {sent:?}");
+            let ids: Vec<_> = world.arrived().await.iter().map(|message| message["id"].clone()).collect();
+            assert!(ids.len() >= 2 && ids.iter().all(|id| *id == ids[0]), "{kind} {fault}: {ids:?}");
+        }
+        assert_eq!(world.removed(&endpoint).await, None, "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_providers_word_removes_an_endpoint_and_only_that_one() {
+    let world = World::start().await;
+    for kind in KINDS {
+        let (lost, kept) = (world.endpoint(kind).await, world.endpoint(kind).await);
+        let targets = world.page("GET", "/api/state", None).await;
+        let targets = targets["targets"].as_array().expect("targets");
+        let id = targets[targets.len() - 2]["id"].as_str().expect("an id").to_owned();
+        world.page("DELETE", &format!("/api/apps/{id}"), None).await;
+        let sent = world.settled(world.send(&lost).await).await;
+        assert_eq!(sent.state, "dropped", "{kind}: {sent:?}");
+        assert!(world.removed(&lost).await.expect("removed").contains("answered 4"));
+        assert_eq!(world.settled(world.send(&kept).await).await.state, "delivered");
+        assert_eq!(world.removed(&kept).await, None);
+        assert!(world.outbox.test(lost.id, 1).await.is_err(), "nothing is sent to what is gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_registered_again_after_the_time_of_the_refusal_stays() {
+    let world = World::start().await;
+    let endpoint = world.endpoint("apns").await;
+    let refuse = |since_ms: i64| {
+        let body = json!({ "reason": "Unregistered", "timestamp": since_ms }).to_string();
+        json!({ "provider": "apns", "kind": "status", "status": 410, "body": body, "count": 1 })
+    };
+    world.fault(refuse(Wall.now_us() / 1000 - 60_000)).await;
+    assert_eq!(world.settled(world.send(&endpoint).await).await.state, "dropped");
+    assert_eq!(world.removed(&endpoint).await, None);
+    world.fault(refuse(Wall.now_us() / 1000 + 1)).await;
+    assert_eq!(world.settled(world.send(&endpoint).await).await.state, "dropped");
+    assert!(world.removed(&endpoint).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retry_after_is_honoured_in_seconds_and_as_a_date() {
+    let world = World::start().await;
+    let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);
+    let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for (after, least_s) in [("40", 40), (date.as_str(), 80)] {
+        for kind in KINDS {
+            let endpoint = world.endpoint(kind).await;
+            let fault = json!({ "provider": kind, "kind": "status", "status": 429, "retry_after": after, "count": 1,
+                "body": r#"{"reason":"TooManyRequests","error":{"status":"RESOURCE_EXHAUSTED","message":"m"}}"# });
+            world.fault(fault).await;
+            let tried = world.tried(world.send(&endpoint).await).await;
+            let wait_us = tried.next_us.expect("queued") - tried.timeline[0].time_us;
+            assert!(wait_us >= least_s * 1_000_000, "{kind} {after}: {wait_us} µs");
+            assert_eq!((tried.state.as_str(), tried.timeline[0].status), ("queued", Some(429)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_announce_their_end_lose_nothing() {
+    let world = World::start().await;
+    for kind in KINDS {
+        world.page("DELETE", "/api/messages", None).await;
+        world.fault(json!({ "provider": kind, "kind": "goaway", "delay_ms": 5, "count": 5 })).await;
+        let mut sent = Vec::new();
+        for _ in 0..60 {
+            let endpoint = world.endpoint(kind).await;
+            sent.push(world.send(&endpoint).await);
+        }
+        for id in sent {
+            assert_eq!(world.settled(id).await.state, "delivered", "{kind}");
+        }
+        let mut by_target: HashMap<String, Vec<Value>> = HashMap::new();
+        for message in world.arrived().await {
+            by_target.entry(message["target_id"].to_string()).or_default().push(message["id"].clone());
+        }
+        assert_eq!(by_target.len(), 60, "{kind}");
+        assert!(by_target.values().all(|ids| ids.iter().all(|id| *id == ids[0])), "{kind}: a repeat has the same id");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_share_one_access_token_and_a_refused_one_is_replaced() {
+    let world = World::start().await;
+    let mut sent = Vec::new();
+    for _ in 0..40 {
+        let endpoint = world.endpoint("fcm").await;
+        sent.push(world.send(&endpoint).await);
+    }
+    for id in sent {
+        assert_eq!(world.settled(id).await.state, "delivered");
+    }
+    let asked = |state: Value| state["token_requests"].as_u64().expect("a number");
+    assert_eq!(asked(world.page("GET", "/api/state", None).await), 1);
+    world.fault(json!({ "provider": "fcm", "kind": "status", "status": 401, "body": "{}", "count": 1 })).await;
+    let endpoint = world.endpoint("fcm").await;
+    assert_eq!(world.settled(world.send(&endpoint).await).await.state, "delivered");
+    assert_eq!(asked(world.page("GET", "/api/state", None).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_stalls_does_not_delay_the_others() {
+    let world = World::start().await;
+    world.fault(json!({ "provider": "apns", "kind": "delay", "delay_ms": 60_000, "count": 1000 })).await;
+    for _ in 0..40 {
+        let endpoint = world.endpoint("apns").await;
+        world.send(&endpoint).await;
+    }
+    let browser = world.endpoint("webpush").await;
+    let sent = world.settled(world.send(&browser).await).await;
+    assert_eq!(sent.state, "delivered");
+    let took_us = sent.timeline[0].time_us - world.message_created(&browser).await;
+    assert!(took_us < 1_500_000, "{took_us} µs, while the stalled provider takes 2 s until it is given up");
+}
+
+impl World {
+    async fn message_created(&self, endpoint: &Endpoint) -> i64 {
+        let query = pulsewire::ports::MessageQuery { user: Some(kim()), alert: None, before: None, limit: 500 };
+        let all = self.outbox.messages().messages(query).await.expect("read");
+        let found = all.iter().find(|(_, message)| message.deliveries.iter().any(|d| d.endpoint == endpoint.id));
+        found.expect("there").1.created_us
+    }
+}
