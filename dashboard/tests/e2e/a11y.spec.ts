@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Page } from '@playwright/test';
-import { expect, test } from './server';
+import { addRule, expect, removeRule, test } from './server';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -27,7 +27,9 @@ for (const colorScheme of ['light', 'dark'] as const) {
 
     test('no page has an accessibility violation', async ({ page, request }) => {
       const { items } = await (await request.get('/api/v1/devices?presence=online&limit=1')).json();
-      for (const path of ['/', '/devices', `/devices/${items[0].id}`, `/devices/${items[0].id}?range=24h`, '/nowhere']) {
+      const device = `/devices/${items[0].id}`;
+      const forms = ['/rules', '/rules/new', '/settings/notifications'];
+      for (const path of ['/', '/devices', device, `${device}?range=24h`, '/alerts?state=all', ...forms, '/nowhere']) {
         await page.goto(path);
         await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
         await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
@@ -35,6 +37,32 @@ for (const colorScheme of ['light', 'dark'] as const) {
           await expect(page.locator('figure canvas').first()).toBeVisible({ timeout: 20_000 });
         }
         expect(await violations(page), path).toEqual([]);
+      }
+    });
+
+    test('pages with alerts, forms with mistakes and messages have no accessibility violation', async ({ page, request, server }) => {
+      const rule = await addRule(request, server.url, { name: `Always (${colorScheme})`, threshold: -100 });
+      try {
+        await page.goto('/alerts');
+        const row = page.getByRole('link', { name: rule.name }).first();
+        await expect(row).toBeVisible({ timeout: 20_000 });
+        await page.getByRole('checkbox').first().check();
+        await expect(page.getByRole('group', { name: 'Selected alerts' })).toBeVisible();
+        expect(await violations(page), 'alerts').toEqual([]);
+        await row.click();
+        await expect(page.locator('figure canvas')).toBeVisible();
+        await page.getByRole('button', { name: 'Acknowledge' }).click();
+        await expect(page.getByText('Alert acknowledged')).toBeVisible();
+        expect(await violations(page), 'alert').toEqual([]);
+        await page.goto('/rules/new');
+        await page.getByRole('button', { name: 'Create rule' }).click();
+        await expect(page.getByText('This is required.').first()).toBeVisible();
+        expect(await violations(page), 'rule').toEqual([]);
+        await page.goto(`/rules/${rule.id}`);
+        await page.getByRole('button', { name: 'Delete' }).click();
+        expect(await violations(page), 'delete rule').toEqual([]);
+      } finally {
+        await removeRule(request, server.url, rule.id);
       }
     });
 

@@ -4,7 +4,8 @@ test.use({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true
 
 test('no page scrolls sideways on a phone, and what is touched is large enough', async ({ page, request }) => {
   const { items } = await (await request.get('/api/v1/devices?presence=online&limit=1')).json();
-  for (const path of ['/', '/devices', `/devices/${items[0].id}`, '/nowhere']) {
+  const pages = ['/', '/devices', `/devices/${items[0].id}`, '/alerts', '/rules', '/rules/new', '/settings/notifications', '/nowhere'];
+  for (const path of pages) {
     await page.goto(path);
     await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
     await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type BrowserContext, test as base, expect } from '@playwright/test';
+import { type APIRequestContext, type BrowserContext, test as base, expect } from '@playwright/test';
 
 export const PASSWORD = 'correct horse battery';
 
@@ -114,5 +114,26 @@ export const test = base.extend<{ complaints: string[] }, WorkerFixtures>({
     { auto: true },
   ],
 });
+
+/** A rule over the API: critical, on the temperature of cold rooms, unless told otherwise. */
+export async function addRule(request: APIRequestContext, url: string, change: Record<string, unknown> = {}): Promise<{ id: string; name: string }> {
+  const rule = {
+    name: 'Cold room too warm',
+    metric: 'temperature',
+    comparison: '>',
+    threshold: 100,
+    severity: 'critical',
+    scope: { tag: 'kind:cold-room' },
+    ...change,
+  };
+  const answer = await request.post('/api/v1/rules', { data: rule, headers: { Origin: url } });
+  expect(answer.status(), await answer.text()).toBe(201);
+  return answer.json();
+}
+
+/** Its open alerts resolve, so that the next test begins with none. */
+export async function removeRule(request: APIRequestContext, url: string, id: string): Promise<void> {
+  await request.delete(`/api/v1/rules/${id}`, { headers: { Origin: url } });
+}
 
 export { expect };

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Rule } from '../../web/src/api/types';
 import { timeTicks, valueRange, valueTicks } from '../../web/src/charts/axes';
-import { bandsWithin, marksOf, type Threshold, withThresholds } from '../../web/src/charts/marks';
+import { bandsWithin, type Marks, marksOf, type Threshold, withThresholds } from '../../web/src/charts/marks';
 import type { AlertView } from '../../web/src/live/alerts';
 
 describe('axes', () => {
@@ -52,12 +52,14 @@ describe('axes', () => {
 });
 
 const threshold = (value: number): Threshold => ({ rule: 'r', name: 'R', severity: 'warning', comparison: '>', value, clear: null });
+const of = (...values: number[]): Marks => ({ thresholds: values.map(threshold), bands: [] });
 
 describe('marks', () => {
   it('the axis reaches to a threshold that is near, and not to one that would flatten the line', () => {
-    expect(withThresholds(10, 20, [threshold(25)])).toEqual([10, 25]);
-    expect(withThresholds(10, 20, [threshold(-400)])).toEqual([10, 20]);
-    expect(withThresholds(10, 20, [threshold(5), threshold(28)])).toEqual([5, 28]);
+    expect(withThresholds(10, 20, of(25))).toEqual([10, 25]);
+    expect(withThresholds(10, 20, of(-400))).toEqual([10, 20]);
+    expect(withThresholds(10, 20, of(5, 28))).toEqual([5, 28]);
+    expect(withThresholds(10, 20, { ...of(-400), always: true })).toEqual([-400, 20]);
   });
 
   it('a chart has the rules of its metric and the alerts of its device, oldest first', () => {

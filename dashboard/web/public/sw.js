@@ -10,18 +10,22 @@ function read(data) {
     message = { body: data.text() };
   }
   const text = (value, otherwise) => (typeof value === 'string' && value !== '' ? value : otherwise);
-  const url = text(message.url, '/alerts');
   return {
     id: text(message.id, ''),
     kind: text(message.kind, ''),
     severity: ['info', 'warning', 'critical'].includes(message.severity) ? message.severity : 'info',
     title: text(message.title, 'Pulsewire'),
     body: text(message.body, message.title ? '' : 'Something has happened. Open Pulsewire to see it.'),
-    // Only pages of this server are opened.
-    url: new URL(url, self.location.origin).origin === self.location.origin ? url : '/alerts',
+    url: inside(text(message.url, '/alerts')),
     tag: text(message.tag, 'pulsewire'),
     timestamp: Date.parse(message.time) || Date.now(),
   };
+}
+
+/** Only pages of this server are opened. */
+function inside(url) {
+  const { origin } = self.location;
+  return URL.canParse(url, origin) && new URL(url, origin).origin === origin ? url : '/alerts';
 }
 
 self.addEventListener('install', () => self.skipWaiting());

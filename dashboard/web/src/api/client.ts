@@ -181,7 +181,7 @@ export const api = {
   unacknowledge: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/unacknowledge`),
   resolve: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/resolve`),
   pushConfig: (signal?: AbortSignal) => call<PushConfig>('GET', 'push/config', undefined, signal),
-  endpoints: (signal?: AbortSignal) => call<Page<PushEndpoint>>('GET', 'push/endpoints?limit=500', undefined, signal),
+  endpoints: (signal?: AbortSignal) => call<Page<PushEndpoint>>('GET', 'push/endpoints', undefined, signal),
   addEndpoint: (endpoint: NewEndpoint) => call<PushEndpoint>('POST', 'push/endpoints', endpoint),
   removeEndpoint: (endpoint: string) => call<void>('DELETE', `push/endpoints/${id(endpoint)}`),
   testEndpoint: (endpoint: string) => call<PushMessage>('POST', `push/endpoints/${id(endpoint)}/test`),

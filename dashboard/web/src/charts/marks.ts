@@ -27,6 +27,8 @@ export interface Marks {
   thresholds: readonly Threshold[];
   /** Oldest first. */
   bands: readonly Band[];
+  /** The thresholds are what the chart is about: they are in sight at any distance. */
+  always?: boolean;
 }
 
 export const NO_MARKS: Marks = { thresholds: [], bands: [] };
@@ -34,8 +36,9 @@ export const NO_MARKS: Marks = { thresholds: [], bands: [] };
 /** Most bands of one chart; a rule that flaps would otherwise cost more to draw than the values. */
 const BANDS_MAX = 100;
 
-export function marksOf(device: string, metric: string, rules: readonly Rule[], alerts: readonly AlertView[]): Marks {
+export function marksOf(device: string, metric: string, rules: readonly Rule[], alerts: readonly AlertView[], always = false): Marks {
   return {
+    always,
     thresholds: rules
       .filter((rule) => rule.metric === metric && rule.enabled)
       .map((rule) => ({
@@ -68,8 +71,8 @@ export function bandsWithin(bands: readonly Band[], from: number, to: number): B
  * Widens the range of the values to the thresholds that are near. One that is further away than the values are tall
  * would flatten them to a line, and says little: it is named in the legend only.
  */
-export function withThresholds(min: number, max: number, thresholds: readonly Threshold[]): [number, number] {
-  const reach = max - min;
+export function withThresholds(min: number, max: number, { thresholds, always }: Marks): [number, number] {
+  const reach = always ? Number.POSITIVE_INFINITY : max - min;
   const near = thresholds.map((one) => one.value).filter((value) => value >= min - reach && value <= max + reach);
   return [Math.min(min, ...near), Math.max(max, ...near)];
 }

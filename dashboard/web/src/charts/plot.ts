@@ -221,7 +221,7 @@ export class Plot {
     if (min > max) return [0, 1];
     // A flat line has no height by which a threshold could be near.
     const [low, high] = min === max ? valueRange(min, max) : [min, max];
-    const [lowest, highest] = withThresholds(low, high, this.marks.thresholds);
+    const [lowest, highest] = withThresholds(low, high, this.marks);
     return lowest === low && highest === high ? valueRange(min, max) : valueRange(Math.min(min, lowest), Math.max(max, highest));
   }
 

@@ -12,6 +12,8 @@ export function alertHref(id: string): string {
   return `/alerts/${id}`;
 }
 
+const ASKING_MAX = 4;
+
 class Alerts {
   /** Grows with every change of any alert. */
   version = $state(0);
@@ -27,7 +29,7 @@ class Alerts {
       changed: () => {
         this.version += 1;
       },
-      began: (alert) => this.#began(alert),
+      began: (alert) => void this.#began(alert),
     });
     link.client.listen({
       alerts: (events) => this.store.receive(events),
@@ -40,9 +42,19 @@ class Alerts {
     return this.store.alerts.get(id);
   }
 
+  /** Alerts whose names are asked for, for their messages. */
+  #asking = 0;
+
   /** Where the alert is in sight anyway, it needs no message. */
-  #began(alert: AlertView): void {
-    if (router.route.page === 'alerts' || (router.route.page === 'alert' && router.route.id === alert.id)) return;
+  async #began(began: AlertView): Promise<void> {
+    if (router.route.page === 'alerts' || (router.route.page === 'alert' && router.route.id === began.id)) return;
+    // Frames leave out the device's name. In a storm the id must do: only a few messages are shown anyway.
+    if (began.device_name === undefined && this.#asking < ASKING_MAX) {
+      this.#asking += 1;
+      await api.alert(began.id).then((answer) => this.store.answered([answer]), () => {});
+      this.#asking -= 1;
+    }
+    const alert = this.store.alerts.get(began.id) ?? began;
     const actions = [{ label: t('alerts.open'), run: () => router.go(alertHref(alert.id)) }];
     if (session.isOperator) actions.push({ label: t('alerts.acknowledge'), run: () => void this.acknowledge([alert.id]) });
     toasts.alert(alert.severity, `${alert.rule_name}: ${alert.device_name ?? alert.device}`, alert.id, actions);
