@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod device;
+pub mod emulator;
 pub mod floors;
 pub mod programs;
 pub mod recorded;
@@ -17,6 +18,7 @@ pub mod wire;
 
 pub use api::{Answer, Api};
 pub use device::{Device, METRICS, metrics, report};
+pub use emulator::PushEmulator;
 pub use server::{Server, ServerOptions};
 pub use sim::Sim;
 pub use viewer::{Viewer, everything};

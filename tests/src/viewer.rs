@@ -212,6 +212,11 @@ impl Viewer {
         of_series.map(|s| (s.time_us, s.value)).collect()
     }
 
+    /// Says that the page is visible.
+    pub fn look(&mut self) {
+        self.wire.send_message(&Message::Heartbeat(Heartbeat { time_us: 0, position: 0, visible: true }));
+    }
+
     /// Reads on to the CLOSE and checks that the WebSocket says the same.
     pub fn expect_close(&mut self) -> Close {
         let close = loop {
