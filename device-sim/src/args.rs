@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
-use pulsewire_sim::{Target, replay::TimeFormat};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use pulsewire_sim::{Target, behaviour::Answers, replay::TimeFormat};
 
 /// Devices for a Pulsewire server: simulated fleets, recorded data, and this machine itself.
 ///
@@ -73,9 +73,46 @@ pub struct FleetArgs {
     /// Stop after this time, such as 30s or 5m; default: on Ctrl-C
     #[arg(long, value_parser = duration)]
     pub duration: Option<Duration>,
+    /// Let the compressor of the first cold room trip after this time; the command restart_compressor cures it
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub fault_after: Option<Duration>,
+    /// What devices answer to commands. silent: they confirm and say nothing more; deaf: not even that; slow: the result
+    /// comes after --answer-delay
+    #[arg(long, value_enum, default_value_t = AnswersArg::Normal)]
+    pub answers: AnswersArg,
+    /// How late results are with --answers slow
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub answer_delay: Duration,
     /// Same as --secret-file
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+}
+
+/// `--answers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AnswersArg {
+    Normal,
+    Succeed,
+    Fail,
+    Reject,
+    Silent,
+    Deaf,
+    Slow,
+}
+
+impl FleetArgs {
+    /// What the devices answer.
+    pub fn answers(&self) -> Answers {
+        match self.answers {
+            AnswersArg::Normal => Answers::Normal,
+            AnswersArg::Succeed => Answers::Succeed,
+            AnswersArg::Fail => Answers::Fail,
+            AnswersArg::Reject => Answers::Reject,
+            AnswersArg::Silent => Answers::Silent,
+            AnswersArg::Deaf => Answers::Deaf,
+            AnswersArg::Slow => Answers::Slow(self.answer_delay),
+        }
+    }
 }
 
 /// This machine as a device: processor, load, memory, disk, network, temperatures

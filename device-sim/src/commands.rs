@@ -27,12 +27,15 @@ pub async fn run(args: Args) -> Result<bool, SimError> {
 }
 
 async fn run_fleet(args: FleetArgs) -> Result<bool, SimError> {
+    let answers = args.answers();
     let provisioner = provisioner(&args.server, args.state).await?;
     let options = FleetOptions {
         target: args.server.connect.clone(),
         devices: args.devices,
         seed: args.seed,
         interval: args.interval,
+        fault_after: args.fault_after,
+        answers,
         prefix: args.prefix,
         duration: args.duration,
     };

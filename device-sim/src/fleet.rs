@@ -6,7 +6,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use pulsewire_proto::{MetricSet, ReportBuilder, frame::StreamKind, session::DeviceLogin};
+use pulsewire_proto::{
+    MetricSet, ReportBuilder,
+    frame::{Command, CommandSet, StreamKind},
+    session::DeviceLogin,
+};
 use tokio::{
     sync::Mutex,
     task::JoinSet,
@@ -16,8 +20,8 @@ use tokio::{
 use crate::{
     Provisioner, Shutdown, SimError,
     api::DeviceSpec,
-    behaviour::Behaviour,
-    client::{ClientOptions, ClientStats, DeviceClient, Next, Source, Spool, Target},
+    behaviour::{Answers, Behaviour, Machine, Profile},
+    client::{Answer, ClientOptions, ClientStats, DeviceClient, Next, Source, Spool, Target},
     summary::{Failed, Summary},
 };
 
@@ -43,6 +47,10 @@ pub struct FleetOptions {
     pub prefix: String,
     /// How long to run; `None`: until shut down.
     pub duration: Option<Duration>,
+    /// After this time the compressor of the first cold room trips: it warms up until `restart_compressor` succeeds.
+    pub fault_after: Option<Duration>,
+    /// What the devices answer to commands.
+    pub answers: Answers,
 }
 
 impl FleetOptions {
@@ -190,7 +198,7 @@ pub(crate) async fn run_renewing<S: Source>(
 /// dropped and counted.
 #[derive(Debug)]
 struct FleetSource {
-    behaviour: Behaviour,
+    machine: Machine,
     set: MetricSet,
     spool: Spool,
     interval: Duration,
@@ -201,14 +209,19 @@ struct FleetSource {
 
 impl FleetSource {
     fn new(options: &FleetOptions, index: u32, stats: Arc<ClientStats>) -> FleetSource {
-        let behaviour = Behaviour::new(options.seed, index);
-        let set = behaviour.profile.metric_set();
+        let profile = Behaviour::new(options.seed, index).profile;
+        // Profiles take turns, so the first cold room is among the first few.
+        let is_first = profile == Profile::ColdRoom && (index as usize) < Profile::ALL.len();
+        let fault_after = options.fault_after.filter(|_| is_first);
+        let fault_at_us = fault_after.map(|after| unix_us().saturating_add(micros(after)));
+        let machine = Machine::new(options.seed, index, options.answers, fault_at_us);
+        let set = profile.metric_set();
         // Devices do not report at the same moment.
         let phase = options.interval.mul_f64(f64::from(index) / f64::from(options.devices));
         FleetSource {
             spool: Spool::new(vec![set.clone()], StreamKind::Live, SPOOL_REPORTS),
             set,
-            behaviour,
+            machine,
             interval: options.interval,
             next_tick: Instant::now() + phase,
             next_tick_us: unix_us().saturating_add(micros(phase)),
@@ -231,14 +244,14 @@ impl FleetSource {
             let time_us = self.next_tick_us;
             self.next_tick += self.interval;
             self.next_tick_us = time_us.saturating_add(micros(self.interval));
-            if !self.behaviour.is_silent(time_us) {
+            if !self.machine.is_silent(time_us) {
                 self.read_at(time_us);
             }
         }
     }
 
     fn read_at(&mut self, time_us: i64) {
-        let values = self.behaviour.values(time_us);
+        let values = self.machine.values(time_us);
         let samples = values.iter().flatten().count() as u32;
         let dense = samples as usize == values.len();
         let mut builder = if dense { ReportBuilder::dense(&self.set) } else { ReportBuilder::sparse(&self.set) };
@@ -287,6 +300,27 @@ impl Source for FleetSource {
     fn acked(&mut self, sequence: u64) -> u64 {
         self.spool.acked(sequence)
     }
+
+    fn commands(&self) -> Option<CommandSet> {
+        self.machine.commands()
+    }
+
+    fn command(&mut self, command: &Command) -> Option<Vec<Answer>> {
+        self.machine.command(unix_us(), command)
+    }
+
+    fn cancel(&mut self, id: [u8; 16]) -> Vec<Answer> {
+        self.machine.cancel(unix_us(), id)
+    }
+
+    fn answers(&mut self) -> Vec<Answer> {
+        self.machine.due(unix_us())
+    }
+
+    fn answers_at(&self) -> Option<Instant> {
+        let wait_us = self.machine.next_due_us()?.saturating_sub(unix_us()).max(0);
+        Some(Instant::now() + Duration::from_micros(wait_us.unsigned_abs()))
+    }
 }
 
 /// The clock, in µs since 1970.
@@ -311,6 +345,8 @@ mod tests {
             interval: Duration::from_secs(1),
             prefix: "sim-".into(),
             duration: None,
+            fault_after: None,
+            answers: Answers::Normal,
         }
     }
 

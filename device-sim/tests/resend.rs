@@ -154,6 +154,8 @@ async fn a_fleet_survives_broken_connections_without_gaps() {
         interval: Duration::from_millis(20),
         prefix: "t-".into(),
         duration: Some(Duration::from_secs(2)),
+        fault_after: None,
+        answers: pulsewire_sim::behaviour::Answers::Normal,
     };
     let ids: Vec<String> = (0..5).map(|index| options.device_id(index)).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();

@@ -1,9 +1,13 @@
 //! What simulated devices measure: pure functions of seed, device and time, so that a fleet behaves the same in every
-//! run and at every interval.
+//! run and at every interval; and what commands make of it.
 
+mod cold;
+mod machine;
 mod noise;
 mod profile;
 
+pub use cold::ColdRoom;
+pub use machine::{Answers, Condition, Machine};
 pub use noise::Signal;
 pub use profile::Profile;
 
@@ -26,8 +30,14 @@ impl Behaviour {
 
     /// The metrics' values at `time_us` (µs since 1970), in the profile's order. `None`: the sensor gave nothing.
     pub fn values(&self, time_us: i64) -> Vec<Option<Value<'static>>> {
+        self.values_in(time_us, &Condition::default())
+    }
+
+    /// The same for a device in a condition that commands brought it into.
+    pub fn values_in(&self, time_us: i64, condition: &Condition) -> Vec<Option<Value<'static>>> {
         let time_s = time_us as f64 / 1e6;
-        let mut values: Vec<_> = self.profile.values(&self.signal, time_s).into_iter().map(Some).collect();
+        let values = self.profile.values(&self.signal, time_us, condition);
+        let mut values: Vec<_> = values.into_iter().map(Some).collect();
         for (metric, value) in values.iter_mut().enumerate() {
             if self.signal.sensor_is_out(metric as u64, time_s) {
                 *value = None;
@@ -39,6 +49,21 @@ impl Behaviour {
     /// Whether the device says nothing at all at this time, for some tens of seconds a few times per day.
     pub fn is_silent(&self, time_us: i64) -> bool {
         self.signal.is_silent(time_us as f64 / 1e6)
+    }
+
+    /// What a cold room holds unless it is told otherwise, in °C.
+    pub fn setpoint(&self) -> f64 {
+        profile::setpoint(&self.signal)
+    }
+
+    /// Whether a cold room's door would be open at this time.
+    pub fn door_is_open(&self, time_us: i64) -> bool {
+        profile::door(&self.signal, time_us as f64 / 1e6).is_some()
+    }
+
+    /// Whether a vehicle is driven at this time.
+    pub fn is_driving(&self, time_us: i64) -> bool {
+        profile::vehicle_speed(&self.signal, time_us as f64 / 1e6) > 0.0
     }
 
     /// Where the device stands: a site name for its tags.

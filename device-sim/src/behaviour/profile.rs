@@ -1,6 +1,6 @@
 use pulsewire_proto::{Metric, MetricSet, MetricType, Value};
 
-use super::Signal;
+use super::{Condition, Signal, machine::Drive};
 
 /// A kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +65,7 @@ const VEHICLE_BATTERY: &[Column] = &[
     ("latitude", "°", MetricType::F64, 52.0, 53.0),
     ("longitude", "°", MetricType::F64, 13.0, 14.0),
     ("state", "", MetricType::Text, 0.0, 0.0),
+    ("locked", "", MetricType::Bool, 0.0, 1.0),
 ];
 
 impl Profile {
@@ -127,13 +128,14 @@ impl Profile {
         }
     }
 
-    pub(super) fn values(self, signal: &Signal, time_s: f64) -> Vec<Value<'static>> {
+    pub(super) fn values(self, signal: &Signal, time_us: i64, condition: &Condition) -> Vec<Value<'static>> {
+        let time_s = time_us as f64 / 1e6;
         match self {
-            Profile::ColdRoom => cold_room(signal, time_s),
-            Profile::Pump => pump(signal, time_s),
+            Profile::ColdRoom => cold_room(signal, time_us, condition),
+            Profile::Pump => pump(signal, time_s, condition.drive),
             Profile::WeatherStation => weather_station(signal, time_s),
-            Profile::RoomSensor => room_sensor(signal, time_s),
-            Profile::VehicleBattery => vehicle_battery(signal, time_s),
+            Profile::RoomSensor => room_sensor(signal, time_s, time_us < condition.identify_until_us),
+            Profile::VehicleBattery => vehicle_battery(signal, time_s, condition.locked),
         }
     }
 }
@@ -143,18 +145,38 @@ fn f32_value(value: f64, low: f64, high: f64, step: f64) -> Value<'static> {
     Value::F32(((value.clamp(low, high) / step).round() * step) as f32)
 }
 
-fn cold_room(s: &Signal, t: f64) -> Vec<Value<'static>> {
-    let setpoint = if s.constant(10) < 0.5 { -20.0 } else { 4.0 };
+/// What a cold room holds, in °C.
+pub(super) fn setpoint(s: &Signal) -> f64 {
+    if s.constant(10) < 0.5 { -20.0 } else { 4.0 }
+}
+
+/// How far through its opening a cold room's door is, if it is open.
+pub(super) fn door(s: &Signal, t: f64) -> Option<f64> {
+    s.episode(13, 120.0, 0.03 + 0.05 * s.daily(14, 11.0, t).max(0.0), t)
+}
+
+fn cold_room(s: &Signal, time_us: i64, condition: &Condition) -> Vec<Value<'static>> {
+    let t = time_us as f64 / 1e6;
+    let room = condition.cold.as_ref();
+    let (tripped, catching_up) =
+        (room.is_some_and(|room| room.has_tripped()), room.is_some_and(|room| room.is_catching_up(time_us)));
+    let level = room.map_or_else(|| setpoint(s), |room| room.level(time_us));
     let cycle_s = 900.0 + 600.0 * s.constant(11);
     let phase = (t / cycle_s + s.constant(12)).fract();
-    let cooling = phase < 0.4;
+    let cooling = (phase < 0.4 && !tripped) || catching_up;
     // Warms up while the compressor rests, cools down while it runs.
-    let ripple = if cooling { 1.0 - phase / 0.4 } else { (phase - 0.4) / 0.6 };
-    let door = s.episode(13, 120.0, 0.03 + 0.05 * s.daily(14, 11.0, t).max(0.0), t);
-    let defrost = s.episode(15, 1800.0, 0.04, t);
+    let ripple = if tripped || catching_up {
+        0.0
+    } else if cooling {
+        1.0 - phase / 0.4
+    } else {
+        (phase - 0.4) / 0.6
+    };
+    let door = door(s, t).filter(|_| room.is_none_or(|room| !room.keeps_door_closed(time_us)));
+    let defrost = s.episode(15, 1800.0, 0.04, t).filter(|_| !tripped && !catching_up);
     let warmth =
         door.map_or(0.0, |x| 2.5 * (1.0 - (2.0 * x - 1.0).abs())) + defrost.map_or(0.0, |x| 4.0 * x * (1.0 - x));
-    let temperature = setpoint
+    let temperature = level
         + ripple * 1.6
         + warmth
         + 0.4 * s.smooth(16, 7200.0, t)
@@ -172,10 +194,14 @@ fn cold_room(s: &Signal, t: f64) -> Vec<Value<'static>> {
     ]
 }
 
-fn pump(s: &Signal, t: f64) -> Vec<Value<'static>> {
-    let running = !s.chance(30, 1200.0, 0.12, t);
+fn pump(s: &Signal, t: f64, drive: Drive) -> Vec<Value<'static>> {
     let demand = 0.62 + 0.22 * s.daily(31, 18.0, t) + 0.12 * s.smooth(32, 600.0, t);
-    let load = if running { demand.clamp(0.1, 1.0) } else { 0.0 };
+    let (running, wanted) = match drive {
+        Drive::Demand => (!s.chance(30, 1200.0, 0.12, t), demand),
+        Drive::Fixed(share) => (true, share),
+        Drive::Stopped => (false, 0.0),
+    };
+    let load = if running { wanted.clamp(0.1, 1.0) } else { 0.0 };
     // The bearing wears over weeks, and is replaced.
     let wear = (t / (21.0 * 86_400.0) + s.constant(33)).fract();
     let jitter = s.white(34, 1.0, t);
@@ -211,7 +237,7 @@ fn weather_station(s: &Signal, t: f64) -> Vec<Value<'static>> {
     ]
 }
 
-fn room_sensor(s: &Signal, t: f64) -> Vec<Value<'static>> {
+fn room_sensor(s: &Signal, t: f64, identifying: bool) -> Vec<Value<'static>> {
     let day = (t / 86_400.0).floor();
     // 1970-01-01 was a Thursday.
     let weekend = matches!((day as i64 + 4).rem_euclid(7), 0 | 6);
@@ -226,6 +252,8 @@ fn room_sensor(s: &Signal, t: f64) -> Vec<Value<'static>> {
         + 40.0 * s.smooth(63, 600.0, t)
         + 4.0 * s.white(64, 1.0, t);
     let lamps = if occupied { 340.0 + 15.0 * s.smooth(65, 60.0, t) } else { 2.0 + s.white(66, 1.0, t).abs() };
+    // It blinks, a second on and a second off.
+    let blinking = if identifying && (t.floor() as i64) % 2 == 0 { 400.0 } else { 0.0 };
     vec![
         f32_value(
             20.5 + 1.2 * daytime + 1.1 * recent + 0.5 * s.smooth(67, 3600.0, t) + 0.03 * s.white(68, 1.0, t),
@@ -235,7 +263,7 @@ fn room_sensor(s: &Signal, t: f64) -> Vec<Value<'static>> {
         ),
         f32_value(44.0 + 6.0 * recent + 6.0 * s.smooth(69, 5400.0, t), 0.0, 100.0, 0.1),
         Value::I64(co2.clamp(350.0, 3000.0) as i64),
-        f32_value(lamps + 250.0 * daytime * (0.6 + 0.4 * s.smooth(70, 1200.0, t)), 0.0, 1200.0, 0.1),
+        f32_value(lamps + blinking + 250.0 * daytime * (0.6 + 0.4 * s.smooth(70, 1200.0, t)), 0.0, 1200.0, 0.1),
         f32_value(
             34.0 + if occupied { 14.0 } else { 0.0 } + 4.0 * s.smooth(71, 4.0, t) + 25.0 * s.spike(72, t).abs(),
             20.0,
@@ -246,17 +274,26 @@ fn room_sensor(s: &Signal, t: f64) -> Vec<Value<'static>> {
     ]
 }
 
-fn vehicle_battery(s: &Signal, t: f64) -> Vec<Value<'static>> {
-    // Driven for 16 h of each day's cycle, charged for the rest.
-    let phase = (t / 86_400.0 + s.constant(80)).fract();
-    let driving_part = 2.0 / 3.0;
+/// A vehicle is driven for this share of each day's cycle, and charged for the rest.
+const DRIVING_PART: f64 = 2.0 / 3.0;
+
+fn vehicle_phase(s: &Signal, t: f64) -> f64 {
+    (t / 86_400.0 + s.constant(80)).fract()
+}
+
+/// In km/h; 0 while it stands.
+pub(super) fn vehicle_speed(s: &Signal, t: f64) -> f64 {
     let stopped = s.chance(81, 300.0, 0.35, t);
+    if vehicle_phase(s, t) >= DRIVING_PART || stopped {
+        return 0.0;
+    }
+    (55.0 + 30.0 * s.smooth(82, 120.0, t) + 6.0 * s.smooth(83, 8.0, t)).max(0.0)
+}
+
+fn vehicle_battery(s: &Signal, t: f64, locked: Option<bool>) -> Vec<Value<'static>> {
+    let (phase, driving_part) = (vehicle_phase(s, t), DRIVING_PART);
     let charging = phase >= driving_part;
-    let speed = if charging || stopped {
-        0.0
-    } else {
-        (55.0 + 30.0 * s.smooth(82, 120.0, t) + 6.0 * s.smooth(83, 8.0, t)).max(0.0)
-    };
+    let speed = vehicle_speed(s, t);
     let (full, empty) = (95.0, 18.0);
     let soc = if charging {
         empty + (full - empty) * ((phase - driving_part) / (1.0 - driving_part)).min(1.0)
@@ -290,5 +327,7 @@ fn vehicle_battery(s: &Signal, t: f64) -> Vec<Value<'static>> {
         Value::F64(((52.45 + 0.1 * s.constant(90) + position(91)) * 1e6).round() / 1e6),
         Value::F64(((13.30 + 0.2 * s.constant(93) + position(94)) * 1e6).round() / 1e6),
         Value::Text(state),
+        // Whoever drives has unlocked it; whoever leaves locks it, unless told otherwise.
+        Value::Bool(speed == 0.0 && locked.unwrap_or(true)),
     ]
 }

@@ -1,6 +1,8 @@
-//! One device's connection: connects, logs in, sends what its [`Source`] has, and comes back after every failure.
+//! One device's connection: connects, logs in, sends what its [`Source`] has, passes commands on to it, and comes back
+//! after every failure.
 
 mod backoff;
+mod commands;
 mod run;
 mod source;
 mod spool;
@@ -8,6 +10,7 @@ mod stats;
 mod target;
 mod transport;
 
+pub use commands::Answer;
 pub use run::{ClientOptions, DeviceClient};
 pub use source::{Next, Source};
 pub use spool::Spool;

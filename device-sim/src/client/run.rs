@@ -3,12 +3,17 @@ use std::{io, sync::Arc, time::Duration};
 use pulsewire_proto::{
     CloseCode, FrameReader,
     auth::Binding,
-    frame::{CommandResult, ResultStatus, Welcome},
+    frame::{Command, Welcome},
     session::{Closed, ClosedBy, DeviceConfig, DeviceEvent, DeviceLogin, DeviceSession, Output, SendError},
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{ClientStats, Next, Source, Target, backoff::Backoff, transport::Transport};
+use super::{
+    Answer, ClientStats, Next, Source, Target,
+    backoff::Backoff,
+    commands::{Ledger, rejected},
+    transport::Transport,
+};
 use crate::{Shutdown, SimError};
 
 /// Bytes that may wait for the socket before more reports are taken from the source.
@@ -41,6 +46,7 @@ pub struct DeviceClient<S> {
     source: S,
     stats: Arc<ClientStats>,
     backoff: Backoff,
+    ledger: Ledger,
     origin: Instant,
     progress: Instant,
     // The last connection was live until this side ended it.
@@ -63,6 +69,7 @@ impl<S: Source> DeviceClient<S> {
         let now = Instant::now();
         DeviceClient {
             backoff: Backoff::new(options.seed),
+            ledger: Ledger::default(),
             options,
             source,
             stats,
@@ -198,6 +205,8 @@ struct Connection {
     was_live: bool,
     /// The server knows the source's stream in this session.
     streaming: bool,
+    /// The server's clock at login, and when that was.
+    server_time: Option<(i64, Duration)>,
     closed: Option<Closed>,
 }
 
@@ -211,6 +220,7 @@ impl Connection {
             out: Vec::new(),
             was_live: false,
             streaming: false,
+            server_time: None,
             closed: None,
         }
     }
@@ -223,6 +233,10 @@ impl Connection {
     ) -> Result<Ended, SimError> {
         let mut drain_until = None::<Instant>;
         loop {
+            if self.session.is_live() {
+                let answers = client.source.answers();
+                self.answer(client, answers, client.origin.elapsed());
+            }
             let wake = if drain_until.is_none() { self.fill(client)? } else { Wake::Idle };
             self.collect();
             if let Some(closed) = self.closed.take() {
@@ -236,7 +250,8 @@ impl Connection {
                 return Ok(Ended::Finished);
             }
             let deadline = self.session.next_deadline().map(|deadline| client.origin + deadline);
-            let deadline = [deadline, drain_until].into_iter().flatten().min();
+            let answers_at = if self.session.is_live() { client.source.answers_at() } else { None };
+            let deadline = [deadline, drain_until, answers_at].into_iter().flatten().min();
             let source_at = match wake {
                 Wake::At(at) => Some(at),
                 _ => None,
@@ -328,18 +343,13 @@ impl Connection {
                     ClientStats::add(&client.stats.rejected, u64::from(nack.total));
                     client.stats.problem(&format!("{}: values rejected: {}", client.options.device, nack.text));
                 }
-                Some(DeviceEvent::Command(command)) => {
-                    let result = CommandResult {
-                        id: command.id,
-                        status: ResultStatus::Rejected,
-                        code: "unknown_command".into(),
-                        text: "this device takes no commands".into(),
-                        values: Vec::new(),
-                    };
-                    // Only a session that has ended refuses it, and then the server sends the command again.
-                    let _ = self.session.result(now, &result);
+                Some(DeviceEvent::Command(command)) => self.command(client, &command, now),
+                Some(DeviceEvent::Cancel(cancel)) => {
+                    let answers = client.source.cancel(cancel.id);
+                    self.answer(client, answers, now);
                 }
-                Some(DeviceEvent::Ack(_) | DeviceEvent::ResultAck(_) | DeviceEvent::Cancel(_)) | None => {}
+                Some(DeviceEvent::ResultAck(ack)) => client.ledger.forget(ack.id),
+                Some(DeviceEvent::Ack(_)) | None => {}
             }
         }
     }
@@ -349,6 +359,15 @@ impl Connection {
         ClientStats::add(&client.stats.connected, 1);
         ClientStats::add(&client.stats.logins, 1);
         client.progress = Instant::now();
+        self.server_time = Some((welcome.server_time_us, now));
+        if let Some(set) = client.source.commands() {
+            let declared = self.session.declare_commands(now, &set);
+            debug_assert!(declared.is_ok(), "{declared:?}");
+        }
+        for result in client.ledger.results() {
+            let sent = self.session.result(now, result);
+            debug_assert!(sent.is_ok(), "{sent:?}");
+        }
         for set in client.source.metric_sets() {
             // The session is live and the sets were checked when they were made.
             let declared = self.session.declare(now, set);
@@ -366,6 +385,43 @@ impl Connection {
             None => {
                 let opened = self.session.open_stream(now, client.source.kind());
                 debug_assert!(opened.is_ok(), "{opened:?}");
+            }
+        }
+    }
+
+    /// A command is carried out at most once, and not after its deadline.
+    fn command<S: Source>(&mut self, client: &mut DeviceClient<S>, command: &Command, now: Duration) {
+        ClientStats::add(&client.stats.commands, 1);
+        if client.ledger.has(command.id) {
+            let answers = client.ledger.repeat(command.id);
+            return self.answer(client, answers, now);
+        }
+        let server_now_us = self.server_time.map_or(i64::MIN, |(time_us, at)| {
+            time_us.saturating_add(i64::try_from(now.saturating_sub(at).as_micros()).unwrap_or(i64::MAX))
+        });
+        let answers = if server_now_us > command.deadline_us {
+            Some(vec![rejected(command, "expired", "its deadline had passed when it came")])
+        } else {
+            client.source.command(command)
+        };
+        let Some(answers) = answers else { return };
+        client.ledger.take(command.id);
+        self.answer(client, answers, now);
+    }
+
+    /// Sends answers; of those that a session does not take, results are kept.
+    fn answer<S: Source>(&mut self, client: &mut DeviceClient<S>, answers: Vec<Answer>, now: Duration) {
+        for answer in answers {
+            let sent = match answer {
+                Answer::Delivered(id) => self.session.delivered(now, id),
+                Answer::Progress(progress) => self.session.progress(now, progress),
+                Answer::Result(result) => {
+                    client.ledger.keep(&result);
+                    self.session.result(now, &result)
+                }
+            };
+            if let Err(error) = sent {
+                client.stats.problem(&format!("{}: an answer was not sent: {error}", client.options.device));
             }
         }
     }

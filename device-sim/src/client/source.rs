@@ -2,10 +2,11 @@ use std::future::Future;
 
 use pulsewire_proto::{
     MetricSet,
-    frame::{Skip, StreamKind},
+    frame::{Command, CommandSet, Skip, StreamKind},
 };
 use tokio::time::Instant;
 
+use super::{Answer, commands::rejected};
 use crate::SimError;
 
 /// Where the reports of one stream come from. A [`super::DeviceClient`] pulls them in the order of their sequences.
@@ -37,6 +38,31 @@ pub trait Source: Send {
 
     /// The server has everything up to `sequence`. Returns how many reports that settles for the first time.
     fn acked(&mut self, sequence: u64) -> u64;
+
+    /// The commands that this device knows; `None`: it does not say.
+    fn commands(&self) -> Option<CommandSet> {
+        None
+    }
+
+    /// Takes a command that did not come before, in time. `None`: it was not heard, and comes again.
+    fn command(&mut self, command: &Command) -> Option<Vec<Answer>> {
+        Some(vec![rejected(command, "unknown_command", "this device takes no commands")])
+    }
+
+    /// Gives a command up, if it is not too late.
+    fn cancel(&mut self, _id: [u8; 16]) -> Vec<Answer> {
+        Vec::new()
+    }
+
+    /// What is to be said about commands by now.
+    fn answers(&mut self) -> Vec<Answer> {
+        Vec::new()
+    }
+
+    /// When [`answers`](Self::answers) has more.
+    fn answers_at(&self) -> Option<Instant> {
+        None
+    }
 
     /// Waits until [`next`](Self::next) may have more, which is the case at `at` unless something happens before.
     /// Cancel-safe.

@@ -20,6 +20,8 @@ pub struct ClientStats {
     pub acknowledged: AtomicU64,
     /// Values that the server rejected.
     pub rejected: AtomicU64,
+    /// Commands received, each time counted.
+    pub commands: AtomicU64,
     /// Readings that were not reported because the spool was full.
     pub dropped: AtomicU64,
     last_problem: Mutex<Option<String>>,

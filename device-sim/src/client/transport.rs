@@ -93,27 +93,34 @@ fn poll_tcp(
     input: &mut Vec<u8>,
 ) -> Poll<io::Result<()>> {
     let mut moved = false;
+    let mut broken = None;
     while !out.is_empty() {
-        match Pin::new(&mut *stream).poll_write(cx, out)? {
-            Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(written) => {
+        match Pin::new(&mut *stream).poll_write(cx, out) {
+            Poll::Ready(Ok(0)) => broken = Some(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(written)) => {
                 out.drain(..written);
                 moved = true;
+                continue;
             }
-            Poll::Pending => break,
+            Poll::Ready(Err(error)) => broken = Some(error),
+            Poll::Pending => {}
         }
+        break;
     }
     let mut space = [0; READ_BYTES];
     let mut buffer = ReadBuf::new(&mut space);
-    match Pin::new(stream).poll_read(cx, &mut buffer)? {
-        Poll::Ready(()) if buffer.filled().is_empty() => return Poll::Ready(Err(ended())),
-        Poll::Ready(()) => {
-            input.extend_from_slice(buffer.filled());
-            moved = true;
-        }
-        Poll::Pending => {}
+    let read = Pin::new(stream).poll_read(cx, &mut buffer);
+    if !buffer.filled().is_empty() {
+        input.extend_from_slice(buffer.filled());
+        return Poll::Ready(Ok(()));
     }
-    if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
+    // Only now: a connection that takes nothing any more may have brought a CLOSE that says why.
+    match (broken, read) {
+        (Some(error), _) | (None, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+        (None, Poll::Ready(Ok(()))) => Poll::Ready(Err(ended())),
+        (None, Poll::Pending) if moved => Poll::Ready(Ok(())),
+        (None, Poll::Pending) => Poll::Pending,
+    }
 }
 
 fn poll_websocket(
@@ -123,24 +130,36 @@ fn poll_websocket(
     input: &mut Vec<u8>,
 ) -> Poll<io::Result<()>> {
     let mut moved = false;
-    if !out.is_empty() && Pin::new(&mut *socket).poll_ready(cx).map_err(io::Error::other)?.is_ready() {
-        let frames = std::mem::take(out);
-        Pin::new(&mut *socket).start_send(Message::Binary(frames.into())).map_err(io::Error::other)?;
-        moved = true;
-    }
-    // Flushed in any case: an earlier call may have left bytes behind.
-    let _ = Pin::new(&mut *socket).poll_flush(cx).map_err(io::Error::other)?;
+    let sent = poll_send(socket, cx, out, &mut moved);
     match Pin::new(socket).poll_next(cx) {
         Poll::Ready(Some(Ok(Message::Binary(bytes)))) => {
             input.extend_from_slice(&bytes);
-            moved = true;
+            return Poll::Ready(Ok(()));
         }
+        // Only now that nothing is left that might say why.
+        _ if sent.is_err() => return Poll::Ready(sent),
         Poll::Ready(Some(Ok(Message::Close(_))) | None) => return Poll::Ready(Err(ended())),
         Poll::Ready(Some(Ok(_))) => moved = true,
         Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
         Poll::Pending => {}
     }
     if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
+}
+
+fn poll_send(
+    socket: &mut WebSocketStream<TcpStream>,
+    cx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+    moved: &mut bool,
+) -> io::Result<()> {
+    if !out.is_empty() && Pin::new(&mut *socket).poll_ready(cx).map_err(io::Error::other)?.is_ready() {
+        let frames = std::mem::take(out);
+        Pin::new(&mut *socket).start_send(Message::Binary(frames.into())).map_err(io::Error::other)?;
+        *moved = true;
+    }
+    // Flushed in any case: an earlier call may have left bytes behind.
+    let _ = Pin::new(socket).poll_flush(cx).map_err(io::Error::other)?;
+    Ok(())
 }
 
 fn ended() -> io::Error {

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::telemetry;
 use anyhow::Context;
 use clap::Args;
+use pulsewire_sim::behaviour::Answers;
 use pulsewire_sim::client::ClientStats;
 use pulsewire_sim::fleet::{self, FleetOptions};
 use pulsewire_sim::host::{self, HostOptions};
@@ -167,6 +168,8 @@ impl Demo {
             interval: Duration::from_secs(1),
             prefix: "sim-".into(),
             duration: None,
+            fault_after: None,
+            answers: Answers::Normal,
         };
         let mut tasks = JoinSet::new();
         let (host_api, host_shutdown) = (api.clone(), shutdown.clone());
