@@ -18,10 +18,10 @@ import sys
 import time
 import traceback
 
-from peers import Api, Closed, Device, Viewer, metric_set, telemetry
+from peers import Api, Closed, Device, Viewer, command_map, command_set, metric_set, read_command, telemetry, ulid
 from wire import (
-    BACKFILL, BOOL, CLOSE, F32, F64, I64, PING, PONG, SKIP, TELEMETRY, TEXT, UNSUBSCRIBE, METRIC_SET, Ended, Reader, Tcp,
-    WebSocket, frame, string, varint,
+    BACKFILL, BOOL, CANCEL, CLOSE, COMMAND, COMMAND_SET, DELIVERED, F32, F64, I64, METRIC_SET, PING, PONG, PROGRESS, RESULT,
+    RESULT_ACK, SKIP, TELEMETRY, TEXT, UNSUBSCRIBE, Ended, Reader, Tcp, WebSocket, frame, string, varint,
 )
 
 METRICS = [("temp", "°C", F64), ("hum", "%", F32), ("count", "", I64), ("light", "", BOOL), ("note", "", TEXT)]
@@ -88,6 +88,8 @@ class Conformance:
             self.check(f"{name}: SKIP is acknowledged like a report", self.skip)
             self.check(f"{name}: BACKFILL is stored and not shown live", self.backfill)
             self.check(f"{name}: PING is answered with its token", self.ping)
+            self.check(f"{name}: a command goes to the device and its result comes back", self.command)
+            self.check(f"{name}: a command is taken back before and after it is delivered", self.cancel)
             self.check(f"{name}: unknown types, long varints and appended fields are taken", self.tolerance)
             self.check(f"{name}: a new session names the stream's position", lambda n=name: self.resume(n))
             self.check(f"{name}: a wrong secret closes with 4003", lambda n=name: self.wrong_secret(n))
@@ -218,6 +220,69 @@ class Conformance:
         self.send(frame(PING, varint(2**40)))
         _, payload, _ = self.wire.receive(PONG)
         assert Reader(payload).varint() == 2**40
+
+    def give(self, body):
+        return self.api.call("POST", f"/api/v1/devices/{self.device}/commands", body)
+
+    def command_now(self, id_):
+        return self.api.call("GET", f"/api/v1/commands/{id_}")
+
+    def receive_command(self):
+        _, payload, _ = self.wire.receive(COMMAND)
+        return read_command(payload)
+
+    def result(self, id_, status, code="", text="", values=None):
+        payload = id_ + varint(status) + string(code) + string(text) + command_map(values or {})
+        self.send(frame(RESULT, payload))
+        _, payload, _ = self.wire.receive(RESULT_ACK)
+        assert payload == id_, "RESULT_ACK repeats the id"
+
+    def command(self):
+        arguments = [("celsius", 2, True, -40.0, 10.0, "°C"), ("note", 3, False, None, None, ""), ("n", 1, False, None, None, "")]
+        self.send(frame(COMMAND_SET, command_set({"set_target": arguments, "stop": []})))
+        path = f"/api/v1/devices/{self.device}/command-set"
+        deadline = time.monotonic() + 20
+        while not (known := self.api.call("GET", path))["declared"]:
+            assert time.monotonic() < deadline, "the command set is not stored"
+        shown = [(c["name"], [(a["name"], a["type"], a["required"], a["min"], a["max"], a["unit"]) for a in c["arguments"]]) for c in known["commands"]]
+        types = ["bool", "i64", "f64", "text"]
+        assert shown == [("set_target", [(n, types[t], *rest) for n, t, *rest in arguments]), ("stop", [])], shown
+        wanted = {"celsius": -22, "note": "grün ✓", "n": -7}
+        given = self.give({"name": "set_target", "arguments": wanted, "ttl": "1h", "timeout": "45s"})
+        assert given["state"] == "queued" and given["created_by"] == "admin", given
+        got = self.receive_command()
+        assert ulid(got["id"]) == given["id"], "the id is the ULID's bits"
+        assert (got["name"], got["timeout_ms"], got["attempt"]) == ("set_target", 45_000, 1), got
+        assert got["arguments"] == wanted and isinstance(got["arguments"]["celsius"], float), "declared as f64"
+        assert abs(got["deadline_us"] - time.time() * 1e6 - 3600e6) < 60e6, got["deadline_us"]
+        self.send(frame(DELIVERED, got["id"]), frame(PROGRESS, got["id"] + b"\x01" + bytes([50]) + string("half-way")))
+        self.result(got["id"], 0, text="done", values={"celsius": -21.5, "steps": 3, "cold": True, "by": "me"})
+        now = self.command_now(given["id"])
+        assert now["state"] == "succeeded" and now["text"] == "done", now
+        assert now["values"] == {"celsius": -21.5, "steps": 3, "cold": True, "by": "me"}, now["values"]
+        assert [step["state"] for step in now["history"]] == ["queued", "sent", "delivered", "in_progress", "succeeded"]
+        # The first result counts, and one that nobody asked for may be forgotten.
+        self.result(got["id"], 1, code="jam")
+        self.result(secrets.token_bytes(16), 1)
+        assert self.command_now(given["id"]) == now, "a later result changes nothing"
+        told = lambda: [c for c in self.viewer.commands if c[0] == given["id"]]
+        self.viewer.until(lambda: told() and told()[-1][4] == 4)
+        assert told()[-1][1:6] == (now["revision"], self.device, "set_target", 4, 1), told()
+
+    def cancel(self):
+        first, second = self.give({"name": "stop"}), self.give({"name": "stop"})
+        got = self.receive_command()
+        assert ulid(got["id"]) == first["id"], "in the order in which they were stored"
+        # The second waits until the first is delivered.
+        canceled = self.api.call("POST", f"/api/v1/commands/{second['id']}/cancel")
+        assert canceled["state"] == "canceled", canceled
+        asked = self.api.call("POST", f"/api/v1/commands/{first['id']}/cancel")
+        assert asked["state"] == "sent" and asked["cancel_requested"], asked
+        _, payload, _ = self.wire.receive(CANCEL)
+        r = Reader(payload)
+        assert r.take(16) == got["id"] and len(r.string().encode()) <= 256
+        self.result(got["id"], 3, text="stopped")
+        assert self.command_now(first["id"])["state"] == "canceled"
 
     def tolerance(self):
         at = int(time.time() * 1e6)

@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 
 from wire import (
-    ACK, BATCH, BOOL, CHALLENGE, CLOSE, F32, F64, GAP, HEARTBEAT, HELLO, I64, LIVE_WELCOME, METRIC_SET, NACK,
+    ACK, ALERT, BATCH, BOOL, CHALLENGE, CLOSE, COMMAND, COMMAND_STATE, F32, F64, GAP, HEARTBEAT, HELLO, I64, LIVE_WELCOME, METRIC_SET, NACK,
     PING, PONG, PRESENCE, PROOF, REFUSED, SERIES_DEF, SNAPSHOT_END, STREAM_ID, STREAM_OPEN, SUBSCRIBE, TELEMETRY, TEXTS,
     TIMEOUT_S, WELCOME, Reader, WebSocket, frame, sequence_of, string, varint, zigzag,
 )
@@ -185,6 +185,51 @@ def telemetry(number, metrics, stream, sequence, rows, sparse=False, kind=TELEME
     return frame(kind, out)
 
 
+# --- commands, section 7
+
+
+def command_value(v):
+    if isinstance(v, bool):
+        return varint(0) + bytes([v])
+    if isinstance(v, int):
+        return varint(1) + zigzag(v)
+    if isinstance(v, float):
+        return varint(2) + struct.pack("<d", v)
+    return varint(3) + string(v)
+
+
+def command_map(values):
+    return sequence_of([string(name) + command_value(v) for name, v in values.items()])
+
+
+def read_map(r):
+    readers = [r.bool, r.zigzag, r.f64, r.string]
+    return dict(r.list(lambda: (r.string(), readers[r.varint()]())))
+
+
+def command_set(commands):
+    """`commands` is {name: [(argument, type, required, min, max, unit)]}."""
+
+    def bound(v):
+        return b"\x00" if v is None else b"\x01" + struct.pack("<d", v)
+
+    def argument(name, kind, required, low, high, unit):
+        return string(name) + varint(kind) + bytes([required]) + bound(low) + bound(high) + string(unit)
+
+    return sequence_of([string(n) + string("") + sequence_of([argument(*a) for a in args]) for n, args in commands.items()])
+
+
+def read_command(payload):
+    r = Reader(payload)
+    fields = {"id": r.take(16), "name": r.string(), "arguments": read_map(r)}
+    return fields | {"deadline_us": r.zigzag(), "timeout_ms": r.varint(), "attempt": r.varint()}
+
+
+def ulid(bits):
+    number = int.from_bytes(bits, "big")
+    return "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * i & 31] for i in reversed(range(26)))
+
+
 # --- a viewer, section 9
 
 
@@ -199,7 +244,7 @@ class Viewer:
         self.epoch, self.position, self.time_us = r.varint(), r.varint(), r.zigzag()
         self.heartbeat_ms, self.subscriptions_max, self.interval_min = r.varint(), r.varint(), r.varint()
         self.series, self.last, self.samples, self.history, self.presence = {}, {}, [], [], []
-        self.snapshots, self.refused, self.gaps = {}, [], []
+        self.snapshots, self.refused, self.gaps, self.commands = {}, [], [], []
 
     def subscribe(self, number, devices, metrics=(), interval_ms=50, history_ms=0, resume=None):
         wish = varint(number) + sequence_of([string(d) for d in devices]) + sequence_of([string(m) for m in metrics])
@@ -240,6 +285,14 @@ class Viewer:
             self.snapshots[number] = self.last[number] = position
         elif kind == PRESENCE:
             self.presence += r.list(lambda: (r.string(), r.varint(), r.zigzag()))
+        elif kind == COMMAND_STATE:
+            for _ in range(r.varint()):
+                bits, revision, device, name = r.take(16), r.varint(), r.string(), r.string()
+                state, attempt, percent = r.varint(), r.varint(), r.optional(r.u8)
+                r.string(), r.string(), r.zigzag(), r.bool()
+                self.commands.append((ulid(bits), revision, device, name, state, attempt, percent))
+        elif kind == ALERT:
+            pass
         elif kind == REFUSED:
             self.refused.append((r.varint(), r.varint(), r.string()))
         elif kind == GAP:

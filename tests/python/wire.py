@@ -10,8 +10,9 @@ TIMEOUT_S = 20
 MAGIC = b"\xab\xcd"
 HELLO, CHALLENGE, PROOF, WELCOME, CLOSE, PING, PONG, STREAM_OPEN, STREAM_ID = range(1, 10)
 METRIC_SET, TELEMETRY, BACKFILL, ACK, NACK, SKIP = range(0x10, 0x16)
+COMMAND, DELIVERED, PROGRESS, RESULT, RESULT_ACK, CANCEL, COMMAND_SET = range(0x20, 0x27)
 LIVE_WELCOME, SUBSCRIBE, UNSUBSCRIBE, SERIES_DEF, BATCH, PRESENCE, GAP, HEARTBEAT = range(0x80, 0x88)
-SNAPSHOT_END, REFUSED, TEXTS = 0x8A, 0x8B, 0x8C
+ALERT, COMMAND_STATE, SNAPSHOT_END, REFUSED, TEXTS, EVENTS_LOST = range(0x88, 0x8E)
 F64, F32, I64, BOOL, TEXT = range(5)
 
 
@@ -76,6 +77,12 @@ class Reader:
         value = self.u8()
         assert value in (0, 1), f"bool is {value}"
         return value == 1
+
+    def optional(self, item):
+        return item() if self.bool() else None
+
+    def f64(self):
+        return struct.unpack("<d", self.take(8))[0]
 
     def list(self, item):
         return [item() for _ in range(self.varint())]

@@ -6,7 +6,7 @@ use pulsewire_proto::frame::{
     Delivered, NamedValue, Progress, ResultAck, ResultStatus,
 };
 use pulsewire_tests::device::Device;
-use pulsewire_tests::{Answer, Server, Viewer, everything, until};
+use pulsewire_tests::{Answer, Server, Sim, Viewer, everything, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -399,4 +399,68 @@ fn a_device_is_told_what_is_wrong_with_its_messages() {
     let mut device = server.device("worse");
     device.wire.send_message(&result([1; 16], ResultStatus::Failed, &"c".repeat(65)));
     assert_eq!(device.expect_close().code, 4007);
+}
+
+/// The newest value of a metric.
+fn latest(server: &Server, device: &str, metric: &str) -> Option<f64> {
+    let answer = server.admin().get(&format!("/api/v1/devices/{device}/latest")).expect(200);
+    let items = answer["items"].as_array().expect("items");
+    items.iter().find(|item| item["metric"] == metric).and_then(|item| item["value"].as_f64())
+}
+
+#[test]
+fn a_simulated_freezer_fails_and_a_command_cures_it() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().expect("a folder"));
+    let arguments = ["--devices", "1", "--interval", "50ms", "--fault-after", "500ms"];
+    let _sim = Sim::start(&server, folder.path(), "fleet", &arguments);
+    let temperature = || server.admin().get("/api/v1/devices/sim-0001").status == 200;
+    until("the device is there", || temperature().then_some(()));
+    until("it is warm", || latest(&server, "sim-0001", "temperature").filter(|celsius| *celsius > -14.0));
+    let cold = json!({"name": "set_target", "arguments": {"celsius": -25}});
+    let refused = given(&server, "sim-0001", &cold);
+    assert_eq!(until_state(&server, &refused, "failed")["code"], "compressor_tripped");
+    let id = given(&server, "sim-0001", &json!({"name": "restart_compressor"}));
+    let done = until_state(&server, &id, "succeeded");
+    let steps = states(&done);
+    assert_eq!(steps.iter().filter(|state| **state == "in_progress").count(), 3, "{steps:?}");
+    until("it is cold again", || latest(&server, "sim-0001", "temperature").filter(|celsius| *celsius < -18.0));
+}
+
+#[test]
+fn a_result_that_could_not_be_told_is_told_after_the_restart() {
+    let (mut server, folder) = (Server::start(), tempfile::tempdir().expect("a folder"));
+    let arguments = ["--devices", "3", "--answers", "slow", "--answer-delay", "1s"];
+    let _sim = Sim::start(&server, folder.path(), "fleet", &arguments);
+    until("the devices are there", || {
+        let set = server.admin().get("/api/v1/devices/sim-0002/command-set");
+        (set.status == 200 && set.json()["declared"] == true).then_some(())
+    });
+    let id = given(&server, "sim-0002", &json!({"name": "set_speed", "arguments": {"percent": 50}}));
+    until_state(&server, &id, "delivered");
+    server.kill9();
+    std::thread::sleep(Duration::from_millis(1500));
+    server.restart();
+    let done = until_state(&server, &id, "succeeded");
+    assert_eq!(done["attempt"], 1, "it was carried out once");
+    // A weather station never says what it knows, and is asked itself.
+    let id = given(&server, "sim-0003", &json!({"name": "reboot"}));
+    assert_eq!(until_state(&server, &id, "rejected")["code"], "unknown_command");
+}
+
+#[test]
+fn silence_is_told_from_deafness() {
+    let options = Server::options().set("commands.lease", "100ms").set("commands.attempts_max", 2);
+    let (server, folder) = (options.start(), tempfile::tempdir().expect("a folder"));
+    for answers in ["silent", "deaf"] {
+        let prefix = format!("{answers}-");
+        let arguments = ["--devices", "1", "--answers", answers, "--prefix", &prefix, "--duration", "15s"];
+        let _sim = Sim::start(&server, folder.path(), "fleet", &arguments);
+        let device = format!("{answers}-0001");
+        until("the device is there", || {
+            let set = server.admin().get(&format!("/api/v1/devices/{device}/command-set"));
+            (set.status == 200 && set.json()["declared"] == true).then_some(())
+        });
+        let id = given(&server, &device, &json!({"name": "close_door", "timeout": "1s"}));
+        until_state(&server, &id, if answers == "silent" { "timed_out" } else { "dead" });
+    }
 }
