@@ -2,6 +2,7 @@
 //! asked for happened.
 
 mod demo;
+mod demo_round;
 mod emulator;
 mod offline;
 

@@ -42,7 +42,7 @@ fn items(api: &Api, path: &str) -> Vec<Value> {
 /// A user's newest message, once it is done.
 fn done(user: &Api, kind: &str, count: usize) -> Value {
     until("the message is done", || {
-        let all = items(user, "/api/v1/push/messages");
+        let all = items(user, "/api/v1/push/messages?limit=500");
         let of_kind: Vec<_> = all.into_iter().filter(|message| message["kind"] == kind).collect();
         (of_kind.len() == count && of_kind[0]["state"] == "done").then(|| of_kind[0].clone())
     })
@@ -206,8 +206,6 @@ fn each_message_arrives_over_kills_between_alert_and_provider_and_a_repeat_has_t
         room.send(&server, 9.0);
         done(&kim, "resolved", usize::try_from(kill).expect("small"));
     }
-    println!(
-        "{kills} kills, {repeats} times something had arrived more than once, {firing_now} alarms at the last target"
-    );
+    println!("{kills} kills, {} messages, {repeats} repeats", kills * 3);
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }

@@ -2,12 +2,14 @@
 //!
 //! The simulator runs in this process but knows the server only by its ports, like any device would.
 
+use super::demo_round::{self, Round};
 use super::{Settings, StopSignal, addresses};
 use crate::app::{self, App, StartOptions};
-use crate::config::Config;
+use crate::config::{Config, Overrides, Push};
 use crate::telemetry;
 use anyhow::Context;
 use clap::Args;
+use pulsewire_push_emulator::{Emulator, Options};
 use pulsewire_sim::behaviour::Answers;
 use pulsewire_sim::client::ClientStats;
 use pulsewire_sim::fleet::{self, FleetOptions};
@@ -21,6 +23,10 @@ use tokio::task::JoinSet;
 
 /// How long the sign-in link is good.
 const LINK_VALID: Duration = Duration::from_secs(600);
+/// Where the phone's page is, if that port is free.
+const PHONE_PAGE: ([u8; 4], u16) = ([127, 0, 0, 1], 7480);
+/// How long after the start a cold room's compressor trips.
+const FAULT_AFTER: Duration = Duration::from_secs(20);
 /// How long the devices may take to say goodbye.
 const DEVICES_LIMIT: Duration = Duration::from_secs(3);
 
@@ -80,13 +86,19 @@ impl Drop for Folder {
 impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let folder = Folder::choose(self.settings.data_dir.clone())?;
-        let config = self.configure(&folder)?;
+        let mut config = self.configure(&folder)?;
         telemetry::init_logs(&config.log.level, config.log.json).map_err(anyhow::Error::msg)?;
         let mut stop = StopSignal::listen()?;
         let password = super::admin_password().map_or_else(app::random_password, Ok)?;
-        let start = StartOptions { admin_password: Some(password.clone()), demo: true, emulator_url: None };
+        let emulator = self.start_emulator(&folder, &mut config).await?;
+        let phone = emulator.page_url();
+        let start =
+            StartOptions { admin_password: Some(password.clone()), demo: true, emulator_url: Some(phone.clone()) };
         let app = App::start(config, start).await?;
-        self.announce(&app, &password, &folder)?;
+        self.announce(&app, &password, &phone, &folder)?;
+        let api = format!("http://{}", app.http_address());
+        let round = Round { api, password: password.clone(), faulty: self.faulty_device() };
+        demo_round::set_up(round, &emulator).await.context("setting up the demo's rule and phone")?;
 
         let (trigger, shutdown) = Shutdown::channel();
         let mut devices = self.start_devices(&app, &password, &shutdown)?;
@@ -105,6 +117,7 @@ impl Demo {
         // Devices that take longer are told by the server.
         let _ = tokio::time::timeout(DEVICES_LIMIT, goodbye).await;
         app.stop().await;
+        emulator.stop().await;
         ended
     }
 
@@ -125,11 +138,54 @@ impl Demo {
         Ok(config)
     }
 
-    fn announce(&self, app: &App, password: &str, folder: &Folder) -> anyhow::Result<()> {
+    /// Starts the push emulator and points the configuration at it.
+    async fn start_emulator(&self, folder: &Folder, config: &mut Config) -> anyhow::Result<Emulator> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        // Who chose a port for one page has a use for the usual ones.
+        let page = if self.settings.http_listen.is_some() { any } else { free_or_any(PHONE_PAGE.into()) };
+        let dir = folder.path.join("push-emulator");
+        let emulator =
+            Emulator::start(Options { listen: any, page, dir }).await.context("starting the push emulator")?;
+        let file =
+            std::fs::read_to_string(emulator.config_file()).context("reading the push emulator's configuration")?;
+        let pointed = Config::read(&file, &Overrides::default())?.push;
+        config.push = Push {
+            allow_private_endpoints: pointed.allow_private_endpoints,
+            extra_root_file: pointed.extra_root_file,
+            vapid_subject: pointed.vapid_subject,
+            apns: pointed.apns,
+            fcm: pointed.fcm,
+            ..config.push.clone()
+        };
+        Ok(emulator)
+    }
+
+    /// The cold room whose compressor trips: the first.
+    fn faulty_device(&self) -> Option<String> {
+        let fleet = self.fleet("127.0.0.1:1".parse().ok()?);
+        let is_cold = |index: &u32| fleet.device_spec(*index).tags.get("kind").is_some_and(|kind| kind == "cold-room");
+        (0..self.devices).find(is_cold).map(|index| fleet.device_id(index))
+    }
+
+    fn fleet(&self, target: Target) -> FleetOptions {
+        FleetOptions {
+            target,
+            devices: self.devices,
+            seed: self.seed,
+            interval: Duration::from_secs(1),
+            prefix: "sim-".into(),
+            duration: None,
+            fault_after: Some(FAULT_AFTER),
+            answers: Answers::Normal,
+        }
+    }
+
+    fn announce(&self, app: &App, password: &str, phone: &str, folder: &Folder) -> anyhow::Result<()> {
         let link = app.sign_in_link("admin", LINK_VALID)?;
         if self.json {
             let mut document = addresses(app);
             document["sign_in_link"] = link.into();
+            document["phone"] = phone.into();
             println!("{document}");
             return Ok(());
         }
@@ -137,6 +193,8 @@ impl Demo {
         println!();
         println!("  open   {link}");
         println!("         (signs you in once, within ten minutes; after that: user admin, password {password})");
+        println!("  phone  {phone}");
+        println!("         (what the phone of user oncall shows: an alert arrives there within a minute)");
         println!();
         let fate = if folder.temporary { "removed at the end" } else { "kept" };
         println!("data in {} ({fate}); Ctrl-C stops", folder.path.display());
@@ -161,16 +219,7 @@ impl Demo {
             interval: Duration::from_secs(1),
             duration: None,
         };
-        let fleet = FleetOptions {
-            target,
-            devices: self.devices,
-            seed: self.seed,
-            interval: Duration::from_secs(1),
-            prefix: "sim-".into(),
-            duration: None,
-            fault_after: None,
-            answers: Answers::Normal,
-        };
+        let fleet = self.fleet(target);
         let mut tasks = JoinSet::new();
         let (host_api, host_shutdown) = (api.clone(), shutdown.clone());
         tasks.spawn(async move {
