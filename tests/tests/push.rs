@@ -174,7 +174,7 @@ fn each_message_arrives_over_kills_between_alert_and_provider_and_a_repeat_has_t
     let kim = server.admin().create_user("kim", "operator");
     let phone: Phone = emulator.equip(&kim);
     let room = Room::make(&server);
-    let (mut repeats, mut firing_now) = (0, 0);
+    let mut repeats = 0;
     for kill in 1..=kills {
         // Answers that take a while: more moments to be killed at.
         for provider in PROVIDERS {
@@ -189,6 +189,7 @@ fn each_message_arrives_over_kills_between_alert_and_provider_and_a_repeat_has_t
         let kim = server.api().signed_in("kim", "password of kim");
         done(&kim, "firing", usize::try_from(kill).expect("small"));
         let arrived = ids_by_target(&emulator, "firing");
+        repeats = 0;
         for target in &phone.targets {
             let mut ids = arrived.get(target).cloned().unwrap_or_default();
             let all = ids.len();
@@ -199,8 +200,7 @@ fn each_message_arrives_over_kills_between_alert_and_provider_and_a_repeat_has_t
                 usize::try_from(kill).expect("small"),
                 "kill {kill}: a message is missing or has two ids"
             );
-            firing_now = all;
-            repeats += usize::from(all > ids.len());
+            repeats += all - ids.len();
         }
         emulator.page().delete("/api/faults").expect(204);
         room.send(&server, 9.0);
