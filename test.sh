@@ -97,6 +97,12 @@ step "no second TLS stack" bash -c '
   done; echo "openssl-sys, aws-lc-sys, rsa: none"'
 step "Rust tests" cargo test --workspace --locked --no-fail-fast
 
+if (cd tests/node && npm ci --ignore-scripts --no-audit --no-fund) >"$logs/push-packages.log" 2>&1; then
+  step "push: independent check" bash -c 'cd tests/node && npm run --silent check'
+else
+  skipped+=("push: independent check: its two packages cannot be had from the npm registry ($logs/push-packages.log)")
+fi
+
 if [ -d dashboard/tests ]; then
   step "page: packages" bash -c 'cd dashboard/web && npm ci --ignore-scripts --no-audit --no-fund && cd ../tests && npm ci --ignore-scripts --no-audit --no-fund'
   step "page: types" bash -c 'cd dashboard/web && npm run --silent check'
@@ -108,6 +114,7 @@ if [ $long = 1 ]; then
   export PULSEWIRE_LONG=1 PROPTEST_CASES=20000
   step "long: crashes that lose unsynced writes" cargo test --locked -p pulsewire --test journal_crash -- --nocapture
   step "long: kill -9 rounds" cargo test --locked -p pulsewire-tests --test crash -- --nocapture
+  step "long: kill -9 between alert and provider" cargo test --locked -p pulsewire-tests --test push -- --nocapture each_message
   step "long: protocol properties" cargo test --release --locked -p pulsewire-proto
   if cargo fuzz --version >/dev/null 2>&1; then
     for target in decode session; do
