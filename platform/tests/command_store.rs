@@ -3,7 +3,7 @@
 use pulsewire::ports::{CommandCommit, CommandStore, CommandWrite, DeviceStore, DeviceVerifier, NewDevice, Written};
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire_core::command::{
-    ArgumentDef, ArgumentType, Command, CommandDef, CommandSet, Event, State, Step, Value, Values, Verdict,
+    ArgumentDef, ArgumentType, Command, CommandDef, CommandSet, Event, ResultStatus, State, Step, Value, Values,
 };
 use pulsewire_core::ids::{CommandId, CommandName, DeviceId, DeviceKey, UserName};
 use pulsewire_core::ulid::Ulid;
@@ -86,7 +86,7 @@ fn changed(command: &Command, event: Event) -> (Command, CommandWrite) {
 
 fn done() -> Event {
     let values = [(name("celsius"), Value::F64(-20.5))].into_iter().collect();
-    Event::Result { verdict: Verdict::Succeeded, code: "c".into(), text: "t".into(), values }
+    Event::Result { status: ResultStatus::Succeeded, code: "c".into(), text: "t".into(), values }
 }
 
 #[tokio::test]

@@ -7,12 +7,15 @@
 //! lease or the next session makes up for it, so a slow device holds nobody up. If the store fails, the table goes back to
 //! what is stored, callers are told, and devices whose words would be lost are disconnected, so that they say them again.
 
+mod mailbox;
 mod table;
 mod task;
 
+pub use mailbox::Outgoing;
+
 use crate::ports::{Bus, Clock, CommandPage, CommandStore, MetaError, Topic};
 use pulsewire_core::command::{
-    ArgumentError, Command, CommandSet, Event, State, Step, Values, Verdict, WIRE_BYTES_MAX, check_arguments,
+    ArgumentError, Command, CommandSet, Event, ResultStatus, State, Step, Values, WIRE_BYTES_MAX, check_arguments,
     wire_bytes,
 };
 use pulsewire_core::device::Device;
@@ -23,9 +26,6 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-
-/// Frames that may wait for one session. Of COMMAND there is one at a time; the others answer what the device sent.
-const MAILBOX_FRAMES: usize = 64;
 
 /// Bounds of the service; each is a key of `[commands]` in the configuration.
 #[derive(Debug, Clone)]
@@ -156,7 +156,7 @@ pub enum FromDevice {
         /// Which command.
         id: CommandId,
         /// How it ended.
-        verdict: Verdict,
+        status: ResultStatus,
         /// For programs.
         code: String,
         /// For a human.
@@ -172,7 +172,7 @@ pub enum FromDevice {
 enum Request {
     Submit { command: Box<Command>, reply: Reply<Submitted> },
     Cancel { id: CommandId, user: UserName, reply: Reply<Option<Arc<Command>>> },
-    Began { device: DeviceKey, epoch: SessionEpoch, outgoing: mpsc::Sender<ToDevice> },
+    Began { device: DeviceKey, epoch: SessionEpoch, outgoing: Arc<Outgoing> },
     Ended { device: DeviceKey, epoch: SessionEpoch },
     Said { device: DeviceKey, message: FromDevice },
 }
@@ -296,16 +296,14 @@ impl Commands {
         self.store.command_set(device).await.map_err(CommandsError::Store)
     }
 
-    /// A device is logged in; what is for it comes out of the answer. None if the server stops.
-    pub async fn session_began(&self, device: DeviceKey, epoch: SessionEpoch) -> Option<mpsc::Receiver<ToDevice>> {
-        let (outgoing, mailbox) = mpsc::channel(MAILBOX_FRAMES);
-        self.sender.send(Request::Began { device, epoch, outgoing }).await.ok()?;
-        Some(mailbox)
+    /// A device is logged in; what is for it goes into its box.
+    pub async fn session_began(&self, device: DeviceKey, epoch: SessionEpoch, outgoing: Arc<Outgoing>) {
+        // An error means that the task has ended: there is nothing for any device, here and below.
+        let _ = self.sender.send(Request::Began { device, epoch, outgoing }).await;
     }
 
     /// A session is over. One that was superseded already is not missed.
     pub async fn session_ended(&self, device: DeviceKey, epoch: SessionEpoch) {
-        // An error means that the task has ended, and with it every session.
         let _ = self.sender.send(Request::Ended { device, epoch }).await;
     }
 
@@ -342,7 +340,7 @@ impl FromDevice {
         match self {
             Self::Delivered(id) => Ok((id, Event::Delivered)),
             Self::Progress { id, percent, text } => Ok((id, Event::Progress { percent, text })),
-            Self::Result { id, verdict, code, text, values } => Ok((id, Event::Result { verdict, code, text, values })),
+            Self::Result { id, status, code, text, values } => Ok((id, Event::Result { status, code, text, values })),
             Self::Set(set) => Err(set),
         }
     }

@@ -1,7 +1,9 @@
 //! The task that owns the open commands.
 
 use super::table::{Entry, Table};
-use super::{CommandsError, CommandsOptions, CommandsParts, FromDevice, Reply, Request, Submitted, ToDevice, repeated};
+use super::{
+    CommandsError, CommandsOptions, CommandsParts, FromDevice, Outgoing, Reply, Request, Submitted, ToDevice, repeated,
+};
 use crate::ports::{BusEvent, CommandCommit, CommandWrite, MetaError, Subscription, Written};
 use crate::telemetry::names;
 use pulsewire_core::command::{Applied, Command, CommandSet, Event, Illegal, State, Step};
@@ -29,7 +31,7 @@ pub(super) struct CommandsTask {
 
 struct Session {
     epoch: SessionEpoch,
-    outgoing: mpsc::Sender<ToDevice>,
+    outgoing: Arc<Outgoing>,
 }
 
 /// What is decided and not stored yet.
@@ -195,7 +197,7 @@ impl CommandsTask {
         unit.answers.push(Answer::Canceled(reply, Arc::new(after)));
     }
 
-    fn began(&mut self, device: DeviceKey, epoch: SessionEpoch, outgoing: mpsc::Sender<ToDevice>, unit: &mut Unit) {
+    fn began(&mut self, device: DeviceKey, epoch: SessionEpoch, outgoing: Arc<Outgoing>, unit: &mut Unit) {
         // Two logins of one device may come here in either order.
         if self.sessions.get(&device).is_some_and(|session| session.epoch > epoch) {
             return;
@@ -369,8 +371,7 @@ impl CommandsTask {
         for (device, frame) in unit.frames {
             let void = matches!(&frame, ToDevice::Command(command) if unstored.contains_key(&command.id));
             if !void && let Some(session) = self.sessions.get(&device) {
-                // A mailbox that is full: the lease, or the next session, makes up for it.
-                let _ = session.outgoing.try_send(frame);
+                session.outgoing.put(frame);
             }
         }
         for answer in unit.answers {
@@ -406,7 +407,7 @@ impl CommandsTask {
         }
         let speakers: HashSet<_> = unit.speakers.into_iter().collect();
         for (_, session) in self.sessions.iter().filter(|(device, _)| speakers.contains(device)) {
-            let _ = session.outgoing.try_send(ToDevice::Unavailable);
+            session.outgoing.put(ToDevice::Unavailable);
         }
         self.paused_until_us = Some(self.parts.clock.now_us().saturating_add(micros(RETRY)));
     }

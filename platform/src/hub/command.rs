@@ -2,11 +2,13 @@
 
 use super::session::Connection;
 use crate::commands::{FromDevice, ToDevice};
-use pulsewire_core::command::{ArgumentDef, ArgumentType, Command, CommandDef, CommandSet, Value, Values, Verdict};
+use pulsewire_core::command::{
+    ArgumentDef, ArgumentType, Command, CommandDef, CommandSet, ResultStatus, Value, Values,
+};
 use pulsewire_core::ids::{CommandId, CommandName, InvalidName};
 use pulsewire_core::ulid::Ulid;
 use pulsewire_proto::CloseCode;
-use pulsewire_proto::frame::{self as wire, Close, CommandValue, NamedValue, ResultStatus};
+use pulsewire_proto::frame::{self as wire, Close, CommandValue, NamedValue};
 
 /// Most COMMAND_SETs of one session. SPEC §11.
 const SETS_MAX: usize = 256;
@@ -26,14 +28,14 @@ impl Connection {
     /// The device is done with it.
     pub(super) async fn on_result(&mut self, result: wire::CommandResult) {
         let wire::CommandResult { id, status, code, text, values } = result;
-        let verdict = match status {
-            ResultStatus::Succeeded => Verdict::Succeeded,
-            ResultStatus::Failed => Verdict::Failed,
-            ResultStatus::Rejected => Verdict::Rejected,
-            ResultStatus::Canceled => Verdict::Canceled,
+        let status = match status {
+            wire::ResultStatus::Succeeded => ResultStatus::Succeeded,
+            wire::ResultStatus::Failed => ResultStatus::Failed,
+            wire::ResultStatus::Rejected => ResultStatus::Rejected,
+            wire::ResultStatus::Canceled => ResultStatus::Canceled,
         };
         match read_values(values) {
-            Ok(values) => self.say(FromDevice::Result { id: command_id(id), verdict, code, text, values }).await,
+            Ok(values) => self.say(FromDevice::Result { id: command_id(id), status, code, text, values }).await,
             Err(error) => self.session.close(CloseCode::Malformed, &format!("RESULT: {error}")),
         }
     }
@@ -59,13 +61,13 @@ impl Connection {
 
     /// Takes out what the service has answered, so that it does not gather while a long message is handled.
     pub(super) fn on_outgoing(&mut self) {
-        while let Some(message) = self.outgoing.as_mut().and_then(|outgoing| outgoing.try_recv().ok()) {
+        while let Some(message) = self.outgoing.try_take() {
             self.on_to_device(message);
         }
     }
 
     /// Passes on what the service has for the device.
-    pub(super) fn on_to_device(&mut self, message: ToDevice) {
+    fn on_to_device(&mut self, message: ToDevice) {
         match message {
             ToDevice::Command(command) => self.session.command(frame_of(&command)),
             ToDevice::Cancel { id, text } => self.session.cancel(wire::Cancel { id: id.0.to_bytes(), text }),

@@ -85,7 +85,7 @@ impl Connection {
                     twin: TwinStatus::None,
                 };
                 self.session.welcome(self.shared.now(), params);
-                self.outgoing = self.shared.parts.commands.session_began(device.key, epoch).await;
+                self.shared.parts.commands.session_began(device.key, epoch, self.outgoing.clone()).await;
                 if let Some(transport) = self.transport.as_mut() {
                     transport.logged_in();
                 }

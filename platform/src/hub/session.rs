@@ -7,7 +7,7 @@ use super::registry::EndSession;
 use super::report::{self, DeclaredSet};
 use super::transport::{self, Opening, Received, Sniffed, Transport};
 use super::{STOPPING, Shared};
-use crate::commands::ToDevice;
+use crate::commands::Outgoing;
 use crate::ingest::{IngestReply, Mailbox, Refusal, Submission};
 use crate::ports::StreamKind;
 use crate::telemetry::names;
@@ -24,7 +24,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 /// How long a device should wait after the store failed.
@@ -150,7 +149,7 @@ pub(super) struct Connection {
     sets: Vec<DeclaredSet>,
     streams_opened: usize,
     // What the commands' service has for the device.
-    pub(super) outgoing: Option<mpsc::Receiver<ToDevice>>,
+    pub(super) outgoing: Arc<Outgoing>,
     pub(super) command_sets: usize,
     unknown_frames: u64,
     // The last step was to read: an end that is due goes before the next one.
@@ -163,7 +162,7 @@ pub(super) struct Connection {
 enum Step {
     Received(Received),
     Replies,
-    ToDevice(ToDevice),
+    Outgoing,
     End(EndSession),
     Time,
 }
@@ -183,7 +182,7 @@ impl Connection {
             login: None,
             sets: Vec::new(),
             streams_opened: 0,
-            outgoing: None,
+            outgoing: Arc::default(),
             command_sets: 0,
             unknown_frames: 0,
             just_read: false,
@@ -201,7 +200,7 @@ impl Connection {
             match self.step().await {
                 Step::Received(received) => self.on_received(received).await,
                 Step::Replies => self.on_replies(),
-                Step::ToDevice(message) => self.on_to_device(message),
+                Step::Outgoing => self.on_outgoing(),
                 Step::End(end) => self.on_end(end),
                 Step::Time => self.on_time(),
             }
@@ -239,13 +238,9 @@ impl Connection {
         };
         let outgoing = async {
             // While it drains, a session is given nothing new to do.
-            let message = match self.outgoing.as_mut() {
-                Some(outgoing) if draining.is_none() => outgoing.recv().await,
-                _ => None,
-            };
-            match message {
-                Some(message) => message,
-                None => std::future::pending().await,
+            match draining {
+                None => self.outgoing.arrived().await,
+                Some(_) => std::future::pending().await,
             }
         };
         let sleeping = async {
@@ -263,7 +258,7 @@ impl Connection {
                 biased;
                 end = ending => Step::End(end),
                 () = self.mailbox.arrived() => Step::Replies,
-                message = outgoing => Step::ToDevice(message),
+                () = outgoing => Step::Outgoing,
                 received = receiving => Step::Received(received),
                 () = sleeping => Step::Time,
             }
@@ -271,7 +266,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.mailbox.arrived() => Step::Replies,
-                message = outgoing => Step::ToDevice(message),
+                () = outgoing => Step::Outgoing,
                 received = receiving => Step::Received(received),
                 end = ending => Step::End(end),
                 () = sleeping => Step::Time,

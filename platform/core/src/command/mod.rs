@@ -11,4 +11,4 @@ pub use set::{
     ARGUMENTS_MAX, ArgumentDef, ArgumentError, ArgumentType, CommandDef, CommandSet, TEXT_BYTES_MAX, Value, Values,
     check_arguments,
 };
-pub use state::{EventKind, Facts, Illegal, State, Transition, Verdict, transition};
+pub use state::{EventKind, Facts, Illegal, ResultStatus, State, Transition, transition};

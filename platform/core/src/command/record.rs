@@ -1,7 +1,7 @@
 //! A command with everything that is known of it.
 
 use super::set::{Value, Values};
-use super::state::{EventKind, Facts, Illegal, State, Transition, Verdict, transition};
+use super::state::{EventKind, Facts, Illegal, ResultStatus, State, Transition, transition};
 use crate::ids::{CommandId, CommandName, DeviceId, DeviceKey, UserName};
 use std::ops::RangeInclusive;
 
@@ -82,7 +82,7 @@ pub enum Event {
     /// The device is done with it.
     Result {
         /// How it ended.
-        verdict: Verdict,
+        status: ResultStatus,
         /// For programs.
         code: String,
         /// For a human.
@@ -129,7 +129,7 @@ impl Event {
             Self::SessionEnded => EventKind::SessionEnded,
             Self::Delivered => EventKind::Delivered,
             Self::Progress { .. } => EventKind::Progress,
-            Self::Result { verdict, .. } => EventKind::Result(*verdict),
+            Self::Result { status, .. } => EventKind::Result(*status),
             Self::DeadlinePassed => EventKind::DeadlinePassed,
             Self::TimeoutPassed => EventKind::TimeoutPassed,
             Self::CancelAsked(_) => EventKind::CancelAsked,
@@ -180,11 +180,11 @@ impl Command {
                 self.percent = percent;
                 text
             }
-            Event::Result { verdict, code, text, values } => {
+            Event::Result { status, code, text, values } => {
                 self.answered = true;
                 self.code = code;
                 self.values = values;
-                if verdict == Verdict::Succeeded {
+                if status == ResultStatus::Succeeded {
                     self.percent = None;
                 }
                 text
@@ -298,8 +298,8 @@ mod tests {
         }
     }
 
-    fn result(verdict: Verdict) -> Event {
-        Event::Result { verdict, code: "c".into(), text: "t".into(), values: Values::new() }
+    fn result(status: ResultStatus) -> Event {
+        Event::Result { status, code: "c".into(), text: "t".into(), values: Values::new() }
     }
 
     fn events() -> Vec<Event> {
@@ -309,10 +309,10 @@ mod tests {
             Event::SessionEnded,
             Event::Delivered,
             Event::Progress { percent: Some(40), text: "at it".into() },
-            result(Verdict::Succeeded),
-            result(Verdict::Failed),
-            result(Verdict::Rejected),
-            result(Verdict::Canceled),
+            result(ResultStatus::Succeeded),
+            result(ResultStatus::Failed),
+            result(ResultStatus::Rejected),
+            result(ResultStatus::Canceled),
             Event::DeadlinePassed,
             Event::TimeoutPassed,
             Event::CancelAsked(UserName::parse("kim").expect("a name")),
@@ -367,9 +367,9 @@ mod tests {
     fn a_late_result_wins_over_everything_but_an_earlier_one() {
         for state in [State::TimedOut, State::Expired, State::Dead, State::Canceled, State::Queued] {
             let late = Command { state, attempt: 1, ..command() };
-            let done = late.apply(result(Verdict::Succeeded), 1, 1).expect("legal").expect("a change").command;
+            let done = late.apply(result(ResultStatus::Succeeded), 1, 1).expect("legal").expect("a change").command;
             assert_eq!(done.state, State::Succeeded);
-            assert_eq!(done.apply(result(Verdict::Failed), 2, 1), Ok(None));
+            assert_eq!(done.apply(result(ResultStatus::Failed), 2, 1), Ok(None));
         }
     }
 

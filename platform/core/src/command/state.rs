@@ -79,7 +79,7 @@ impl State {
 
 /// How a device says that a command ended. SPEC §7.6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum ResultStatus {
     /// Done.
     Succeeded,
     /// Tried.
@@ -90,7 +90,7 @@ pub enum Verdict {
     Canceled,
 }
 
-impl Verdict {
+impl ResultStatus {
     /// The state that it leads to.
     pub fn state(self) -> State {
         match self {
@@ -116,7 +116,7 @@ pub enum EventKind {
     /// The device is at it.
     Progress,
     /// The device is done with it.
-    Result(Verdict),
+    Result(ResultStatus),
     /// The time within which it may be begun is over.
     DeadlinePassed,
     /// The time for a result is over.
@@ -188,7 +188,7 @@ pub fn transition(state: State, facts: Facts, event: EventKind) -> Result<Transi
         // What the device says needs that it could have the command. Its first result counts, however late it comes.
         (_, E::Delivered | E::Progress | E::Result(_)) if !facts.ever_sent => return Err(Illegal::NeverSent),
         (_, E::Result(_)) if facts.answered => Transition::Nothing,
-        (_, E::Result(verdict)) => Transition::To(verdict.state()),
+        (_, E::Result(status)) => Transition::To(status.state()),
         // Back in the queue after a lease that was too short, it is not sent again.
         (S::Queued | S::Sent, E::Delivered) => Transition::To(S::Delivered),
         (S::Queued | S::Sent | S::Delivered | S::InProgress, E::Progress) => Transition::To(S::InProgress),
