@@ -6,6 +6,7 @@ use pulsewire_proto::frame::{
     Delivered, NamedValue, Progress, ResultAck, ResultStatus,
 };
 use pulsewire_tests::device::Device;
+use pulsewire_tests::recorded::Random;
 use pulsewire_tests::{Answer, Server, Sim, Viewer, everything, until};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -463,4 +464,32 @@ fn silence_is_told_from_deafness() {
         let id = given(&server, &device, &json!({"name": "close_door", "timeout": "1s"}));
         until_state(&server, &id, if answers == "silent" { "timed_out" } else { "dead" });
     }
+}
+
+#[test]
+fn over_ten_kills_of_the_server_every_promised_command_is_carried_out() {
+    const COMMANDS: usize = 60;
+    let (mut server, folder) = (Server::start(), tempfile::tempdir().expect("a folder"));
+    let _sim = Sim::start(&server, folder.path(), "fleet", &["--devices", "2", "--answers", "succeed"]);
+    until("the pump is there", || {
+        let set = server.admin().get("/api/v1/devices/sim-0002/command-set");
+        (set.status == 200 && set.json()["declared"] == true).then_some(())
+    });
+    let mut random = Random::printed();
+    let mut ids = Vec::new();
+    for number in 0..COMMANDS {
+        let name = if number % 2 == 0 { "stop" } else { "start" };
+        ids.push(given(&server, "sim-0002", &json!({"name": name})));
+        if number % 6 == 5 {
+            std::thread::sleep(Duration::from_micros(random.below(5_000)));
+            server.kill9();
+            server.restart();
+        }
+    }
+    for id in &ids {
+        let done = until_state(&server, id, "succeeded");
+        let sent = states(&done).iter().filter(|state| **state == "sent").count();
+        assert_eq!(done["attempt"], sent, "each sending was stored before: {done}");
+    }
+    assert!(!server.log().contains("panicked"), "{}", server.log());
 }
