@@ -1,7 +1,9 @@
 import type { Page } from '@playwright/test';
-import { addRule, expect, removeRule, test } from './server';
+import { addRule, expect, removeRule, removeRules, test } from './server';
 
 const rows = (page: Page) => page.getByRole('table', { name: 'Alerts' }).getByRole('row').filter({ has: page.locator('[data-alert]') });
+
+test.beforeEach(({ request, server }) => removeRules(request, server.url));
 
 /** A rule that all ten cold rooms break at once, removed after the test. */
 const broken = test.extend<{ rule: { id: string; name: string } }>({

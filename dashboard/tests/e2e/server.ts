@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type APIRequestContext, type BrowserContext, test as base, expect } from '@playwright/test';
 
@@ -12,13 +12,16 @@ export const PASSWORD = 'correct horse battery';
 export interface Server {
   /** `http://127.0.0.1:PORT` */
   url: string;
+  /** Where devices connect. */
+  device: string;
   /** For one use. */
   signInLink: string;
   stop(): Promise<void>;
 }
 
+const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
+
 export async function startServer(): Promise<Server> {
-  const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
   const folder = await mkdtemp(join(tmpdir(), 'pulsewire-e2e-'));
   const listen = ['--http-listen', '127.0.0.1:0', '--device-listen', '127.0.0.1:0'];
   const child = spawn(program, ['demo', '--data-dir', join(folder, 'data'), ...listen, '--json'], {
@@ -38,12 +41,29 @@ export async function startServer(): Promise<Server> {
   };
   try {
     const started = await firstLine(child);
-    const document = JSON.parse(started) as { http: string; sign_in_link: string };
-    return { url: document.http.replace(/\/$/, ''), signInLink: document.sign_in_link, stop };
+    const document = JSON.parse(started) as { http: string; device: string; sign_in_link: string };
+    return { url: document.http.replace(/\/$/, ''), device: document.device, signInLink: document.sign_in_link, stop };
   } catch (error) {
     await stop();
     throw new Error(`${program} demo did not start: ${error}\n${log.join('\n')}`);
   }
+}
+
+/** A fleet of the simulator beside the one of the demo; the returned function ends it. */
+export async function startFleet(server: Server, ...options: string[]): Promise<() => Promise<void>> {
+  const simulator = join(dirname(program), 'pulsewire-sim');
+  const folder = await mkdtemp(join(tmpdir(), 'pulsewire-e2e-fleet-'));
+  const connect = ['--connect', server.device, '--api', server.url, '--secret-file', join(folder, 'secrets.json')];
+  const child = spawn(simulator, ['fleet', '--quiet', ...connect, ...options], {
+    cwd: folder,
+    env: { ...process.env, PULSEWIRE_ADMIN_PASSWORD: PASSWORD },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  child.once('error', (error) => console.error(`${simulator}: ${error}`));
+  return async () => {
+    await ended(child);
+    await rm(folder, { recursive: true, force: true });
+  };
 }
 
 function firstLine(child: ChildProcess): Promise<string> {
@@ -129,6 +149,12 @@ export async function addRule(request: APIRequestContext, url: string, change: R
   const answer = await request.post('/api/v1/rules', { data: rule, headers: { Origin: url } });
   expect(answer.status(), await answer.text()).toBe(201);
   return answer.json();
+}
+
+/** The demo has a rule of its own: without it only what a test does raises alerts. */
+export async function removeRules(request: APIRequestContext, url: string): Promise<void> {
+  const { items } = await (await request.get('/api/v1/rules?limit=500')).json();
+  for (const { id } of items) await removeRule(request, url, id);
 }
 
 /** Its open alerts resolve, so that the next test begins with none. */
