@@ -1,0 +1,93 @@
+/** The pictures of the guides: each page in both themes, with an alert that fires and a command that cures it. */
+
+import { resolve } from 'node:path';
+import type { APIRequestContext, Page } from '@playwright/test';
+import { addRule, expect, removeRules, startFleet, startServer, PASSWORD, test } from '../e2e/server';
+
+/** SCREENSHOTS_DIR: to look at them without changing those of the guides. */
+const folder = process.env.SCREENSHOTS_DIR ?? resolve(import.meta.dirname, '../../../docs/images');
+
+async function alertId(request: APIRequestContext): Promise<string> {
+  let id = '';
+  await expect(async () => {
+    const { items } = await (await request.get('/api/v1/alerts')).json();
+    id = items[0].id;
+  }).toPass({ timeout: 60_000 });
+  return id;
+}
+
+async function settle(page: Page): Promise<void> {
+  await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await page.waitForTimeout(3_000);
+}
+
+test('pictures', async ({ browser }) => {
+  const server = await startServer();
+  const stopFleet = await startFleet(server, '--devices', '1', '--prefix', 'freezer-', '--fault-after', '20s');
+  try {
+    const setup = await browser.newContext({ baseURL: server.url });
+    await setup.request.post('/api/v1/session', { data: { user: 'admin', password: PASSWORD } });
+    const { cookies } = await setup.storageState();
+    await removeRules(setup.request, server.url);
+    await expect(async () => {
+      expect((await setup.request.get('/api/v1/devices/freezer-0001')).status()).toBe(200);
+    }).toPass();
+    const rules = [
+      { name: 'Freezer too warm', threshold: -12, clear: -15, for: '2s', scope: { device: 'freezer-0001' }, message: 'Close the door, then restart the compressor.' },
+      { name: 'Pump runs hot', metric: 'motor_temperature', threshold: 80, severity: 'warning', scope: { group: 'pumps' }, for: '60s', allow_unknown_metric: true },
+      { name: 'Damp room', metric: 'humidity', threshold: 95, severity: 'info', scope: { all: true }, for: '300s' },
+    ];
+    const ids: string[] = [];
+    for (const rule of rules) ids.push((await addRule(setup.request, server.url, rule)).id);
+    const alert = await alertId(setup.request);
+    await setup.request.post(`/api/v1/alerts/${alert}/acknowledge`, { headers: { Origin: server.url } });
+
+    const pages = {
+      overview: '/',
+      devices: '/devices',
+      device: '/devices/freezer-0001',
+      alerts: '/alerts?state=all',
+      alert: `/alerts/${alert}`,
+      rules: '/rules',
+      rule: `/rules/${ids[0]}`,
+      notifications: '/settings/notifications',
+    };
+    const sizes = { desk: { width: 1280, height: 850 }, phone: { width: 390, height: 800 } };
+    for (const colorScheme of ['light', 'dark'] as const) {
+      for (const [size, viewport] of Object.entries(sizes)) {
+        const phone = size === 'phone';
+        const context = await browser.newContext({
+          baseURL: server.url,
+          storageState: { cookies, origins: [] },
+          locale: 'en-GB',
+          colorScheme,
+          viewport,
+          isMobile: phone,
+          hasTouch: phone,
+        });
+        const page = await context.newPage();
+        // The tour has a picture of its own.
+        await page.addInitScript(() => localStorage.setItem('pulsewire.guide', 'done'));
+        for (const [name, path] of Object.entries(pages)) {
+          if (phone && !['overview', 'alerts', 'alert', 'device'].includes(name)) continue;
+          await page.goto(path);
+          await settle(page);
+          const file = phone ? `phone${name === 'overview' ? '' : `-${name}`}` : name;
+          await page.screenshot({ path: resolve(folder, `${file}-${colorScheme}.png`) });
+        }
+        await context.close();
+      }
+      const context = await browser.newContext({ baseURL: server.url, storageState: { cookies, origins: [] }, colorScheme, locale: 'en-GB', viewport: sizes.desk });
+      const page = await context.newPage();
+      await page.goto('/');
+      await settle(page);
+      await page.screenshot({ path: resolve(folder, `tour-${colorScheme}.png`) });
+      await context.close();
+    }
+    await setup.close();
+  } finally {
+    await stopFleet();
+    await server.stop();
+  }
+});
