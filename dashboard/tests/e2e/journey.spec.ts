@@ -38,10 +38,10 @@ test('from sign-in to the cure: a compressor trips, the alert appears, is acknow
     await expect(async () => {
       await page.getByLabel('Device ids').fill('');
       await page.getByLabel('Device ids').fill('freezer-0001');
-      await expect(page.getByTestId('rule-look')).toContainText('1 of them send this metric.', { timeout: 3_000 });
+      await expect(page.getByTestId('rule-look')).toContainText('1 of them sends this metric.', { timeout: 3_000 });
     }).toPass();
     await page.getByRole('button', { name: 'Create rule' }).click();
-    await expect(page.getByText('It looks at 1 device.')).toBeVisible();
+    await expect(page.getByText('is saved. It looks at 1 device.')).toBeVisible();
 
     // It crosses the threshold while someone looks at something else.
     await page.getByRole('link', { name: 'Overview' }).click();

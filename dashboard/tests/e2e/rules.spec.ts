@@ -27,7 +27,7 @@ test('a rule is written as a sentence, counts what it looks at, and is edited, s
   await page.getByLabel('How long').fill('1 min');
   await page.getByLabel('Severity').selectOption('critical');
   await page.getByRole('button', { name: 'Create rule' }).click();
-  await expect(page.getByText('It looks at 10 devices.')).toBeVisible();
+  await expect(page.getByText('is saved. It looks at 10 devices.')).toBeVisible();
   await expect(page).toHaveURL(/\/rules\/[^/]+$/);
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Written by hand');
 
