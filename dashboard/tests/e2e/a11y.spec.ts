@@ -51,7 +51,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
         expect(await violations(page), 'alerts').toEqual([]);
         await row.click();
         await expect(page.locator('figure canvas')).toBeVisible();
-        await page.getByRole('button', { name: 'Acknowledge' }).click();
+        await page.locator('#main').getByRole('button', { name: 'Acknowledge' }).click();
         await expect(page.getByText('Alert acknowledged')).toBeVisible();
         expect(await violations(page), 'alert').toEqual([]);
         await page.goto('/rules/new');

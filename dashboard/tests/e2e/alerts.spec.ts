@@ -100,9 +100,9 @@ broken('an alert has its chart, timeline, rule and device; the device shows it t
   await expect(page.getByText('Close the door.', { exact: true }).first()).toBeVisible();
   const timeline = page.getByRole('region', { name: 'Timeline' });
   await expect(timeline).toContainText('Fired');
-  await page.getByRole('button', { name: 'Acknowledge' }).click();
+  await page.locator('#main').getByRole('button', { name: 'Acknowledge' }).click();
   await expect(timeline).toContainText('Acknowledged by admin');
-  await page.getByRole('button', { name: 'Take back' }).click();
+  await page.locator('#main').getByRole('button', { name: 'Take back' }).click();
   await expect(timeline.getByText('Acknowledgement taken back')).toBeVisible();
 
   await page.locator('dd a').first().click();

@@ -51,7 +51,7 @@ test('from sign-in to the cure: a compressor trips, the alert appears, is acknow
     await toast.getByRole('button', { name: 'Open' }).click();
     await expect(page.getByRole('heading', { level: 1 })).toHaveText('Freezer too warm');
     await expect(page.getByTestId('alert-state')).toHaveText('Firing');
-    await page.getByRole('button', { name: 'Acknowledge' }).click();
+    await page.locator('#main').getByRole('button', { name: 'Acknowledge' }).click();
     await expect(page.getByRole('region', { name: 'Timeline' })).toContainText('Acknowledged by admin');
 
     await page.getByRole('definition').getByRole('link', { name: 'Cold room 1' }).click();

@@ -32,7 +32,11 @@ class Alerts {
       began: (alert) => void this.#began(alert),
     });
     link.client.listen({
-      alerts: (events) => this.store.receive(events),
+      alerts: (events) => {
+        this.store.receive(events);
+        // Someone has seen to it.
+        for (const event of events) if (event.state === 'resolved' || event.acknowledged !== null) toasts.dismissKey(event.id);
+      },
       lost: () => void this.store.reload(),
     });
   }
