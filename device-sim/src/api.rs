@@ -96,17 +96,20 @@ struct Refusal {
     problem: Problem,
 }
 
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .proxy(None)
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_LIMIT))
+        .timeout_global(Some(REQUEST_LIMIT))
+        .build()
+        .new_agent()
+}
+
 impl ApiClient {
     /// Signs in.
     pub fn sign_in(options: &ApiOptions) -> Result<ApiClient, SimError> {
-        let agent = ureq::Agent::config_builder()
-            .proxy(None)
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_LIMIT))
-            .timeout_global(Some(REQUEST_LIMIT))
-            .build()
-            .new_agent();
-        let mut client = ApiClient { agent, url: options.url.trim_end_matches('/').to_owned(), token: String::new() };
+        let mut client = ApiClient::open(&options.url);
         let body = serde_json::json!({ "user": options.user, "password": options.password });
         match client.call::<Session>("POST", "/api/v1/session", Some(&body))? {
             Ok(session) => {
@@ -118,6 +121,21 @@ impl ApiClient {
             }
             Err(refusal) => Err(refusal.error("POST /api/v1/session")),
         }
+    }
+
+    /// A client of something that asks for no sign-in.
+    pub fn open(url: &str) -> ApiClient {
+        ApiClient { agent: agent(), url: url.trim_end_matches('/').to_owned(), token: String::new() }
+    }
+
+    /// Reads anything.
+    pub fn get(&self, path: &str) -> Result<serde_json::Value, SimError> {
+        self.call("GET", path, None)?.map_err(|refusal| refusal.error(&format!("GET {path}")))
+    }
+
+    /// Sends anything.
+    pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, SimError> {
+        self.call("POST", path, Some(body))?.map_err(|refusal| refusal.error(&format!("POST {path}")))
     }
 
     /// A device's accounting; `None` if there is no such device.

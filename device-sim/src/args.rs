@@ -21,6 +21,52 @@ pub enum Command {
     Fleet(FleetArgs),
     Host(HostArgs),
     Replay(ReplayArgs),
+    Bench(BenchArgs),
+}
+
+/// Measure a server
+#[derive(Debug, ClapArgs)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    pub what: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    Push(BenchPushArgs),
+}
+
+/// Sample in to request at a push provider. Starts `pulsewire` and its push emulator, which lie beside this program, unless
+/// --connect is given
+#[derive(Debug, ClapArgs)]
+pub struct BenchPushArgs {
+    /// For how long
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub seconds: u64,
+    /// Devices that trip a rule and recover by turns
+    #[arg(long, default_value_t = 20)]
+    pub devices: u32,
+    /// Time between two transitions of one device, at least 100ms
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
+    /// A server that runs already: where devices connect. Needs --api and --emulator; its push.grace counts
+    #[arg(long, value_name = "ADDR", value_parser = target, requires = "api", requires = "emulator")]
+    pub connect: Option<Target>,
+    /// Its HTTP API
+    #[arg(long, value_name = "URL")]
+    pub api: Option<String>,
+    /// Page of the push emulator that it sends to
+    #[arg(long, value_name = "URL")]
+    pub emulator: Option<String>,
+    /// Who signs in there
+    #[arg(long, default_value = "admin")]
+    pub user: String,
+    /// Environment variable that holds the password
+    #[arg(long, value_name = "NAME", default_value = "PULSEWIRE_ADMIN_PASSWORD")]
+    pub password_env: String,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where the server is, and who may create devices.

@@ -5,6 +5,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pulsewire_sim::{
     ApiOptions, Provisioner, SecretStore, Shutdown, SimError, Summary,
+    bench::push::{self, PushBench, Running},
     client::ClientStats,
     fleet::{self, FleetOptions},
     host::{self, HostOptions},
@@ -12,7 +13,7 @@ use pulsewire_sim::{
 };
 use serde::Serialize;
 
-use crate::args::{Args, Command, FleetArgs, HostArgs, ReplayArgs, ServerArgs};
+use crate::args::{Args, Bench, BenchPushArgs, Command, FleetArgs, HostArgs, ReplayArgs, ServerArgs};
 
 /// How often progress is shown.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -23,7 +24,32 @@ pub async fn run(args: Args) -> Result<bool, SimError> {
         Command::Fleet(args) => run_fleet(args).await,
         Command::Host(args) => run_host(args).await,
         Command::Replay(args) => run_replay(args).await,
+        Command::Bench(args) => match args.what {
+            Bench::Push(args) => run_bench_push(args).await,
+        },
     }
+}
+
+async fn run_bench_push(args: BenchPushArgs) -> Result<bool, SimError> {
+    let running = match (args.connect, args.api, args.emulator) {
+        (Some(target), Some(url), Some(emulator)) => {
+            let password = std::env::var(&args.password_env).map_err(|_| SimError::Invalid {
+                name: "--password-env",
+                value: args.password_env.clone(),
+                allowed: "the name of an environment variable that is set".into(),
+            })?;
+            Some(Running { target, api: ApiOptions { url, user: args.user, password }, emulator })
+        }
+        _ => None,
+    };
+    let bench = PushBench { seconds: args.seconds, devices: args.devices, interval: args.interval, running };
+    let report = push::run(bench, on_ctrl_c()).await?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        println!("{report}");
+    }
+    Ok(report.is_success())
 }
 
 async fn run_fleet(args: FleetArgs) -> Result<bool, SimError> {

@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod behaviour;
+pub mod bench;
 pub mod client;
 mod error;
 mod files;

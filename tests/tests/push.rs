@@ -5,7 +5,7 @@
 use pulsewire_tests::device::{Device, now_us, report};
 use pulsewire_tests::emulator::Phone;
 use pulsewire_tests::recorded::Random;
-use pulsewire_tests::{Api, PushEmulator, Server, Viewer, until};
+use pulsewire_tests::{Api, PushEmulator, Server, Viewer, programs, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -208,4 +208,21 @@ fn each_message_arrives_over_kills_between_alert_and_provider_and_a_repeat_has_t
     }
     println!("{kills} kills, {} messages, {repeats} repeats", kills * 3);
     assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+#[test]
+fn the_measurement_of_push_counts_what_it_sent_and_what_arrived() {
+    let mut bench = programs::command(programs::pulsewire_sim());
+    let output = programs::run(bench.args(["bench", "push", "--seconds", "2", "--devices", "4", "--json"]));
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert!(output.status.success(), "{report}");
+    assert_eq!(
+        (&report["samples"], &report["messages"], &report["missing"]),
+        (&json!(8), &json!(24), &json!(0)),
+        "{report}"
+    );
+    let latency = |name: &str| report["latency_ms"][name].as_f64().expect("a number");
+    assert!(latency("p50") > 0.0 && latency("p50") <= latency("p99") && latency("p99") <= latency("max"), "{report}");
+    assert!(report["server_rss_bytes"].as_u64() > Some(1 << 20), "{report}");
 }
