@@ -4,7 +4,6 @@
  */
 
 import type en from './en.json';
-import url from './en.json?url';
 
 export type TextKey = keyof typeof en;
 
@@ -12,7 +11,7 @@ let catalogue: Readonly<Record<string, string>> = {};
 
 /** Fetches the texts; before that, `t` answers the key. */
 export async function loadTexts(): Promise<void> {
-  const answer = await fetch(url);
+  const answer = await fetch(new URL('./en.json', import.meta.url));
   if (!answer.ok) throw new Error(`the texts were answered with status ${answer.status}`);
   catalogue = await answer.json();
 }

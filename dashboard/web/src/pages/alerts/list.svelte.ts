@@ -52,7 +52,9 @@ export class AlertList {
     void this.#fetch();
     const end = link.client.listen({
       alerts: (events) => {
-        this.#listed = new Set([...this.#listed, ...events.map((event) => event.id)]);
+        // What the store has forgotten is not shown any more, so the list grows no further than the store.
+        const known = [...this.#listed].filter((id) => alerts.store.alerts.get(id) !== undefined);
+        this.#listed = new Set([...known, ...events.map((event) => event.id)]);
       },
       lost: () => void this.#fetch(true),
     });

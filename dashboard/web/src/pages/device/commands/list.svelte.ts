@@ -104,9 +104,12 @@ export class CommandList {
     try {
       const detail = await api.command(id);
       const seen = this.details[id];
-      if (seen === undefined || detail.revision >= seen.revision) this.details = { ...this.details, [id]: detail };
       const { history: _history, ...command } = detail;
       this.#known.put(command);
+      if (seen === undefined || detail.revision >= seen.revision) {
+        const kept = Object.entries(this.details).filter(([one]) => this.#known.get(one) !== undefined);
+        this.details = { ...Object.fromEntries(kept), [id]: detail };
+      }
       this.#show();
     } catch {
       // The row stays as it is; opening it tries again.
