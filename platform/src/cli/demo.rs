@@ -26,7 +26,7 @@ const LINK_VALID: Duration = Duration::from_secs(600);
 /// Where the phone's page is, if that port is free.
 const PHONE_PAGE: ([u8; 4], u16) = ([127, 0, 0, 1], 7480);
 /// How long after the start a cold room's compressor trips.
-const FAULT_AFTER: Duration = Duration::from_secs(20);
+const FAULT_AFTER: Duration = Duration::from_secs(15);
 /// How long the devices may take to say goodbye.
 const DEVICES_LIMIT: Duration = Duration::from_secs(3);
 

@@ -17,17 +17,18 @@ struct OfUser {
 /// See the module.
 pub struct AttentionTable {
     clock: Arc<dyn Clock>,
-    // A page that was not heard for so long does not count.
-    fresh_us: i64,
+    // A visible page says so this often: for so long it may be believed to be as it was when it was last heard. Longer would
+    // let a laptop that was just closed keep its user's phone silent.
+    believed_us: i64,
     // One entry per user who ever had a visible page since the start.
     users: Mutex<HashMap<UserName, OfUser>>,
 }
 
 impl AttentionTable {
-    /// `heartbeat_interval` is that of live sockets; a page counts for three of them.
+    /// `heartbeat_interval` is that of live sockets.
     pub fn new(clock: Arc<dyn Clock>, heartbeat_interval: Duration) -> Self {
-        let fresh_us = i64::try_from(heartbeat_interval.as_micros() * 3).unwrap_or(i64::MAX);
-        Self { clock, fresh_us, users: Mutex::default() }
+        let believed_us = i64::try_from(heartbeat_interval.as_micros()).unwrap_or(i64::MAX);
+        Self { clock, believed_us, users: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UserName, OfUser>> {
@@ -50,7 +51,7 @@ impl AttentionTable {
         if let Some(of_user) = users.get_mut(user)
             && let Some(heard_us) = of_user.visible.remove(&socket)
         {
-            let until_us = self.clock.now_us().min(heard_us.saturating_add(self.fresh_us));
+            let until_us = self.clock.now_us().min(heard_us.saturating_add(self.believed_us));
             of_user.until_us = of_user.until_us.max(Some(until_us));
         }
     }
@@ -61,8 +62,9 @@ impl Attention for AttentionTable {
         let now_us = self.clock.now_us();
         let users = self.lock();
         let of_user = users.get(user)?;
-        let until = of_user.visible.values().map(|heard_us| now_us.min(heard_us.saturating_add(self.fresh_us)));
-        until.max().max(of_user.until_us)
+        let until = of_user.visible.values().map(|heard_us| now_us.min(heard_us.saturating_add(self.believed_us)));
+        // A clock that was set back must not leave anyone watching until it has caught up.
+        until.max().max(of_user.until_us).map(|until_us| until_us.min(now_us))
     }
 }
 
@@ -87,15 +89,17 @@ mod tests {
         assert_eq!(table.last_visible_us(&user), None);
         table.heard(&user, 1, true);
         table.heard(&user, 2, true);
-        clock.0.store(20, Ordering::Relaxed);
+        clock.0.store(5, Ordering::Relaxed);
         table.heard(&user, 1, false);
-        assert_eq!(table.last_visible_us(&user), Some(20));
+        assert_eq!(table.last_visible_us(&user), Some(5));
         clock.0.store(100, Ordering::Relaxed);
-        assert_eq!(table.last_visible_us(&user), Some(30), "a page that went silent counts for three intervals");
+        assert_eq!(table.last_visible_us(&user), Some(10), "a page that went silent counts for one interval");
         table.heard(&user, 2, true);
         clock.0.store(110, Ordering::Relaxed);
         table.gone(&user, 2);
         clock.0.store(200, Ordering::Relaxed);
         assert_eq!(table.last_visible_us(&user), Some(110));
+        clock.0.store(50, Ordering::Relaxed);
+        assert_eq!(table.last_visible_us(&user), Some(50), "a clock that was set back");
     }
 }
