@@ -46,7 +46,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
         await page.goto('/alerts');
         const row = page.getByRole('link', { name: rule.name }).first();
         await expect(row).toBeVisible({ timeout: 20_000 });
-        await page.getByRole('checkbox').first().check();
+        await page.getByRole('checkbox', { name: rule.name }).first().check();
         await expect(page.getByRole('group', { name: 'Selected alerts' })).toBeVisible();
         expect(await violations(page), 'alerts').toEqual([]);
         await row.click();

@@ -57,6 +57,10 @@ broken('alerts are acknowledged and resolved with keys, one or many, and an ackn
   await expect(page.getByText('3 alerts acknowledged')).toBeVisible();
   await expect(rows(page).filter({ hasText: 'admin' })).toHaveCount(3);
   await expect(bar).toHaveCount(0);
+  await page.getByRole('checkbox', { name: 'Select all' }).check();
+  await expect(bar).toContainText('10 selected');
+  await bar.getByRole('button', { name: 'Clear selection' }).click();
+  await expect(bar).toHaveCount(0);
 
   await page.locator('[data-alert]').first().focus();
   await page.keyboard.press('r');
