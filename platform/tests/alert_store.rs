@@ -161,6 +161,27 @@ async fn a_commit_that_fails_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_rule_that_looks_at_another_metric_loses_its_tracks_with_the_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let hot = rule("hot", Scope::All);
+    let track = Track { last_us: 5, value: 0.1, phase: Phase::Pending { since_us: 4 } };
+    let made = AlertCommit {
+        rule: Some(RuleWrite::Create(hot.clone())),
+        tracks: vec![(hot.id.clone(), DeviceKey(1), track)],
+        ..AlertCommit::default()
+    };
+    store.commit(Arc::new(made)).await.unwrap();
+    let update = async |rule: Rule| {
+        let rule = Some(RuleWrite::Update(rule));
+        store.commit(Arc::new(AlertCommit { rule, ..AlertCommit::default() })).await.unwrap();
+        store.load().await.unwrap().tracks.len()
+    };
+    assert_eq!(update(Rule { threshold: 7.0, ..hot.clone() }).await, 1);
+    assert_eq!(update(Rule { metric: MetricName::parse("humidity").unwrap(), ..hot }).await, 0);
+}
+
+#[tokio::test]
 async fn only_resolved_alerts_are_pruned_the_oldest_first() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

@@ -1,11 +1,11 @@
 //! Rules and alerts: thresholds over the samples' own time, and what people do with alerts.
 
 use pulsewire_proto::frame::{AlertState, MetricSet, MetricType, StreamKind};
-use pulsewire_proto::{Message, MessageType, Value};
+use pulsewire_proto::{MessageType, Value};
 use pulsewire_tests::device::{Device, now_us, report, set_of, sparse_report};
 use pulsewire_tests::recorded::Recording;
 use pulsewire_tests::wire::raw_frame;
-use pulsewire_tests::{Api, METRICS, Server, Sim, Viewer, metrics, until};
+use pulsewire_tests::{Api, METRICS, Server, Sim, Viewer, until};
 use serde_json::{Value as Json, json};
 
 const SECOND: i64 = 1_000_000;
@@ -63,11 +63,10 @@ fn expect_states(server: &Server, wanted: &[&str]) -> Vec<Json> {
     last
 }
 
-/// Waits until every rule has judged what is stored: a second rule that fires at a marker of another device says so.
-fn settle(server: &Server, marker: &mut Probe) {
-    let judged = server.metric("pulsewire_alerting_samples_total");
-    marker.send(marker.sequence as i64, 0.0);
-    until("the marker is judged", || (server.metric("pulsewire_alerting_samples_total") > judged).then_some(()));
+/// Waits until the rules have judged everything that is stored: a device of its own fires, last of all.
+fn settle(server: &Server) {
+    Probe::new(server, "marker").send(0, 1e6);
+    until("the marker's alert", || (!alerts(server.admin(), "state=all&device=marker").is_empty()).then_some(()));
 }
 
 #[test]
@@ -117,7 +116,7 @@ fn an_alert_fires_is_acknowledged_and_clears_and_viewers_see_each_step() {
 fn late_samples_and_backfill_never_alarm() {
     let server = Server::start();
     rule(&server, &json!({}));
-    let (mut probe, mut marker) = (Probe::new(&server, "boiler"), Probe::new(&server, "marker"));
+    let mut probe = Probe::new(&server, "boiler");
     probe.send(600, 20.0);
     probe.send(599, 99.0);
     // The backlog of an older time in a stream of its own is late, too: it is judged against its device's newest sample.
@@ -130,12 +129,12 @@ fn late_samples_and_backfill_never_alarm() {
     let backfill = raw_frame(MessageType::Backfill, &telemetry[8..]);
     probe.device.send(&backfill);
     probe.device.expect_ack(backlog, 2);
-    settle(&server, &mut marker);
-    assert!(alerts(server.admin(), "state=all").is_empty());
+    settle(&server);
+    assert!(alerts(server.admin(), "state=all&device=boiler").is_empty());
     assert_eq!(server.metric("pulsewire_alerting_late_samples_total"), 3.0);
     assert_eq!(server.admin().history("boiler", METRICS[0]).len(), 5, "all of it is stored");
     probe.send(601, 99.0);
-    expect_states(&server, &["firing"]);
+    expect_states(&server, &["firing", "firing"]);
 }
 
 #[test]
@@ -324,15 +323,49 @@ fn there_is_room_for_so_many_rules() {
 }
 
 #[test]
-fn a_live_socket_that_hears_of_no_alert_hears_no_alert_message() {
+fn values_of_f32_are_compared_as_f32() {
     let server = Server::start();
-    let mut viewer = Viewer::connect(server.http, server.admin().token());
-    let mut device = server.device("boiler");
-    let (stream, _) = device.prepare();
-    device.send(&report(&metrics(0), stream, 1, &[(now_us(), 99.0)]));
-    device.expect_ack(stream, 1);
-    let first = viewer.wire.frame();
-    assert!(matches!(first.message(), Message::Heartbeat(_)), "{first:?}");
+    rule(&server, &json!({"threshold": 21.7, "clear": 21.7}));
+    rule(&server, &json!({"id": "low", "comparison": ">=", "threshold": 0.7, "clear": 0.7}));
+    let mut device = server.device("sensor");
+    let stream = device.open_stream(StreamKind::Live);
+    let set = set_of(0, &[(METRICS[0], MetricType::F32)]);
+    device.declare(&set);
+    let start = now_us();
+    for (n, value) in [(1_u32, 30.0), (2, 21.7), (3, 0.7), (4, 0.6)] {
+        let rows = [(start + i64::from(n), vec![Some(Value::F32(value))])];
+        device.send(&sparse_report(&set, stream, n.into(), &rows));
+        device.expect_ack(stream, n.into());
+    }
+    settle(&server);
+    let ended = |rule: &str| {
+        let all = alerts(server.admin(), &format!("state=all&device=sensor&rule={rule}"));
+        all.iter()
+            .map(|a| a["resolved"].as_str().map(|_| pulsewire_tests::api::time_us(&a["resolved"]) - start))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ended("hot"), [Some(2)], "21.7 is not above 21.7");
+    assert_eq!(ended("low"), [Some(4)], "0.7 is at least 0.7");
+}
+
+#[test]
+fn one_device_of_another_type_neither_blocks_a_rule_nor_its_edits() {
+    let server = Server::start();
+    let _ = Probe::new(&server, "good").send_once(20.0);
+    let mut odd = server.device("odd");
+    let stream = odd.open_stream(StreamKind::Live);
+    let set = set_of(0, &[(METRICS[0], MetricType::Text)]);
+    odd.declare(&set);
+    odd.send(&sparse_report(&set, stream, 1, &[(now_us(), vec![Some(Value::Text("warm"))])]));
+    odd.expect_ack(stream, 1);
+    let made = rule(&server, &json!({}));
+    assert_eq!(made["devices"], 2);
+    let path = "/api/v1/rules/hot";
+    server.admin().patch(path, &json!({"threshold": 90.0})).expect(200);
+    let only = json!({"scope": {"device": "odd"}});
+    server.admin().patch(path, &only).expect_problem(422, "impossible_threshold", "odd");
+    server.admin().delete("/api/v1/devices/good").expect(204);
+    server.admin().patch(path, &json!({"enabled": false, "name": "Still mine"})).expect(200);
 }
 
 /// Replays the recording against a server with a rule, and answers how often it fired on each device.

@@ -47,8 +47,6 @@ pub struct AlertingParts {
 pub struct RuleView {
     /// The rule.
     pub rule: Rule,
-    /// On how many devices it looks.
-    pub devices: usize,
     /// How many of its alerts fire.
     pub firing: usize,
 }
@@ -82,6 +80,7 @@ pub enum AlertingError {
 /// What people ask of the task.
 enum Request {
     Rules { reply: oneshot::Sender<Vec<RuleView>> },
+    Rule { id: RuleId, reply: oneshot::Sender<Option<RuleView>> },
     Write { write: RuleWrite, reply: Reply<RuleView> },
     Acknowledge { alert: AlertId, user: UserName, take_back: bool, reply: Reply<Arc<Alert>> },
     Resolve { alert: AlertId, user: UserName, reply: Reply<Arc<Alert>> },
@@ -126,6 +125,14 @@ impl Alerting {
     /// [`AlertingError::Stopping`].
     pub async fn rules(&self) -> Result<Vec<RuleView>, AlertingError> {
         self.ask(|reply| Request::Rules { reply }).await
+    }
+
+    /// One rule, if it exists.
+    ///
+    /// # Errors
+    /// [`AlertingError::Stopping`].
+    pub async fn rule(&self, id: RuleId) -> Result<Option<RuleView>, AlertingError> {
+        self.ask(|reply| Request::Rule { id, reply }).await
     }
 
     /// Stores a checked rule that is new, and lets it judge from now on.

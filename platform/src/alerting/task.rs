@@ -15,10 +15,15 @@ use tokio::sync::mpsc;
 
 /// Records read from the journal at a time.
 const READ_RECORDS: usize = 256;
-/// How often the cursor is stored while nothing alarms, and how long after a failure it is tried again.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// Flushes between two looks for alerts that are too old to keep.
-const PRUNE_FLUSHES: u32 = 60;
+/// How long after a failure of journal or store it is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Ticks between two writes of cursor and tracks while nothing alarms. What was judged since is judged again after a crash,
+/// with the same outcome.
+const FLUSH_TICKS: u32 = 10;
+/// Ticks between two looks for alerts that are too old to keep.
+const PRUNE_TICKS: u32 = 60;
+/// Changes that are decided before they are stored, while a long backlog is judged.
+const PENDING_MAX: usize = 500;
 
 pub(super) struct AlertingTask {
     options: AlertingOptions,
@@ -31,7 +36,11 @@ pub(super) struct AlertingTask {
     pending: Vec<Change>,
     // The store refused the last commit: nothing more is judged until it takes it.
     failing: bool,
-    flushes: u32,
+    // The journal has records that were not judged; a step of the loop judges some.
+    behind: bool,
+    // The journal could not be read: the next tick tries again.
+    paused: bool,
+    ticks: u32,
 }
 
 /// A new id. Chance only tells apart what was made within one millisecond.
@@ -65,7 +74,18 @@ impl AlertingTask {
         parts.journal.hold(cursor.position);
         // Unequal to the cursor, so that the first flush stores it.
         let stored = stored.unwrap_or(Cursor { epoch: !newest.epoch, position: Position(0) });
-        Ok(Self { options, parts, engine, cursor, stored, pending, failing: false, flushes: 0 })
+        Ok(Self {
+            options,
+            parts,
+            engine,
+            cursor,
+            stored,
+            pending,
+            failing: false,
+            behind: true,
+            paused: false,
+            ticks: 0,
+        })
     }
 
     pub(super) async fn run(
@@ -74,26 +94,33 @@ impl AlertingTask {
         mut devices: Box<dyn Subscription>,
         mut requests: mpsc::Receiver<Request>,
     ) {
-        let mut ticks = tokio::time::interval(FLUSH_INTERVAL);
+        let mut ticks = tokio::time::interval(RETRY_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.catch_up().await;
+        self.store_changes().await;
         loop {
+            let reads = self.behind && !self.failing && !self.paused;
             tokio::select! {
                 event = commits.next() => match event {
                     Ok(Some(BusEvent::Committed(committed))) => {
-                        if committed.position.0 == self.cursor.position.0 + 1 && !self.failing {
+                        let next = committed.position.0 == self.cursor.position.0 + 1;
+                        if next && !self.failing {
                             self.judge(committed.position, committed.batch.received_us, &committed.batch.reports);
                             self.store_changes().await;
                         } else if committed.position > self.cursor.position {
-                            self.catch_up().await;
+                            self.behind = true;
                         }
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => break,
-                    Err(Lagged(_)) => self.catch_up().await,
+                    Err(Lagged(_)) => self.behind = true,
                 },
                 event = devices.next() => match event {
-                    Ok(Some(_)) | Err(Lagged(_)) => {
+                    Ok(Some(BusEvent::DeviceChanged { device, .. } | BusEvent::DeviceDeleted { device })) => {
+                        self.with_world(|engine, world, changes| engine.device_changed(device, world, changes));
+                        self.store_changes().await;
+                    }
+                    Ok(Some(_)) => {}
+                    Err(Lagged(_)) => {
                         self.with_world(Engine::devices_changed);
                         self.store_changes().await;
                     }
@@ -104,6 +131,8 @@ impl AlertingTask {
                     None => break,
                 },
                 _ = ticks.tick() => self.on_tick().await,
+                // Some records at a time, so that people and ticks are served however long the backlog is.
+                () = std::future::ready(()), if reads => self.catch_up().await,
             }
         }
         // What was judged is kept, so that the next start need not do it again.
@@ -111,18 +140,16 @@ impl AlertingTask {
     }
 
     async fn on_tick(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        self.paused = false;
         if self.pending.is_empty() && self.engine.rules().next().is_none() {
+            // Without rules nothing is judged, and how far that came is not stored.
             self.parts.journal.hold(self.cursor.position);
-            return;
+        } else if self.failing || !self.pending.is_empty() || self.ticks.is_multiple_of(FLUSH_TICKS) {
+            // A failure has been told.
+            let _ = self.flush().await;
         }
-        let was_failing = self.failing;
-        // The failure has been told.
-        let _ = self.flush().await;
-        if was_failing && !self.failing {
-            self.catch_up().await;
-        }
-        self.flushes += 1;
-        if self.flushes.is_multiple_of(PRUNE_FLUSHES)
+        if self.ticks.is_multiple_of(PRUNE_TICKS)
             && let Err(error) = self.parts.store.prune_alerts(self.options.history_alerts).await
         {
             tracing::warn!(%error, "old alerts could not be deleted");
@@ -145,26 +172,29 @@ impl AlertingTask {
         self.cursor.position = position;
     }
 
-    /// Judges what is in the journal after the cursor.
+    /// Judges some of what is in the journal after the cursor.
     async fn catch_up(&mut self) {
-        while !self.failing {
-            match self.parts.journal.read(Lane(0), self.cursor.position, READ_RECORDS).await {
-                Ok(records) => {
-                    let Some(first) = records.first().map(|r| r.position) else { return };
-                    if first.0 > self.cursor.position.0 + 1 {
-                        self.lose(Position(first.0 - 1), "the journal does not keep them any more");
-                    }
-                    for record in records {
-                        self.judge(record.position, record.received_us, &record.reports);
-                    }
-                    self.store_changes().await;
-                }
-                Err(JournalError::Corrupt { position, problem }) => self.lose(position, &problem),
-                Err(error) => {
-                    // The next commit or tick tries again from the same cursor.
-                    tracing::warn!(%error, "alerting could not read the journal");
+        match self.parts.journal.read(Lane(0), self.cursor.position, READ_RECORDS).await {
+            Ok(records) => {
+                let Some(first) = records.first().map(|r| r.position) else {
+                    self.behind = false;
                     return;
+                };
+                if first.0 > self.cursor.position.0 + 1 {
+                    self.lose(Position(first.0 - 1), "the journal does not keep them any more");
                 }
+                for record in records {
+                    self.judge(record.position, record.received_us, &record.reports);
+                    if self.pending.len() >= PENDING_MAX && self.flush().await.is_err() {
+                        return;
+                    }
+                }
+                self.store_changes().await;
+            }
+            Err(JournalError::Corrupt { position, problem }) => self.lose(position, &problem),
+            Err(error) => {
+                tracing::warn!(%error, "alerting could not read the journal; it tries again");
+                self.paused = true;
             }
         }
     }
@@ -207,7 +237,8 @@ impl AlertingTask {
                 tracing::error!(%error, changes = self.pending.len(),
                     "alerts could not be stored; nothing more is judged until they are");
             }
-            self.failing = true;
+            // What is committed meanwhile is read from the journal afterwards.
+            (self.failing, self.behind) = (true, true);
             return Err(error);
         }
         self.failing = false;
@@ -243,8 +274,10 @@ impl AlertingTask {
         // Who asked may be gone; what was done stays done.
         match request {
             Request::Rules { reply } => {
-                let views = self.engine.rules().map(|rule| self.view(rule)).collect();
-                let _ = reply.send(views);
+                let _ = reply.send(self.engine.rules().map(|rule| self.view(rule)).collect());
+            }
+            Request::Rule { id, reply } => {
+                let _ = reply.send(self.engine.rule(&id).map(|rule| self.view(rule)));
             }
             Request::Write { write, reply } => {
                 let _ = reply.send(self.write_rule(write).await);
@@ -259,11 +292,7 @@ impl AlertingTask {
     }
 
     fn view(&self, rule: &Rule) -> RuleView {
-        let (directory, catalogue) = (read(&self.parts.directory), read(&self.parts.catalogue));
-        let devices = directory.after(None).filter(|device| {
-            rule.enabled && rule.scope.takes(device) && catalogue.find(device.key, &rule.metric).is_some()
-        });
-        RuleView { rule: rule.clone(), devices: devices.count(), firing: self.engine.firing(&rule.id) }
+        RuleView { rule: rule.clone(), firing: self.engine.firing(&rule.id) }
     }
 
     /// The rule is stored first: were the order the other way, a rule that could not be stored would fire until a restart.
@@ -329,11 +358,17 @@ impl AlertingTask {
 
     async fn resolve(&mut self, id: AlertId, user: &UserName) -> Result<Arc<Alert>, AlertingError> {
         self.require_open(id).await?;
+        // The track is stored with the cursor at which it stands.
         self.flush().await.map_err(AlertingError::Store)?;
-        self.with_world(|engine, world, changes| engine.resolve_by_hand(id, user, world.now_us, changes));
-        let ended = self.pending.last().map(|change| change.alert.clone()).ok_or(AlertingError::Resolved(id))?;
-        self.flush().await.map_err(AlertingError::Store)?;
-        Ok(ended)
+        let now_us = self.parts.clock.now_us();
+        let planned = self.engine.resolve_by_hand(id, user, now_us);
+        let (change, muted) = planned.ok_or(AlertingError::Resolved(id))?;
+        let changes = vec![self.with_notice(&change, now_us)];
+        let commit = AlertCommit { now_us, changes, tracks: vec![muted], ..AlertCommit::default() };
+        self.parts.store.commit(Arc::new(commit)).await.map_err(AlertingError::Store)?;
+        self.engine.changed(&change);
+        self.tell(std::slice::from_ref(&change));
+        Ok(change.alert)
     }
 }
 

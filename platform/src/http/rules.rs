@@ -9,7 +9,7 @@ use crate::alerting::{AlertingError, RuleView};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use pulsewire_core::alert::{Comparison, HOLD_US_MAX, Rule, RuleError, Scope};
-use pulsewire_core::ids::{AlertId, DeviceId, GroupName, MetricName, RuleId, UserName};
+use pulsewire_core::ids::{DeviceId, GroupName, MetricName, RuleId, UserName};
 use pulsewire_core::role::Role;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
@@ -204,20 +204,24 @@ fn parse_metric(name: &str) -> Result<MetricName, Problem> {
     MetricName::parse(name).map_err(|error| Problem::field("metric", error))
 }
 
-/// Checks a rule against itself and against what the devices in scope have.
-fn check(state: &State, rule: &Rule, allow_unknown_metric: bool) -> Result<(), Problem> {
-    rule.check().map_err(|error| rule_problem(&error))?;
+/// Checks a rule against what the devices in scope have: at least one must have the metric, in a type with which the rule
+/// can both fire and stop. One odd device among good ones is no reason to refuse the rule for the others.
+fn check_devices(state: &State, rule: &Rule, allow_unknown_metric: bool) -> Result<(), Problem> {
     let directory = state.directory.read().map_err(Problem::internal)?;
     let catalogue = state.catalogue.read().map_err(Problem::internal)?;
     let in_scope = || directory.after(None).filter(|device| rule.scope.takes(device));
-    let mut known = false;
+    let mut unfit = None;
     for device in in_scope() {
-        if let Some(series) = catalogue.find(device.key, &rule.metric) {
-            known = true;
-            rule.check_type(series.value_type).map_err(|error| rule_problem(&error))?;
+        let Some(series) = catalogue.find(device.key, &rule.metric) else { continue };
+        match rule.check_type(series.value_type) {
+            Ok(()) => return Ok(()),
+            Err(error) => drop(unfit.get_or_insert((device.id.clone(), error))),
         }
     }
-    if known || allow_unknown_metric {
+    if let Some((device, error)) = unfit {
+        return Err(impossible(error.field(), &format!("{error} (on {device}, and no device in scope fits better)")));
+    }
+    if allow_unknown_metric {
         return Ok(());
     }
     let names: BTreeSet<&str> =
@@ -234,7 +238,18 @@ fn check(state: &State, rule: &Rule, allow_unknown_metric: bool) -> Result<(), P
     Err(Problem::unprocessable("unknown_metric", "metric", &detail))
 }
 
-fn to_json(view: &RuleView) -> RuleJson {
+/// On how many devices a rule looks now.
+fn devices_of(state: &State, rule: &Rule) -> usize {
+    let (Ok(directory), Ok(catalogue)) = (state.directory.read(), state.catalogue.read()) else { return 0 };
+    let has = |key| catalogue.find(key, &rule.metric).is_some();
+    match &rule.scope {
+        _ if !rule.enabled => 0,
+        Scope::Devices(ids) => ids.iter().filter_map(|id| directory.by_id(id)).filter(|d| has(d.key)).count(),
+        scope => directory.after(None).filter(|device| scope.takes(device) && has(device.key)).count(),
+    }
+}
+
+fn to_json(state: &State, view: &RuleView) -> RuleJson {
     let rule = &view.rule;
     RuleJson {
         id: rule.id.to_string(),
@@ -252,7 +267,7 @@ fn to_json(view: &RuleView) -> RuleJson {
         created: time_text(rule.created_us),
         updated: time_text(rule.updated_us),
         updated_by: rule.updated_by.to_string(),
-        devices: view.devices,
+        devices: devices_of(state, rule),
         firing: view.firing,
     }
 }
@@ -260,7 +275,7 @@ fn to_json(view: &RuleView) -> RuleJson {
 fn new_id(now_us: i64) -> Result<RuleId, Problem> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Problem::internal)?;
-    let ulid = AlertId(Ulid::from_parts(now_us, u128::from_be_bytes(bytes)));
+    let ulid = Ulid::from_parts(now_us, u128::from_be_bytes(bytes));
     RuleId::parse(&ulid.to_string()).map_err(Problem::internal)
 }
 
@@ -330,10 +345,15 @@ fn edited(old: &Rule, change: RuleChange, now_us: i64, by: UserName) -> Result<R
     Ok(rule)
 }
 
+fn judges_differently(new: &Rule, old: &Rule) -> bool {
+    let what = |rule: &Rule| (rule.metric.clone(), rule.comparison, rule.threshold, rule.clear, rule.scope.clone());
+    what(new) != what(old)
+}
+
 async fn find(state: &State, id: &str) -> Result<RuleView, Problem> {
     let missing = || Problem::missing("rule", &id.chars().take(80).collect::<String>());
     let id = RuleId::parse(id).map_err(|_| missing())?;
-    state.alerting.rules().await?.into_iter().find(|view| view.rule.id == id).ok_or_else(missing)
+    state.alerting.rule(id).await?.ok_or_else(missing)
 }
 
 /// Rules by id.
@@ -352,7 +372,7 @@ pub async fn list(state: web::Data<State>, caller: Caller<RuleFilter>) -> Result
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|view| view.rule.id.to_string());
-    Ok(web::Json(Page { items: found.into_iter().map(to_json).collect(), next }))
+    Ok(web::Json(Page { items: found.into_iter().map(|view| to_json(&state, view)).collect(), next }))
 }
 
 /// Make a rule.
@@ -364,9 +384,10 @@ pub async fn create(state: web::Data<State>, caller: Caller, body: Body<NewRuleJ
     let new = body.read().await?;
     let allow_unknown_metric = new.allow_unknown_metric;
     let rule = build(new, state.clock.now_us(), caller.identity.session.user.name)?;
-    check(&state, &rule, allow_unknown_metric)?;
+    rule.check().map_err(|error| rule_problem(&error))?;
+    check_devices(&state, &rule, allow_unknown_metric)?;
     let view = state.alerting.create_rule(rule).await?;
-    Ok(HttpResponse::Created().json(to_json(&view)))
+    Ok(HttpResponse::Created().json(to_json(&state, &view)))
 }
 
 /// One rule.
@@ -377,7 +398,7 @@ pub async fn show(
     _caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<RuleJson>, Problem> {
-    Ok(web::Json(to_json(&find(&state, &path).await?)))
+    Ok(web::Json(to_json(&state, &find(&state, &path).await?)))
 }
 
 /// Edit a rule. Alerts that still hold go on, the others end.
@@ -403,11 +424,15 @@ pub async fn update(
             if rule == found.rule {
                 return Ok(found);
             }
-            check(&parts, &rule, allow_unknown_metric)?;
+            rule.check().map_err(|error| rule_problem(&error))?;
+            // A name can be mended, and a rule switched off, whatever the devices have become.
+            if rule.enabled && judges_differently(&rule, &found.rule) {
+                check_devices(&parts, &rule, allow_unknown_metric)?;
+            }
             Ok(parts.alerting.update_rule(rule).await?)
         })
         .await?;
-    Ok(web::Json(to_json(&view)))
+    Ok(web::Json(to_json(&state, &view)))
 }
 
 /// Delete a rule; its alerts end.

@@ -46,7 +46,7 @@ pub struct AlertChange {
 pub enum RuleWrite {
     /// Made; `Exists` if its id is taken.
     Create(Rule),
-    /// Edited.
+    /// Edited; its tracks go if it looks at another metric now.
     Update(Rule),
     /// Deleted, with its tracks.
     Delete(RuleId),
@@ -69,13 +69,6 @@ pub struct AlertCommit {
     pub changes: Vec<AlertChange>,
     /// A rule that was edited.
     pub rule: Option<RuleWrite>,
-}
-
-impl AlertCommit {
-    /// True if there is nothing that anyone would miss but the cursor.
-    pub fn is_quiet(&self) -> bool {
-        self.changes.is_empty() && self.rule.is_none()
-    }
 }
 
 /// Which alerts.

@@ -1,10 +1,9 @@
 //! All rules on all devices: samples, edits and deletions in; changed alerts out.
 
 use super::record::{Acknowledgement, Alert, AlertStep, ResolvedReason, StepKind, fired_text, short};
-use super::rule::Rule;
+use super::rule::{Limits, Rule};
 use super::track::{Outcome, Phase, Track};
 use crate::catalogue::Catalogue;
-use crate::device::Device;
 use crate::directory::Directory;
 use crate::ids::{AlertId, DeviceKey, RuleId, SeriesKey, UserName};
 use crate::sample::{ReportKind, StoredReport};
@@ -52,24 +51,42 @@ pub struct Judged {
     pub late: u64,
 }
 
+/// A rule and where it stands on each device.
 struct Slot {
     rule: Rule,
-    tracks: HashMap<DeviceKey, Track<AlertId>>,
+    tracks: HashMap<DeviceKey, Tracked>,
 }
 
-/// A track that moved, or went.
-type Moved = (RuleId, DeviceKey);
+#[derive(Clone, Copy)]
+struct Tracked {
+    track: Track<AlertId>,
+    // It is in the list of those that moved.
+    moved: bool,
+}
+
+/// Where a rule stands in the list of rules.
+type Index = usize;
+
+/// What is known of a device that sends: which rules look at its series, and how far its time has come.
+#[derive(Default)]
+struct Sender {
+    // Filled as samples come, emptied when rules or the device change.
+    rules: HashMap<SeriesKey, Arc<[(Index, Limits)]>>,
+    watermark_us: Option<i64>,
+    moved: bool,
+}
 
 /// See the module.
 pub struct Engine {
     limits: EngineLimits,
-    rules: BTreeMap<RuleId, Slot>,
-    watermarks: HashMap<DeviceKey, i64>,
+    // In the order in which they came; the place of a deleted one stays empty until the next start.
+    slots: Vec<Option<Slot>>,
+    by_id: BTreeMap<RuleId, Index>,
+    senders: HashMap<DeviceKey, Sender>,
     open: HashMap<AlertId, Arc<Alert>>,
-    // Which rules look at a series; filled as samples come, emptied when rules or devices change.
-    lookup: HashMap<SeriesKey, Arc<[RuleId]>>,
-    moved: HashSet<Moved>,
-    moved_watermarks: HashSet<DeviceKey>,
+    moved: Vec<(Index, DeviceKey)>,
+    gone: Vec<(RuleId, DeviceKey)>,
+    moved_watermarks: Vec<DeviceKey>,
 }
 
 /// Tracks and watermarks that moved since they were last taken. A track that is None went.
@@ -93,46 +110,69 @@ impl Engine {
     ) -> (Self, Vec<Change>) {
         let mut engine = Self {
             limits,
-            rules: rules.into_iter().map(|rule| (rule.id.clone(), Slot { rule, tracks: HashMap::new() })).collect(),
-            watermarks: watermarks.into_iter().collect(),
+            slots: Vec::new(),
+            by_id: BTreeMap::new(),
+            senders: HashMap::new(),
             open: open.into_iter().map(|alert| (alert.id, Arc::new(alert))).collect(),
-            lookup: HashMap::new(),
-            moved: HashSet::new(),
-            moved_watermarks: HashSet::new(),
+            moved: Vec::new(),
+            gone: Vec::new(),
+            moved_watermarks: Vec::new(),
         };
+        for rule in rules {
+            engine.add(rule);
+        }
+        for (device, time_us) in watermarks {
+            engine.senders.entry(device).or_default().watermark_us = Some(time_us);
+        }
         for (rule, device, track) in tracks {
-            if let Some(slot) = engine.rules.get_mut(&rule) {
-                slot.tracks.insert(device, track);
+            if let Some(slot) = engine.by_id.get(&rule).and_then(|index| engine.slots[*index].as_mut()) {
+                slot.tracks.insert(device, Tracked { track, moved: false });
             }
         }
         let mut changes = Vec::new();
-        let ids: Vec<_> = engine.rules.keys().cloned().collect();
-        for id in &ids {
-            engine.reconsider(id, world, &mut changes);
+        for index in 0..engine.slots.len() {
+            engine.reconsider(index, world, &mut changes);
         }
-        // What no track fires any more: its rule is gone.
-        let firing: HashSet<AlertId> =
-            engine.rules.values().flat_map(|slot| slot.tracks.values()).filter_map(alert_of).collect();
-        let orphans: Vec<AlertId> = engine.open.keys().filter(|id| !firing.contains(id)).copied().collect();
-        for id in orphans {
-            engine.resolve(id, None, ResolvedReason::RuleDeleted, None, world.now_us, &mut changes);
+        // What no track fires any more: its rule is gone, or looks at another metric now.
+        let firing: HashSet<AlertId> = engine.rules_and_tracks().filter_map(|(_, _, track)| alert_of(track)).collect();
+        let orphans = engine.open.values().filter(|alert| !firing.contains(&alert.id));
+        let orphans: Vec<_> = orphans.map(|alert| (alert.id, engine.by_id.contains_key(&alert.rule))).collect();
+        for (id, changed) in orphans {
+            let reason = if changed { ResolvedReason::RuleChanged } else { ResolvedReason::RuleDeleted };
+            engine.resolve(id, None, reason, world.now_us, &mut changes);
         }
         (engine, changes)
     }
 
+    fn add(&mut self, rule: Rule) -> Index {
+        let index = self.slots.len();
+        self.by_id.insert(rule.id.clone(), index);
+        self.slots.push(Some(Slot { rule, tracks: HashMap::new() }));
+        index
+    }
+
+    fn slot(&self, id: &RuleId) -> Option<&Slot> {
+        self.slots[*self.by_id.get(id)?].as_ref()
+    }
+
+    fn rules_and_tracks(&self) -> impl Iterator<Item = (Index, DeviceKey, &Track<AlertId>)> {
+        let slots = self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.as_ref()?)));
+        slots.flat_map(|(index, slot)| slot.tracks.iter().map(move |(device, t)| (index, *device, &t.track)))
+    }
+
     /// The rules, by id.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.values().map(|slot| &slot.rule)
+        self.by_id.values().filter_map(|index| Some(&self.slots[*index].as_ref()?.rule))
     }
 
     /// A rule.
     pub fn rule(&self, id: &RuleId) -> Option<&Rule> {
-        self.rules.get(id).map(|slot| &slot.rule)
+        self.slot(id).map(|slot| &slot.rule)
     }
 
     /// How many alerts of a rule fire.
     pub fn firing(&self, id: &RuleId) -> usize {
-        self.rules.get(id).map_or(0, |slot| slot.tracks.values().filter_map(alert_of).count())
+        self.slot(id).map_or(0, |slot| slot.tracks.values().filter_map(|t| alert_of(&t.track)).count())
     }
 
     /// An alert that fires.
@@ -147,21 +187,49 @@ impl Engine {
 
     /// Takes what moved since the last call.
     pub fn take_dirty(&mut self) -> Dirty {
-        let moved = std::mem::take(&mut self.moved).into_iter();
-        let tracks = moved.map(|(rule, device)| {
-            let track = self.rules.get(&rule).and_then(|slot| slot.tracks.get(&device)).copied();
-            (rule, device, track)
-        });
-        let tracks = tracks.collect();
-        let watermarks = std::mem::take(&mut self.moved_watermarks).into_iter();
-        let watermarks = watermarks.filter_map(|device| Some((device, *self.watermarks.get(&device)?))).collect();
+        let gone = std::mem::take(&mut self.gone).into_iter().map(|(rule, device)| (rule, device, None));
+        let mut tracks: Vec<_> = gone.collect();
+        for (index, device) in std::mem::take(&mut self.moved) {
+            // One that moved and went since is among the gone.
+            let Some(slot) = self.slots[index].as_mut() else { continue };
+            let Some(tracked) = slot.tracks.get_mut(&device) else { continue };
+            tracked.moved = false;
+            tracks.push((slot.rule.id.clone(), device, Some(tracked.track)));
+        }
+        let mut watermarks = Vec::new();
+        for device in std::mem::take(&mut self.moved_watermarks) {
+            if let Some(sender) = self.senders.get_mut(&device) {
+                sender.moved = false;
+                watermarks.extend(sender.watermark_us.map(|time_us| (device, time_us)));
+            }
+        }
         Dirty { tracks, watermarks }
     }
 
     /// What was taken could not be stored: it is taken again next time, as it is then.
     pub fn put_back(&mut self, dirty: Dirty) {
-        self.moved.extend(dirty.tracks.into_iter().map(|(rule, device, _)| (rule, device)));
-        self.moved_watermarks.extend(dirty.watermarks.into_iter().map(|(device, _)| device));
+        for (rule, device, track) in dirty.tracks {
+            match (track, self.by_id.get(&rule)) {
+                (Some(_), Some(index)) => self.touch(*index, device),
+                (None, _) => self.gone.push((rule, device)),
+                // The rule is deleted, and its tracks with it.
+                (Some(_), None) => {}
+            }
+        }
+        for (device, _) in dirty.watermarks {
+            if let Some(sender) = self.senders.get_mut(&device).filter(|sender| !sender.moved) {
+                sender.moved = true;
+                self.moved_watermarks.push(device);
+            }
+        }
+    }
+
+    fn touch(&mut self, index: Index, device: DeviceKey) {
+        let tracked = self.slots[index].as_mut().and_then(|slot| slot.tracks.get_mut(&device));
+        if let Some(tracked) = tracked.filter(|tracked| !tracked.moved) {
+            tracked.moved = true;
+            self.moved.push((index, device));
+        }
     }
 
     /// Judges what a device sent, in the order in which it was stored. Backfill is never judged.
@@ -173,77 +241,96 @@ impl Engine {
         changes: &mut Vec<Change>,
     ) -> Judged {
         let mut judged = Judged::default();
-        if self.rules.is_empty() {
+        if self.by_id.is_empty() {
             return judged;
         }
         for report in reports.iter().filter(|r| r.kind == ReportKind::Live) {
+            let device = report.device;
             for row in &report.rows {
                 let time_us = row.time_us.min(received_us.saturating_add(self.limits.ahead_max_us));
                 for (series, value) in &row.values {
-                    let rules = self.rules_of(*series, world);
+                    let rules = self.rules_of(device, *series, world);
                     let Some(value) = value.as_f64().filter(|_| !rules.is_empty()) else { continue };
                     judged.samples += 1;
-                    let newest = self.watermarks.entry(report.device).or_insert(i64::MIN);
-                    if time_us < newest.saturating_sub(self.limits.lateness_max_us) {
-                        judged.late += 1;
-                        continue;
+                    let mut late = self.advance(device, time_us);
+                    let rules = if late { &[] } else { &*rules };
+                    for (index, limits) in rules {
+                        late |= self.judge(*index, limits, device, *series, (time_us, value), world, changes);
                     }
-                    if time_us > *newest {
-                        *newest = time_us;
-                        self.moved_watermarks.insert(report.device);
-                    }
-                    for rule in rules.iter() {
-                        let late = self.judge(rule, report.device, *series, (time_us, value), world, changes);
-                        judged.late += u64::from(late);
-                    }
+                    judged.late += u64::from(late);
                 }
             }
         }
         judged
     }
 
-    fn rules_of(&mut self, series: SeriesKey, world: &World<'_>) -> Arc<[RuleId]> {
-        if let Some(known) = self.lookup.get(&series) {
+    /// Moves a device's time on; true if the time is too far behind it.
+    fn advance(&mut self, device: DeviceKey, time_us: i64) -> bool {
+        let sender = self.senders.entry(device).or_default();
+        let newest = sender.watermark_us.unwrap_or(i64::MIN);
+        if time_us > newest {
+            sender.watermark_us = Some(time_us);
+            if !sender.moved {
+                sender.moved = true;
+                self.moved_watermarks.push(device);
+            }
+        }
+        time_us < newest.saturating_sub(self.limits.lateness_max_us)
+    }
+
+    fn rules_of(&mut self, device: DeviceKey, series: SeriesKey, world: &World<'_>) -> Arc<[(Index, Limits)]> {
+        if let Some(known) = self.senders.get(&device).and_then(|sender| sender.rules.get(&series)) {
             return known.clone();
         }
         let found = world.catalogue.get(series).and_then(|s| Some((s, world.directory.by_key(s.device)?)));
         // A series that the catalogue does not have yet is looked for again.
-        let Some((series, device)) = found else { return Arc::from([]) };
-        let looks = |rule: &&Rule| rule.enabled && rule.metric == series.metric && rule.scope.takes(device);
-        let rules: Arc<[RuleId]> = self.rules().filter(looks).map(|rule| rule.id.clone()).collect();
-        self.lookup.insert(series.key, rules.clone());
+        let Some((series, of)) = found else { return Arc::from([]) };
+        let looks = |rule: &Rule| rule.enabled && rule.metric == series.metric && rule.scope.takes(of);
+        let slots = self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, &slot.as_ref()?.rule)));
+        let rules = slots.filter(|(_, rule)| looks(rule)).map(|(index, rule)| (index, rule.limits(series.value_type)));
+        let rules: Arc<[_]> = rules.collect();
+        self.senders.entry(device).or_default().rules.insert(series.key, rules.clone());
         rules
     }
 
+    /// True if the sample was late for this rule.
+    #[allow(clippy::too_many_arguments)] // one step of `apply`
     fn judge(
         &mut self,
-        rule: &RuleId,
+        index: Index,
+        limits: &Limits,
         device: DeviceKey,
         series: SeriesKey,
         sample: (i64, f64),
         world: &mut World<'_>,
         changes: &mut Vec<Change>,
     ) -> bool {
-        let Some(slot) = self.rules.get_mut(rule) else { return false };
-        let track = slot.tracks.entry(device).or_default();
-        match track.sample(&slot.rule, self.limits.gap_max_us, sample.0, sample.1) {
-            Outcome::Late => return true,
-            Outcome::Nothing => {}
+        let Some(slot) = self.slots[index].as_mut() else { return false };
+        let fresh = || Tracked { track: Track::default(), moved: false };
+        let tracked = slot.tracks.entry(device).or_insert_with(fresh);
+        let outcome = tracked.track.sample(limits, self.limits.gap_max_us, sample.0, sample.1);
+        if outcome == Outcome::Late {
+            return true;
+        }
+        if !tracked.moved {
+            tracked.moved = true;
+            self.moved.push((index, device));
+        }
+        match outcome {
+            Outcome::Nothing | Outcome::Late => {}
             Outcome::Fire { started_us } => {
-                let known = world.catalogue.get(series).cloned();
-                let found = known.and_then(|s| Some((s, world.directory.by_key(device)?.clone())));
-                if let Some((series, of)) = found {
+                let known = world.catalogue.get(series).zip(world.directory.by_key(device));
+                if let Some((series, of)) = known {
                     let id = (world.new_id)();
-                    track.fired(id);
-                    let alert = Alert::begin(id, &slot.rule, &of, &series, started_us, sample);
+                    tracked.track.fired(id);
+                    let alert = Alert::begin(id, &slot.rule, of, series, started_us, sample);
                     self.begin(alert, world.now_us, changes);
                 }
             }
             Outcome::Resolve(id) => {
-                self.resolve(id, Some(sample), ResolvedReason::Cleared, None, world.now_us, changes);
+                self.resolve(id, Some(sample), ResolvedReason::Cleared, world.now_us, changes);
             }
         }
-        self.moved.insert((rule.clone(), device));
         false
     }
 
@@ -259,7 +346,6 @@ impl Engine {
         id: AlertId,
         sample: Option<(i64, f64)>,
         reason: ResolvedReason,
-        user: Option<UserName>,
         now_us: i64,
         changes: &mut Vec<Change>,
     ) {
@@ -274,116 +360,135 @@ impl Engine {
             let unit = if alert.unit.is_empty() { String::new() } else { format!(" {}", alert.unit) };
             text = format!("{text}: {} {}{unit}", alert.metric, short(value));
         }
-        let step = AlertStep { time_us: now_us, kind: StepKind::Resolved, user, text };
+        let step = AlertStep { time_us: now_us, kind: StepKind::Resolved, user: None, text };
         changes.push(Change { alert: Arc::new(alert), step });
+    }
+
+    fn forget_lookups(&mut self) {
+        self.senders.values_mut().for_each(|sender| sender.rules.clear());
     }
 
     /// Takes a new or edited rule.
     pub fn put_rule(&mut self, rule: Rule, world: &mut World<'_>, changes: &mut Vec<Change>) {
-        self.lookup.clear();
-        let id = rule.id.clone();
-        match self.rules.get_mut(&id) {
-            Some(slot) => {
+        self.forget_lookups();
+        let known = self.by_id.get(&rule.id).copied();
+        let index = match known.and_then(|index| Some((index, self.slots[index].as_mut()?))) {
+            Some((index, slot)) => {
                 let other_metric = slot.rule.metric != rule.metric;
                 slot.rule = rule;
                 if other_metric {
                     // What is known of the devices is of another metric.
-                    self.drop_tracks(&id, ResolvedReason::RuleChanged, world.now_us, changes, |_| true);
+                    self.drop_tracks(index, ResolvedReason::RuleChanged, world.now_us, changes, |_| true);
                 }
+                index
             }
-            None => {
-                self.rules.insert(id.clone(), Slot { rule, tracks: HashMap::new() });
-            }
-        }
-        self.reconsider(&id, world, changes);
+            None => self.add(rule),
+        };
+        self.reconsider(index, world, changes);
     }
 
     /// Forgets a rule; its alerts end. Its tracks are deleted with it in the store.
     pub fn delete_rule(&mut self, id: &RuleId, now_us: i64, changes: &mut Vec<Change>) {
-        self.lookup.clear();
-        self.drop_tracks(id, ResolvedReason::RuleDeleted, now_us, changes, |_| true);
-        self.rules.remove(id);
+        let Some(index) = self.by_id.get(id).copied() else { return };
+        self.forget_lookups();
+        self.drop_tracks(index, ResolvedReason::RuleDeleted, now_us, changes, |_| true);
+        self.by_id.remove(id);
+        self.slots[index] = None;
     }
 
-    /// Devices were made, edited or deleted: rules may look at others now.
+    /// A device was made, edited or deleted: rules may look at it now, or not any more.
+    pub fn device_changed(&mut self, device: DeviceKey, world: &mut World<'_>, changes: &mut Vec<Change>) {
+        for index in 0..self.slots.len() {
+            self.leave_scope(index, Some(device), world, changes);
+        }
+        match world.directory.by_key(device) {
+            Some(_) => self.senders.entry(device).or_default().rules.clear(),
+            None => drop(self.senders.remove(&device)),
+        }
+    }
+
+    /// Which devices changed is not known: looks at all.
     pub fn devices_changed(&mut self, world: &mut World<'_>, changes: &mut Vec<Change>) {
-        self.lookup.clear();
-        let ids: Vec<_> = self.rules.keys().cloned().collect();
-        for id in &ids {
-            self.leave_scope(id, world, changes);
+        self.forget_lookups();
+        for index in 0..self.slots.len() {
+            self.leave_scope(index, None, world, changes);
         }
-        let gone: Vec<_> = self.watermarks.keys().filter(|d| world.directory.by_key(**d).is_none()).copied().collect();
-        for device in gone {
-            self.watermarks.remove(&device);
-        }
+        self.senders.retain(|device, _| world.directory.by_key(*device).is_some());
     }
 
-    fn leave_scope(&mut self, id: &RuleId, world: &World<'_>, changes: &mut Vec<Change>) {
-        let Some(slot) = self.rules.get(id) else { return };
-        let takes = |device: &Device| slot.rule.scope.takes(device);
+    /// Ends what a rule does not look at any more, of one device or of all.
+    fn leave_scope(&mut self, index: Index, only: Option<DeviceKey>, world: &World<'_>, changes: &mut Vec<Change>) {
+        let Some(slot) = self.slots[index].as_ref() else { return };
         let (mut left, mut deleted) = (HashSet::new(), HashSet::new());
-        for key in slot.tracks.keys() {
-            match world.directory.by_key(*key) {
-                None => deleted.insert(*key),
-                Some(device) => !takes(device) && left.insert(*key),
+        let one = only.filter(|device| slot.tracks.contains_key(device)).into_iter();
+        let all = slot.tracks.keys().copied().filter(|_| only.is_none());
+        for key in one.chain(all) {
+            match world.directory.by_key(key) {
+                None => deleted.insert(key),
+                Some(device) => !slot.rule.scope.takes(device) && left.insert(key),
             };
         }
-        self.drop_tracks(id, ResolvedReason::DeviceDeleted, world.now_us, changes, |d| deleted.contains(&d));
-        self.drop_tracks(id, ResolvedReason::ScopeChanged, world.now_us, changes, |d| left.contains(&d));
+        if !deleted.is_empty() {
+            self.drop_tracks(index, ResolvedReason::DeviceDeleted, world.now_us, changes, |d| deleted.contains(&d));
+        }
+        if !left.is_empty() {
+            self.drop_tracks(index, ResolvedReason::ScopeChanged, world.now_us, changes, |d| left.contains(&d));
+        }
     }
 
     fn drop_tracks(
         &mut self,
-        id: &RuleId,
+        index: Index,
         reason: ResolvedReason,
         now_us: i64,
         changes: &mut Vec<Change>,
         goes: impl Fn(DeviceKey) -> bool,
     ) {
-        let Some(slot) = self.rules.get_mut(id) else { return };
-        let going: Vec<(DeviceKey, Track<AlertId>)> = slot.tracks.extract_if(|device, _| goes(*device)).collect();
-        for (device, track) in going {
-            self.moved.insert((id.clone(), device));
-            if let Some(alert) = alert_of(&track) {
-                self.resolve(alert, None, reason, None, now_us, changes);
+        let Some(slot) = self.slots[index].as_mut() else { return };
+        let going: Vec<(DeviceKey, Tracked)> = slot.tracks.extract_if(|device, _| goes(*device)).collect();
+        let id = slot.rule.id.clone();
+        for (device, tracked) in going {
+            self.gone.push((id.clone(), device));
+            if let Some(alert) = alert_of(&tracked.track) {
+                self.resolve(alert, None, reason, now_us, changes);
             }
         }
     }
 
     /// Judges what is known of the devices by the rule as it is now.
-    fn reconsider(&mut self, id: &RuleId, world: &mut World<'_>, changes: &mut Vec<Change>) {
-        self.leave_scope(id, world, changes);
-        let Some(slot) = self.rules.get_mut(id) else { return };
+    fn reconsider(&mut self, index: Index, world: &mut World<'_>, changes: &mut Vec<Change>) {
+        self.leave_scope(index, None, world, changes);
+        let Some(slot) = self.slots[index].as_mut() else { return };
         if !slot.rule.enabled {
-            self.drop_tracks(id, ResolvedReason::RuleDisabled, world.now_us, changes, |_| true);
+            self.drop_tracks(index, ResolvedReason::RuleDisabled, world.now_us, changes, |_| true);
             return;
         }
-        let (mut begun, mut ended) = (Vec::new(), Vec::new());
-        for (device, track) in &mut slot.tracks {
+        let (mut begun, mut ended, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        for (device, tracked) in &mut slot.tracks {
+            let known = world.directory.by_key(*device).zip(world.catalogue.find(*device, &slot.rule.metric));
+            let Some((of, series)) = known else { continue };
+            let track = &mut tracked.track;
             let before = *track;
-            match track.reconsider(&slot.rule) {
+            match track.reconsider(&slot.rule.limits(series.value_type)) {
                 Outcome::Fire { started_us } => {
-                    let of = world.directory.by_key(*device);
-                    let series = world.catalogue.find(*device, &slot.rule.metric);
-                    if let (Some(of), Some(series)) = (of, series) {
-                        let alert_id = (world.new_id)();
-                        track.fired(alert_id);
-                        let sample = (track.last_us, track.value);
-                        begun.push(Alert::begin(alert_id, &slot.rule, of, series, started_us, sample));
-                    }
+                    let alert_id = (world.new_id)();
+                    track.fired(alert_id);
+                    let sample = (track.last_us, track.value);
+                    begun.push(Alert::begin(alert_id, &slot.rule, of, series, started_us, sample));
                 }
                 Outcome::Resolve(alert) => ended.push((alert, (track.last_us, track.value))),
                 Outcome::Nothing | Outcome::Late => {}
             }
             if *track != before {
-                self.moved.insert((id.clone(), *device));
+                moved.push(*device);
             }
         }
+        moved.into_iter().for_each(|device| self.touch(index, device));
         for alert in begun {
             self.begin(alert, world.now_us, changes);
         }
         for (alert, sample) in ended {
-            self.resolve(alert, Some(sample), ResolvedReason::RuleChanged, None, world.now_us, changes);
+            self.resolve(alert, Some(sample), ResolvedReason::RuleChanged, world.now_us, changes);
         }
     }
 
@@ -409,25 +514,38 @@ impl Engine {
         Some(Change { alert: Arc::new(alert), step })
     }
 
-    /// A change made by [`Engine::acknowledge`] is stored.
-    pub fn changed(&mut self, change: &Change) {
-        self.open.insert(change.alert.id, change.alert.clone());
+    /// The change by which someone ends an alert, with the track that stays quiet until the trouble was over. The caller stores
+    /// both and then calls [`Engine::changed`].
+    pub fn resolve_by_hand(&self, id: AlertId, user: &UserName, now_us: i64) -> Option<(Change, Muted)> {
+        let open = self.open.get(&id)?;
+        let (device, index) = (open.device, *self.by_id.get(&open.rule)?);
+        let mut track = self.slots[index].as_ref()?.tracks.get(&device)?.track;
+        track.resolved_by_hand();
+        let resolved = Some((now_us, ResolvedReason::ByHand));
+        let alert = Alert { resolved, revision: open.revision + 1, ..(**open).clone() };
+        let (kind, text) = (StepKind::Resolved, format!("resolved by {user}"));
+        let step = AlertStep { time_us: now_us, kind, user: Some(user.clone()), text };
+        Some((Change { alert: Arc::new(alert), step }, (open.rule.clone(), device, track)))
     }
 
-    /// Ends an alert by hand; it stays quiet until the trouble was over.
-    pub fn resolve_by_hand(&mut self, id: AlertId, user: &UserName, now_us: i64, changes: &mut Vec<Change>) {
-        for (rule, slot) in &mut self.rules {
-            for (device, track) in slot.tracks.iter_mut().filter(|(_, track)| alert_of(track) == Some(id)) {
-                track.resolved_by_hand();
-                self.moved.insert((rule.clone(), *device));
-            }
+    /// A change made by [`Engine::acknowledge`] or [`Engine::resolve_by_hand`] is stored.
+    pub fn changed(&mut self, change: &Change) {
+        let alert = &change.alert;
+        if alert.is_open() {
+            self.open.insert(alert.id, alert.clone());
+            return;
         }
-        self.resolve(id, None, ResolvedReason::ByHand, Some(user.clone()), now_us, changes);
-        if let Some(last) = changes.last_mut().filter(|c| c.alert.id == id) {
-            last.step.text = format!("resolved by {user}");
+        self.open.remove(&alert.id);
+        let slot = self.by_id.get(&alert.rule).and_then(|index| self.slots[*index].as_mut());
+        let tracked = slot.and_then(|slot| slot.tracks.get_mut(&alert.device));
+        if let Some(tracked) = tracked.filter(|tracked| alert_of(&tracked.track) == Some(alert.id)) {
+            tracked.track.resolved_by_hand();
         }
     }
 }
+
+/// The track of an alert that was resolved by hand.
+pub type Muted = (RuleId, DeviceKey, Track<AlertId>);
 
 fn alert_of(track: &Track<AlertId>) -> Option<AlertId> {
     match track.phase {

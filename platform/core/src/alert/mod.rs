@@ -7,7 +7,7 @@ mod record;
 mod rule;
 mod track;
 
-pub use engine::{Change, Dirty, Engine, EngineLimits, Judged, World};
+pub use engine::{Change, Dirty, Engine, EngineLimits, Judged, Muted, World};
 pub use record::{Acknowledgement, Alert, AlertStep, ResolvedReason, StepKind, fired_text, short};
-pub use rule::{Comparison, HOLD_US_MAX, Rule, RuleError, SCOPE_DEVICES_MAX, Scope};
+pub use rule::{Comparison, HOLD_US_MAX, Limits, Rule, RuleError, SCOPE_DEVICES_MAX, Scope};
 pub use track::{Outcome, Phase, Track};

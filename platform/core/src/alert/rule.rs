@@ -246,6 +246,36 @@ impl Rule {
         }
     }
 
+    /// What values of a type are compared with.
+    ///
+    /// An f32 is stored as the f64 of the same value, which is not the f64 that a person writes: 21.7 as f32 is
+    /// 21.700000762939453. So the thresholds take the same way; otherwise `> 21.7` would hold for a 21.7.
+    pub fn limits(&self, value_type: ValueType) -> Limits {
+        #[allow(clippy::cast_possible_truncation)] // the very point
+        let as_sent = |threshold: f64| match value_type {
+            ValueType::F32 => f64::from(threshold as f32),
+            _ => threshold,
+        };
+        Limits {
+            comparison: self.comparison,
+            threshold: as_sent(self.threshold),
+            clear: as_sent(self.clear),
+            hold_us: self.hold_us,
+        }
+    }
+}
+
+/// A rule's thresholds for values of one type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    comparison: Comparison,
+    threshold: f64,
+    clear: f64,
+    /// How long it has to hold, µs.
+    pub hold_us: i64,
+}
+
+impl Limits {
     /// Whether a value asks for the alert.
     pub fn holds(&self, value: f64) -> bool {
         self.comparison.holds(value, self.threshold)
@@ -303,6 +333,18 @@ pub(crate) mod tests {
         assert!(rule(Comparison::Above, 10.0, 8.0, 0).check().is_ok());
         assert!(rule(Comparison::Below, 10.0, 12.0, 0).check().is_ok());
         assert!(rule(Comparison::AtMost, 10.0, 9.0, 0).check().is_err());
+    }
+
+    #[test]
+    fn an_f32_is_compared_with_the_threshold_as_an_f32() {
+        let sent = f64::from(21.7_f32);
+        let of = |comparison| rule(comparison, 21.7, 21.7, 0).limits(ValueType::F32);
+        assert!(!of(Comparison::Above).holds(sent) && !of(Comparison::Below).holds(sent));
+        assert!(of(Comparison::AtLeast).holds(sent) && of(Comparison::AtMost).holds(sent));
+        let low = f64::from(0.7_f32);
+        assert!(rule(Comparison::AtLeast, 0.7, 0.7, 0).limits(ValueType::F32).holds(low));
+        assert!(!rule(Comparison::Above, 25.0, 21.7, 0).limits(ValueType::F32).goes_on(sent));
+        assert!(rule(Comparison::Above, 21.7, 21.7, 0).limits(ValueType::F64).holds(sent), "an f64 is what it is");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One rule on one device: a state machine over the samples' own time.
 
-use super::rule::Rule;
+use super::rule::Limits;
 
 /// Where a rule stands on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl<A: Copy> Track<A> {
     ///
     /// `gap_max_us` is the longest silence over which "it held" may be assumed: after a longer one `for` begins anew, since
     /// two glitches an hour apart are not an hour of trouble. An alert that fires goes on firing through any silence.
-    pub fn sample(&mut self, rule: &Rule, gap_max_us: i64, time_us: i64, value: f64) -> Outcome<A> {
+    pub fn sample(&mut self, limits: &Limits, gap_max_us: i64, time_us: i64, value: f64) -> Outcome<A> {
         if time_us < self.last_us {
             return Outcome::Late;
         }
@@ -70,28 +70,28 @@ impl<A: Copy> Track<A> {
         let silence_us = time_us.saturating_sub(self.last_us);
         (self.last_us, self.value) = (time_us, value);
         match self.phase {
-            Phase::Firing { .. } if rule.goes_on(value) => Outcome::Nothing,
+            Phase::Firing { .. } if limits.goes_on(value) => Outcome::Nothing,
             Phase::Firing { alert } => {
                 self.phase = Phase::Normal;
                 Outcome::Resolve(alert)
             }
-            Phase::Muted if rule.goes_on(value) => Outcome::Nothing,
+            Phase::Muted if limits.goes_on(value) => Outcome::Nothing,
             Phase::Muted => {
                 self.phase = Phase::Normal;
                 Outcome::Nothing
             }
-            Phase::Normal | Phase::Pending { .. } if !rule.holds(value) => {
+            Phase::Normal | Phase::Pending { .. } if !limits.holds(value) => {
                 self.phase = Phase::Normal;
                 Outcome::Nothing
             }
-            Phase::Pending { since_us } if silence_us <= gap_max_us => self.hold(rule, since_us),
-            Phase::Normal | Phase::Pending { .. } => self.hold(rule, time_us),
+            Phase::Pending { since_us } if silence_us <= gap_max_us => self.hold(limits, since_us),
+            Phase::Normal | Phase::Pending { .. } => self.hold(limits, time_us),
         }
     }
 
-    fn hold(&mut self, rule: &Rule, since_us: i64) -> Outcome<A> {
+    fn hold(&mut self, limits: &Limits, since_us: i64) -> Outcome<A> {
         self.phase = Phase::Pending { since_us };
-        if self.last_us.saturating_sub(since_us) >= rule.hold_us {
+        if self.last_us.saturating_sub(since_us) >= limits.hold_us {
             Outcome::Fire { started_us: since_us }
         } else {
             Outcome::Nothing
@@ -110,17 +110,17 @@ impl<A: Copy> Track<A> {
 
     /// The rule was edited: judges the newest sample anew. What fires and still holds goes on under its name; `for` that has
     /// begun goes on as well, and may be over by the new rule.
-    pub fn reconsider(&mut self, rule: &Rule) -> Outcome<A> {
+    pub fn reconsider(&mut self, limits: &Limits) -> Outcome<A> {
         let known = !self.value.is_nan();
         match self.phase {
-            Phase::Firing { .. } if known && rule.goes_on(self.value) => Outcome::Nothing,
+            Phase::Firing { .. } if known && limits.goes_on(self.value) => Outcome::Nothing,
             Phase::Firing { alert } => {
                 self.phase = Phase::Normal;
                 Outcome::Resolve(alert)
             }
-            Phase::Muted if known && rule.goes_on(self.value) => Outcome::Nothing,
-            Phase::Pending { since_us } if rule.holds(self.value) => self.hold(rule, since_us),
-            Phase::Normal if rule.holds(self.value) => self.hold(rule, self.last_us),
+            Phase::Muted if known && limits.goes_on(self.value) => Outcome::Nothing,
+            Phase::Pending { since_us } if limits.holds(self.value) => self.hold(limits, since_us),
+            Phase::Normal if limits.holds(self.value) => self.hold(limits, self.last_us),
             _ => {
                 self.phase = Phase::Normal;
                 Outcome::Nothing
@@ -131,16 +131,20 @@ impl<A: Copy> Track<A> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rule::tests::rule;
-    use super::super::rule::{Comparison, Rule};
+    use super::super::rule::{Comparison, Limits};
     use super::*;
+    use crate::value::ValueType;
     use proptest::prelude::*;
+
+    fn rule(comparison: Comparison, threshold: f64, clear: f64, hold_us: i64) -> Limits {
+        super::super::rule::tests::rule(comparison, threshold, clear, hold_us).limits(ValueType::F64)
+    }
 
     const SECOND: i64 = 1_000_000;
     const GAP: i64 = 900 * SECOND;
 
     /// Feeds (second, value) and notes what happened: `F` fires, `R` resolves, `l` late, `.` nothing.
-    fn run(rule: &Rule, samples: &[(i64, f64)]) -> String {
+    fn run(rule: &Limits, samples: &[(i64, f64)]) -> String {
         let mut track = Track::default();
         let mut alerts = 0;
         let one = |(second, value): &(i64, f64)| match track.sample(rule, GAP, second * SECOND, *value) {

@@ -146,6 +146,11 @@ fn put_rule(connection: &Connection, write: &RuleWrite) -> Result<(), Failure> {
             return Ok(());
         }
     };
+    // What is known of the devices is of another metric.
+    connection.execute(
+        "DELETE FROM track WHERE rule = ?1 AND EXISTS (SELECT 1 FROM rule WHERE id = ?1 AND metric <> ?2)",
+        [rule.id.as_str(), rule.metric.as_str()],
+    )?;
     connection
         .prepare_cached(sql)?
         .execute(params![
@@ -380,9 +385,8 @@ impl AlertStore for SqliteMeta {
                      (SELECT seq FROM alert WHERE resolved_us IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?1)",
                 [keep],
             )?;
-            if gone > 0 {
-                connection.execute("DELETE FROM alert_step WHERE alert NOT IN (SELECT id FROM alert)", [])?;
-            }
+            // Those of deleted devices.
+            connection.execute("DELETE FROM watermark WHERE device NOT IN (SELECT device FROM device)", [])?;
             Ok(gone)
         })
         .await

@@ -142,9 +142,11 @@ CREATE TABLE alert (
     ack_us INTEGER
 ) STRICT;
 CREATE INDEX alert_open ON alert (severity, seq) WHERE resolved_us IS NULL;
+CREATE INDEX alert_resolved ON alert (seq) WHERE resolved_us IS NOT NULL;
 CREATE INDEX alert_device ON alert (device_id, seq);
+CREATE INDEX alert_rule ON alert (rule, seq);
 CREATE TABLE alert_step (
-    alert BLOB NOT NULL,
+    alert BLOB NOT NULL REFERENCES alert (id) ON DELETE CASCADE,
     step INTEGER NOT NULL,
     time_us INTEGER NOT NULL,
     kind TEXT NOT NULL,

@@ -1,0 +1,240 @@
+//! A store that fails under alerting: no alert is lost, none comes twice, and it goes on by itself, also when nothing more
+//! is sent.
+
+use async_trait::async_trait;
+use pulsewire::alerting::{Alerting, AlertingError, AlertingOptions, AlertingParts};
+use pulsewire::bus::in_process::InProcessBus;
+use pulsewire::ports::{
+    AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Batch, Bus, BusEvent, Clock, Committed, Cursor,
+    Journal, MetaError, Topic,
+};
+use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal, SqliteMeta};
+use pulsewire_core::alert::{Alert, AlertStep, Comparison, EngineLimits, Rule, Scope};
+use pulsewire_core::catalogue::Catalogue;
+use pulsewire_core::device::Device;
+use pulsewire_core::directory::Directory;
+use pulsewire_core::ids::{
+    AlertId, DeviceId, DeviceKey, Fence, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, StreamId, UserName,
+};
+use pulsewire_core::notice::NoticePolicy;
+use pulsewire_core::sample::{ReportKind, Series, StoredReport, StoredRow};
+use pulsewire_core::severity::Severity;
+use pulsewire_core::value::{Value, ValueType};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        i64::try_from(since.as_micros()).expect("before 294000")
+    }
+}
+
+/// The real store, whose disk is full when told so.
+struct Full {
+    meta: SqliteMeta,
+    full: AtomicBool,
+    refused: AtomicU64,
+}
+
+#[async_trait]
+impl AlertStore for Full {
+    async fn load(&self) -> Result<AlertingState, MetaError> {
+        self.meta.load().await
+    }
+
+    async fn commit(&self, commit: Arc<AlertCommit>) -> Result<(), MetaError> {
+        if self.full.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(MetaError::Failed(anyhow::anyhow!("the disk is full")));
+        }
+        self.meta.commit(commit).await
+    }
+
+    async fn alerts(&self, query: AlertQuery) -> Result<Vec<(AlertPage, Alert)>, MetaError> {
+        self.meta.alerts(query).await
+    }
+
+    async fn alert(&self, id: AlertId) -> Result<Option<(Alert, Vec<AlertStep>)>, MetaError> {
+        self.meta.alert(id).await
+    }
+
+    async fn prune_alerts(&self, keep: usize) -> Result<usize, MetaError> {
+        self.meta.prune_alerts(keep).await
+    }
+}
+
+fn device() -> Device {
+    Device {
+        key: DeviceKey(1),
+        id: DeviceId::parse("boiler").expect("valid"),
+        name: "Boiler".into(),
+        tags: BTreeMap::new(),
+        group: None,
+        enabled: true,
+        created_us: 0,
+        last_seen_us: None,
+        firmware: None,
+    }
+}
+
+fn rule() -> Rule {
+    Rule {
+        id: RuleId::parse("hot").expect("valid"),
+        name: "Too hot".into(),
+        enabled: true,
+        metric: MetricName::parse("temp").expect("valid"),
+        comparison: Comparison::Above,
+        threshold: 80.0,
+        clear: 80.0,
+        hold_us: 0,
+        severity: Severity::Warning,
+        scope: Scope::All,
+        message: String::new(),
+        version: 1,
+        created_us: 0,
+        updated_us: 0,
+        updated_by: UserName::parse("kim").expect("valid"),
+    }
+}
+
+struct World {
+    store: Arc<Full>,
+    journal: Arc<SqliteJournal>,
+    bus: Arc<InProcessBus>,
+    alerting: Alerting,
+    fence: Fence,
+    sequence: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let meta = SqliteMeta::open(&folder.path().join("meta.db")).expect("a store");
+        let journal = SqliteJournal::open(JournalOptions::new(folder.path().join("journal.db"))).expect("a journal");
+        let journal = Arc::new(journal);
+        let lane = journal.open_lane(Lane(0)).await.expect("a lane");
+        let store = Arc::new(Full { meta, full: AtomicBool::new(false), refused: AtomicU64::new(0) });
+        let bus = Arc::new(InProcessBus::new(16));
+        let metric = MetricName::parse("temp").expect("valid");
+        let (unit, value_type) = (String::new(), ValueType::F64);
+        let series = Series { key: SeriesKey(1), device: DeviceKey(1), metric, unit, value_type };
+        let parts = AlertingParts {
+            journal: journal.clone(),
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: Arc::new(SystemClock),
+            catalogue: Arc::new(RwLock::new(Catalogue::new(vec![series], SeriesKey(2)))),
+            directory: Arc::new(RwLock::new(Directory::new(vec![device()]))),
+        };
+        let options = AlertingOptions {
+            rules_max: 10,
+            limits: EngineLimits { gap_max_us: 1 << 40, lateness_max_us: 1 << 40, ahead_max_us: 1 << 40 },
+            policy: NoticePolicy { grace_us: 0, ttl_us: [1 << 40; 3] },
+            history_alerts: 1000,
+        };
+        let newest = Cursor { epoch: lane.epoch, position: Position(0) };
+        let (alerting, _task) = Alerting::start(options, parts, newest).await.expect("starts");
+        alerting.create_rule(rule()).await.expect("stored");
+        Self { store, journal, bus, alerting, fence: lane.fence, sequence: 0, _folder: folder }
+    }
+
+    /// A value is stored in the journal, and the bus says so.
+    async fn send(&mut self, value: f64) {
+        self.sequence += 1;
+        let time_us = i64::try_from(self.sequence).expect("small");
+        let report = StoredReport {
+            device: DeviceKey(1),
+            stream: StreamId(1),
+            sequence: Sequence(self.sequence),
+            kind: ReportKind::Live,
+            digest: self.sequence,
+            rows: vec![StoredRow { time_us, values: vec![(SeriesKey(1), Value::F64(value))] }],
+        };
+        let batch = Arc::new(Batch { received_us: time_us, reports: vec![report], ..Batch::default() });
+        let receipt = self.journal.append(Lane(0), self.fence, batch.clone()).await.expect("stored");
+        self.bus.publish(BusEvent::Committed(Arc::new(Committed { position: receipt.position, batch })));
+    }
+
+    fn fill(&self, full: bool) {
+        self.store.full.store(full, Ordering::SeqCst);
+    }
+
+    async fn refused(&self) {
+        let before = self.store.refused.load(Ordering::SeqCst);
+        while self.store.refused.load(Ordering::SeqCst) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Event times of beginning and end of all alerts, oldest first, once there are so many.
+    async fn spans(&self, wanted: usize) -> Vec<(i64, Option<i64>)> {
+        let limit = Duration::from_secs(20);
+        let reached = async {
+            loop {
+                let query = AlertQuery { limit: 1000, ..AlertQuery::default() };
+                let found = self.store.alerts(query).await.expect("read");
+                if found.len() >= wanted {
+                    return found.iter().rev().map(|(_, a)| (a.fired_us, a.resolved.map(|(us, _)| us))).collect();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(limit, reached).await.expect("the alerts come by themselves")
+    }
+}
+
+#[tokio::test]
+async fn what_came_while_the_store_was_full_is_judged_afterwards_without_another_word_from_the_device() {
+    let mut world = World::new().await;
+    let mut events = world.bus.subscribe(Topic::Events);
+    world.send(90.0).await;
+    assert_eq!(world.spans(1).await, [(1, None)]);
+    world.fill(true);
+    // More than the bus holds: what is missed is read from the journal.
+    for value in [70.0, 91.0, 60.0].into_iter().chain([50.0; 40]).chain([95.0]) {
+        world.send(value).await;
+    }
+    world.refused().await;
+    world.fill(false);
+    assert_eq!(world.spans(3).await, [(1, Some(2)), (3, Some(4)), (45, None)]);
+    let mut told = Vec::new();
+    while told.len() < 5 {
+        if let Ok(Some(BusEvent::AlertChanged(alert))) = events.next().await {
+            told.push((alert.fired_us, alert.is_open()));
+        }
+    }
+    assert_eq!(told, [(1, true), (1, false), (3, true), (3, false), (45, true)], "each once, in order");
+}
+
+#[tokio::test]
+async fn people_are_told_what_was_not_stored_and_nothing_of_it_stays() {
+    let mut world = World::new().await;
+    world.send(90.0).await;
+    world.spans(1).await;
+    let query = AlertQuery { limit: 1, ..AlertQuery::default() };
+    let id = world.store.alerts(query).await.expect("read")[0].1.id;
+    let kim = UserName::parse("kim").expect("valid");
+    world.fill(true);
+    let refused = |result: Result<_, AlertingError>| matches!(result, Err(AlertingError::Store(_)));
+    assert!(refused(world.alerting.acknowledge(id, kim.clone(), false).await.map(drop)));
+    assert!(refused(world.alerting.resolve(id, kim.clone()).await.map(drop)));
+    assert!(refused(world.alerting.update_rule(Rule { threshold: 99.0, ..rule() }).await.map(drop)));
+    assert!(refused(world.alerting.delete_rule(rule().id).await.map(drop)));
+    world.fill(false);
+    assert_eq!(world.alerting.rule(rule().id).await.expect("answers").expect("there").rule, rule());
+    let acknowledged = world.alerting.acknowledge(id, kim.clone(), false).await.expect("stored");
+    assert_eq!(acknowledged.revision, 2, "what was refused has left no trace");
+    world.alerting.resolve(id, kim).await.expect("stored");
+    // Resolved by hand it stays quiet until the trouble was over.
+    for value in [91.0, 70.0, 92.0] {
+        world.send(value).await;
+    }
+    let spans = world.spans(2).await;
+    assert_eq!((spans.len(), spans[1]), (2, (4, None)));
+}
