@@ -3,7 +3,8 @@
 //!
 //! One task owns the commands that are not finished. It takes everything that waits, decides, stores all of it in one
 //! transaction, and only then answers callers and gives frames to sessions: what a caller was told, and what a device was
-//! sent, is on disk before. A session takes its frames from a bounded mailbox; one that is full loses the frame, and the
+//! sent, is on disk before. A command stays in its session's mailbox until the socket takes it, and is looked at once more
+//! then: it may have been given up since, or be too late. A session takes its frames from a bounded mailbox; one that is full loses the frame, and the
 //! lease or the next session makes up for it, so a slow device holds nobody up. If the store fails, the table goes back to
 //! what is stored, callers are told, and devices whose words would be lost are disconnected, so that they say them again.
 
@@ -119,11 +120,9 @@ pub struct Submitted {
     pub created: bool,
 }
 
-/// What goes to a device's session.
+/// What goes to a device's session, beside COMMAND.
 #[derive(Debug, Clone)]
 pub enum ToDevice {
-    /// COMMAND; that it is sent is stored.
-    Command(Arc<Command>),
     /// CANCEL.
     Cancel {
         /// Which command.

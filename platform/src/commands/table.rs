@@ -117,13 +117,13 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use pulsewire_core::command::{Event, Values};
     use pulsewire_core::ids::{CommandName, DeviceId, UserName};
     use pulsewire_core::ulid::Ulid;
 
-    fn command(number: u128, device: u32) -> Command {
+    pub(in crate::commands) fn command(number: u128, device: u32) -> Command {
         Command {
             id: CommandId(Ulid::from_parts(0, number)),
             device: DeviceKey(device),

@@ -47,6 +47,8 @@ struct Unit {
     // Results for commands that are not in the table.
     late: Vec<(DeviceKey, CommandId, Event)>,
     frames: Vec<(DeviceKey, ToDevice)>,
+    // Commands that are sent when that is stored.
+    sent: Vec<Command>,
     answers: Vec<Answer>,
     // Devices that may have something to be sent now.
     touched: BTreeSet<DeviceKey>,
@@ -335,9 +337,8 @@ impl CommandsTask {
                 continue;
             }
             let next = self.table.next_to_send(device, self.options.attempts_max).map(|command| command.id);
-            if let Some(command) = next.and_then(|id| self.apply(unit, id, Event::Sent)) {
-                unit.frames.push((device, ToDevice::Command(Arc::new(command))));
-            }
+            let sent = next.and_then(|id| self.apply(unit, id, Event::Sent));
+            unit.sent.extend(sent);
         }
     }
 
@@ -357,6 +358,11 @@ impl CommandsTask {
         let mut unstored = HashMap::new();
         for (write, outcome) in unit.writes.into_iter().zip(written) {
             let command = write.command();
+            if (command.state != State::Sent || command.cancel_requested)
+                && let Some(session) = self.sessions.get(&command.device)
+            {
+                session.outgoing.call_back(command.id);
+            }
             if outcome == Written::Stored {
                 stored(&write);
                 let (CommandWrite::Create(command, _) | CommandWrite::Change(command, _)) = write;
@@ -369,9 +375,15 @@ impl CommandsTask {
         }
         self.gauge();
         for (device, frame) in unit.frames {
-            let void = matches!(&frame, ToDevice::Command(command) if unstored.contains_key(&command.id));
-            if !void && let Some(session) = self.sessions.get(&device) {
+            if let Some(session) = self.sessions.get(&device) {
                 session.outgoing.put(frame);
+            }
+        }
+        for command in unit.sent {
+            if !unstored.contains_key(&command.id)
+                && let Some(session) = self.sessions.get(&command.device)
+            {
+                session.outgoing.put_command(Arc::new(command));
             }
         }
         for answer in unit.answers {

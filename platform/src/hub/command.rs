@@ -59,6 +59,16 @@ impl Connection {
         }
     }
 
+    /// Hands the session the command that waits for it. False if there is none. Only when everything before it is written:
+    /// what waits in the mailbox can still be called back, and its deadline may pass.
+    pub(super) fn on_next_command(&mut self) -> bool {
+        let command = self.outgoing.try_take_command(self.shared.parts.clock.now_us());
+        command.is_some_and(|command| {
+            self.session.command(frame_of(&command));
+            true
+        })
+    }
+
     /// Takes out what the service has answered, so that it does not gather while a long message is handled.
     pub(super) fn on_outgoing(&mut self) {
         while let Some(message) = self.outgoing.try_take() {
@@ -69,7 +79,6 @@ impl Connection {
     /// Passes on what the service has for the device.
     fn on_to_device(&mut self, message: ToDevice) {
         match message {
-            ToDevice::Command(command) => self.session.command(frame_of(&command)),
             ToDevice::Cancel { id, text } => self.session.cancel(wire::Cancel { id: id.0.to_bytes(), text }),
             ToDevice::ResultAck(id) => self.session.result_ack(id.0.to_bytes()),
             ToDevice::Unavailable => {

@@ -449,16 +449,18 @@ impl Connection {
             metrics::counter!(names::FRAMES_UNKNOWN).increment(new_unknown);
             self.unknown_frames += new_unknown;
         }
-        while let Some(output) = self.session.poll_output() {
-            match output {
-                Output::Send(bytes) => {
+        loop {
+            match self.session.poll_output() {
+                Some(Output::Send(bytes)) => {
                     let Some(transport) = self.transport.as_mut() else { break };
                     let sent = timeout(self.shared.options.write_timeout, transport.send(bytes)).await;
                     if !matches!(sent, Ok(Ok(()))) {
                         self.transport = None;
                     }
                 }
-                Output::Closed(closed) => return Some(closed),
+                Some(Output::Closed(closed)) => return Some(closed),
+                None if self.transport.is_some() && self.draining.is_none() && self.on_next_command() => {}
+                None => break,
             }
         }
         self.transport.is_none().then(|| Closed {
