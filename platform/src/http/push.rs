@@ -196,6 +196,8 @@ impl From<OutboxError> for Problem {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_endpoints", error.to_string())
             }
             OutboxError::NothingDead => Self::new(StatusCode::CONFLICT, "nothing_dead", error.to_string()),
+            OutboxError::AlertOver => Self::new(StatusCode::CONFLICT, "alert_over", error.to_string()),
+            OutboxError::TestUnfinished => Self::too_many(error.to_string(), 5),
             OutboxError::Store(error) => error.into(),
         }
     }
@@ -357,7 +359,7 @@ pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<Str
 
 /// Send a test message, whether or not a page is visible.
 #[utoipa::path(post, path = "/push/endpoints/{id}/test", tag = "push", params(("id" = String, Path)), responses(
-    (status = 202, body = MessageJson), (status = 404, body = Problem)))]
+    (status = 202, body = MessageJson), (status = 404, body = Problem), (status = 429, body = Problem)))]
 pub async fn test(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let endpoint = own_endpoint(&state, &caller, &path).await?;
     let message = state.outbox.test(endpoint.id, random()?).await?;
@@ -410,7 +412,7 @@ pub async fn message(
     Ok(web::Json(own_message(&state, &caller, &path).await?.into()))
 }
 
-/// Try the dead deliveries of a message anew.
+/// Try the deliveries of a message that were given up or refused anew.
 #[utoipa::path(post, path = "/push/messages/{id}/replay", tag = "push", params(("id" = String, Path)), responses(
     (status = 202, body = MessageJson), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn replay(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {

@@ -1,27 +1,60 @@
 //! A wrong environment makes a provider call every endpoint dead. So endpoints are removed only while most of the
-//! provider's answers are of another kind.
+//! provider's answers are of another kind, and on words that a wrong environment would bring, too, only where something was
+//! delivered.
 
 use std::collections::{HashMap, VecDeque};
 
-/// How many answers per provider are remembered, and of how many dead ones in them removing stops.
+/// How many answers per provider are remembered.
 const REMEMBERED: usize = 100;
-const DEAD_MAX: usize = 20;
+/// So many dead ones are no pattern yet.
+const DEAD_MIN: usize = 3;
+/// From then on removing stops if more than one of so many answers is dead.
+const SHARE: usize = 5;
 
-/// The newest answers per provider: true for "this endpoint is gone".
+/// What a provider said of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It took the message.
+    Delivered,
+    /// Something about the message or itself.
+    Other,
+    /// The endpoint is gone. `certain`: a wrong environment would be answered otherwise; `proven`: something was delivered to
+    /// this endpoint before.
+    Gone { certain: bool, proven: bool },
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    /// The newest: true for "this endpoint is gone".
+    newest: VecDeque<bool>,
+    delivered: bool,
+}
+
+/// The newest answers per provider.
 #[derive(Debug, Default)]
 pub struct PruneGuard {
-    answers: HashMap<String, VecDeque<bool>>,
+    answers: HashMap<String, Answers>,
 }
 
 impl PruneGuard {
-    /// Takes note of an answer; for one that calls an endpoint gone, says whether to believe it.
-    pub fn judge(&mut self, provider: &str, gone: bool) -> bool {
+    /// Takes note of an answer; for one that calls an endpoint gone, says why not to believe it.
+    pub fn judge(&mut self, provider: &str, said: Said) -> Result<(), &'static str> {
         let answers = self.answers.entry(provider.to_owned()).or_default();
-        if answers.len() >= REMEMBERED {
-            answers.pop_front();
+        if answers.newest.len() >= REMEMBERED {
+            answers.newest.pop_front();
         }
-        answers.push_back(gone);
-        answers.iter().filter(|gone| **gone).count() <= DEAD_MAX
+        answers.newest.push_back(matches!(said, Said::Gone { .. }));
+        answers.delivered |= said == Said::Delivered;
+        let dead = answers.newest.iter().filter(|gone| **gone).count();
+        match said {
+            Said::Gone { certain: false, proven: false } if !answers.delivered => {
+                Err("nothing was delivered by this provider yet, so environment, key or app may be the wrong ones")
+            }
+            Said::Gone { .. } if dead >= DEAD_MIN && dead * SHARE > answers.newest.len() => {
+                Err("the provider calls very many endpoints gone, so environment, key or app may be the wrong ones")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Forgets providers that are not needed any more.
@@ -34,15 +67,30 @@ impl PruneGuard {
 mod tests {
     use super::*;
 
+    const CERTAIN: Said = Said::Gone { certain: true, proven: false };
+    const DOUBTFUL: Said = Said::Gone { certain: false, proven: false };
+
     #[test]
-    fn a_burst_of_dead_endpoints_is_not_believed_and_single_ones_are() {
+    fn a_wrong_environment_removes_no_endpoint() {
         let mut guard = PruneGuard::default();
-        assert!((0..DEAD_MAX).all(|_| guard.judge("apns", true)));
-        assert!(!guard.judge("apns", true));
-        assert!(guard.judge("fcm", true), "another provider is judged by its own answers");
+        assert!((0..15).all(|_| guard.judge("apns", DOUBTFUL).is_err()), "nothing was ever delivered");
+        let mut guard = PruneGuard::default();
+        let proven = Said::Gone { certain: false, proven: true };
+        let removed = (0..15).filter(|_| guard.judge("apns", proven).is_ok()).count();
+        assert_eq!(removed, DEAD_MIN - 1, "these worked before, but so many do not die at once");
+        assert!(guard.judge("fcm", CERTAIN).is_ok(), "another provider is judged by its own answers");
+    }
+
+    #[test]
+    fn a_single_dead_endpoint_is_believed() {
+        let mut guard = PruneGuard::default();
+        assert!(guard.judge("one phone only", CERTAIN).is_ok());
+        guard.judge("many", Said::Delivered).expect("no word about an endpoint");
+        assert!(guard.judge("many", DOUBTFUL).is_ok(), "the environment is right: something was delivered");
         for _ in 0..REMEMBERED {
-            guard.judge("apns", false);
+            guard.judge("many", Said::Other).expect("no word about an endpoint");
         }
-        assert!(guard.judge("apns", true), "after many good answers a dead endpoint is believed again");
+        assert!((0..REMEMBERED / SHARE).all(|_| guard.judge("many", DOUBTFUL).is_ok()));
+        assert!(guard.judge("many", DOUBTFUL).is_err(), "more than a fifth is too much");
     }
 }

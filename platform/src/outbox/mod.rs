@@ -11,7 +11,7 @@ mod task;
 
 use crate::ports::{
     AddressProblem, Attention, Bus, BusEvent, Clock, Endpoint, EndpointStore, Message, MetaError, NewEndpoint,
-    OutboxStore, PushAddress, PushChannel, Registered, Topic,
+    OutboxStore, PushAddress, PushChannel, Registered, Replayed, TestMade, Topic,
 };
 use pulsewire_core::ids::{EndpointId, MessageId, UserName};
 use pulsewire_core::push::ChannelKind;
@@ -67,8 +67,14 @@ pub enum OutboxError {
     #[error("there are {0} endpoints of this user already; delete one first")]
     TooManyEndpoints(usize),
     /// Nothing to replay.
-    #[error("no delivery of this message is dead")]
+    #[error("no delivery of this message was given up or refused while its endpoint is in use")]
     NothingDead,
+    /// An alarm that would take the place of the message that all is well.
+    #[error("the alert is over; its alarm is not sent again")]
+    AlertOver,
+    /// One test at a time.
+    #[error("a test message to this endpoint is still on its way")]
+    TestUnfinished,
     /// There is no such thing, or the store failed.
     #[error(transparent)]
     Store(#[from] MetaError),
@@ -155,20 +161,28 @@ impl Outbox {
     pub async fn test(&self, endpoint: EndpointId, random: u128) -> Result<Message, OutboxError> {
         let now_us = self.parts.clock.now_us();
         let id = MessageId(Ulid::from_parts(now_us, random));
-        let made = self.parts.store.create_test(id, endpoint, now_us, now_us.saturating_add(TEST_TTL_US)).await?;
-        let missing = || MetaError::Missing { what: "endpoint in use", name: endpoint.to_string() };
-        let message = made.ok_or_else(missing)?;
-        self.parts.bus.publish(BusEvent::MessagesQueued);
-        Ok(message)
+        let expires_us = now_us.saturating_add(TEST_TTL_US);
+        match self.parts.store.create_test(id, endpoint, now_us, expires_us).await? {
+            TestMade::Made(message) => {
+                self.parts.bus.publish(BusEvent::MessagesQueued);
+                Ok(*message)
+            }
+            TestMade::NoEndpoint => {
+                Err(MetaError::Missing { what: "endpoint in use", name: endpoint.to_string() }.into())
+            }
+            TestMade::Unfinished => Err(OutboxError::TestUnfinished),
+        }
     }
 
-    /// Tries the dead deliveries of a message anew.
+    /// Tries the deliveries of a message that were given up or refused anew.
     ///
     /// # Errors
     /// [`OutboxError`].
     pub async fn replay(&self, id: MessageId) -> Result<Message, OutboxError> {
-        if self.parts.store.replay(id, self.parts.clock.now_us()).await? == 0 {
-            return Err(OutboxError::NothingDead);
+        match self.parts.store.replay(id, self.parts.clock.now_us()).await? {
+            Replayed::Queued(_) => {}
+            Replayed::NothingDead => return Err(OutboxError::NothingDead),
+            Replayed::AlertOver => return Err(OutboxError::AlertOver),
         }
         self.parts.bus.publish(BusEvent::MessagesQueued);
         let missing = || MetaError::Missing { what: "message", name: id.to_string() };

@@ -41,6 +41,14 @@ impl Providers {
         *if critical { &mut known.critical } else { &mut known.ordinary } += 1;
     }
 
+    /// An attempt ended without anything to be learnt of the provider.
+    pub fn forget(&mut self, provider: &str, critical: bool) {
+        if let Some(known) = self.known.get_mut(provider) {
+            let count = if critical { &mut known.critical } else { &mut known.ordinary };
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// An attempt ended. A provider that is down is left alone, for longer each time; then one attempt tries it.
     pub fn end(&mut self, provider: &str, critical: bool, verdict: &Verdict, now_us: i64, random: u64) {
         let known = self.known.entry(provider.to_owned()).or_default();

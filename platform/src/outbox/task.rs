@@ -1,16 +1,18 @@
 //! The task that drives.
 
-use super::guard::PruneGuard;
+use super::guard::{PruneGuard, Said};
 use super::providers::Providers;
 use super::{OutboxOptions, OutboxParts};
 use crate::ports::{Leased, OutboxStep, Settled, Stepped, Subscription};
 use crate::telemetry::names;
+use pulsewire_core::ids::DeliveryId;
 use pulsewire_core::push::{Next, Try, Verdict, settle};
 use pulsewire_core::severity::Severity;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 /// After a failure of the store the next step waits for this.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -25,11 +27,20 @@ struct Ended {
     verdict: Verdict,
 }
 
+/// What an attempt holds while it runs.
+struct InFlight {
+    delivery: DeliveryId,
+    provider: String,
+    critical: bool,
+}
+
 pub(super) struct Task {
     options: OutboxOptions,
     parts: OutboxParts,
     stopped: watch::Receiver<bool>,
     attempts: JoinSet<Ended>,
+    /// What each attempt sends, also if it panics.
+    in_flight: HashMap<Id, InFlight>,
     providers: Providers,
     guard: PruneGuard,
     settled: Vec<Settled>,
@@ -54,7 +65,7 @@ impl Task {
     pub(super) fn new(options: OutboxOptions, parts: OutboxParts, stopped: watch::Receiver<bool>) -> Self {
         let providers = Providers::new(options.workers, options.per_origin_max);
         let (attempts, guard) = (JoinSet::new(), PruneGuard::default());
-        Self { options, parts, stopped, attempts, providers, guard, settled: Vec::new() }
+        Self { options, parts, stopped, attempts, in_flight: HashMap::new(), providers, guard, settled: Vec::new() }
     }
 
     pub(super) async fn run(mut self, mut events: Box<dyn Subscription>) {
@@ -71,12 +82,12 @@ impl Task {
             tokio::select! {
                 // Lost events are hints, too.
                 event = events.next(), if listening => listening = !matches!(event, Ok(None)),
-                Some(ended) = self.attempts.join_next() => self.take(ended),
+                Some(ended) = self.attempts.join_next_with_id() => self.take(ended),
                 changed = self.stopped.changed(), if !stopping => if changed.is_err() { return },
                 () = tokio::time::sleep(wake_in) => {}
             }
             // All that ended meanwhile is stored in one transaction.
-            while let Some(ended) = self.attempts.try_join_next() {
+            while let Some(ended) = self.attempts.try_join_next_with_id() {
                 self.take(ended);
             }
         }
@@ -89,6 +100,7 @@ impl Task {
         let step = OutboxStep {
             now_us,
             settled: self.settled.clone(),
+            in_flight: self.in_flight.values().map(|one| one.delivery).collect(),
             attention: self.parts.attention.clone(),
             lease_until_us: now_us.saturating_add(micros(self.options.lease)),
             free: if lease { self.providers.free() } else { none },
@@ -116,10 +128,13 @@ impl Task {
         for leased in stepped.leased {
             self.providers.begin(&leased.provider, is_critical(&leased));
             let (parts, limit) = (self.parts.clone(), self.options.lease.saturating_sub(SETTLE_TIME));
-            self.attempts.spawn(async move {
+            let (delivery, provider) = (leased.notification.delivery, leased.provider.clone());
+            let held = InFlight { delivery, provider, critical: is_critical(&leased) };
+            let attempt = self.attempts.spawn(async move {
                 let verdict = attempt(&parts, &leased, limit).await;
                 Ended { leased, verdict }
             });
+            self.in_flight.insert(attempt.id(), held);
         }
         let now_us = self.parts.clock.now_us();
         let next_us = [stepped.next_us, self.providers.next_us(now_us)].into_iter().flatten().min();
@@ -128,12 +143,18 @@ impl Task {
         wait.map_or(LOOK_AGAIN, |wait| (wait + Duration::from_millis(1)).min(LOOK_AGAIN))
     }
 
-    fn take(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+    fn take(&mut self, ended: Result<(Id, Ended), tokio::task::JoinError>) {
         let Ended { leased, verdict } = match ended {
-            Ok(ended) => ended,
+            Ok((id, ended)) => {
+                self.in_flight.remove(&id);
+                ended
+            }
             Err(error) => {
-                // Its lease ends by itself, and its slot stays taken: this is a mistake of ours.
+                // A mistake of ours. Its lease ends by itself.
                 tracing::error!(%error, "an attempt to send a message panicked");
+                if let Some(held) = self.in_flight.remove(&error.id()) {
+                    self.providers.forget(&held.provider, held.critical);
+                }
                 return;
             }
         };
@@ -150,22 +171,24 @@ impl Task {
             random,
         };
         let mut next = settle(&verdict, &this);
-        let answered = verdict.status().is_some();
-        let gone = matches!(verdict, Verdict::DropEndpoint { .. });
-        let believed = !answered || self.guard.judge(&leased.provider, gone);
+        let said = match verdict {
+            Verdict::Delivered { .. } => Said::Delivered,
+            Verdict::DropEndpoint { certain, .. } => Said::Gone { certain, proven: leased.delivered_before },
+            _ => Said::Other,
+        };
+        let believed = if verdict.status().is_some() { self.guard.judge(&leased.provider, said) } else { Ok(()) };
         self.guard.retain(|provider| self.providers.knows(provider));
-        if let Next::Dropped { remove_endpoint, .. } = &mut next
-            && *remove_endpoint
-        {
-            if believed {
-                metrics::counter!(names::PUSH_ENDPOINTS_REMOVED).increment(1);
-            } else {
-                *remove_endpoint = false;
-                tracing::error!(
-                    channel = kind,
-                    "the provider calls very many endpoints gone; none is removed until that ends. \
-                    Is the environment or the key another one?"
-                );
+        if let Next::Dropped { reason, remove_endpoint: true } = &next {
+            match believed {
+                Ok(()) => metrics::counter!(names::PUSH_ENDPOINTS_REMOVED).increment(1),
+                Err(doubt) => {
+                    tracing::error!(
+                        channel = kind,
+                        reason,
+                        "an endpoint is kept that its provider calls gone: {doubt}"
+                    );
+                    next = Next::Dead(format!("{reason}; the endpoint is kept: {doubt}"));
+                }
             }
         }
         log(&leased, &verdict, &next);

@@ -23,6 +23,6 @@ pub use meta::{
 };
 pub use outbox::{
     Delivery, DeliveryEvent, Endpoint, EndpointStore, Leased, Message, MessageQuery, MessageState, NewEndpoint,
-    OutboxStep, OutboxStore, Registered, Settled, Slots, Stepped,
+    OutboxStep, OutboxStore, Registered, Replayed, Settled, Slots, Stepped, TestMade,
 };
 pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};

@@ -193,6 +193,8 @@ pub struct Leased {
     pub endpoint: EndpointId,
     /// When it was last registered.
     pub registered_us: i64,
+    /// A provider took a message for it before.
+    pub delivered_before: bool,
     /// Number of this attempt, from 1.
     pub attempt: u32,
 }
@@ -225,6 +227,8 @@ pub struct OutboxStep {
     pub now_us: i64,
     /// What became of attempts since the last step.
     pub settled: Vec<Settled>,
+    /// Attempts that still run: their leases last until they end.
+    pub in_flight: Vec<DeliveryId>,
     /// Who is looking at a page.
     pub attention: Arc<dyn Attention>,
     /// When leases taken now end.
@@ -259,6 +263,28 @@ pub struct Stepped {
     pub suppressed: Vec<&'static str>,
 }
 
+/// What became of the wish for a test message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TestMade {
+    /// It is on its way.
+    Made(Box<Message>),
+    /// There is no such endpoint in use.
+    NoEndpoint,
+    /// One to the same endpoint is on its way.
+    Unfinished,
+}
+
+/// What became of the wish to replay a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// So many deliveries are tried anew.
+    Queued(usize),
+    /// None was given up or refused, or their endpoints are gone.
+    NothingDead,
+    /// It is an alarm, and its alert is over.
+    AlertOver,
+}
+
 /// Messages and their deliveries. They are made by [`AlertStore::commit`](super::AlertStore::commit) and
 /// [`OutboxStore::create_test`].
 #[async_trait]
@@ -268,18 +294,18 @@ pub trait OutboxStore: Send + Sync {
     /// In one transaction: writes down what became of attempts, withdraws what nobody needs any more, decides about
     /// messages whose grace is over, and leases what is due, critical ones first.
     async fn step(&self, step: OutboxStep) -> Result<Stepped, MetaError>;
-    /// Makes a test message to one endpoint; None if there is no such endpoint in use.
+    /// Makes a test message to one endpoint.
     async fn create_test(
         &self,
         id: MessageId,
         endpoint: EndpointId,
         now_us: i64,
         expires_us: i64,
-    ) -> Result<Option<Message>, MetaError>;
+    ) -> Result<TestMade, MetaError>;
     /// Messages, the newest first, each with its number.
     async fn messages(&self, query: MessageQuery) -> Result<Vec<(i64, Message)>, MetaError>;
     /// One message.
     async fn message(&self, id: MessageId) -> Result<Option<Message>, MetaError>;
-    /// Tries the dead deliveries of a message anew, with its whole lifetime; answers how many there are.
-    async fn replay(&self, id: MessageId, now_us: i64) -> Result<usize, MetaError>;
+    /// Tries the deliveries of a message that are dead or were dropped anew, with its whole lifetime.
+    async fn replay(&self, id: MessageId, now_us: i64) -> Result<Replayed, MetaError>;
 }

@@ -36,6 +36,8 @@ pub enum Verdict {
         since_us: Option<i64>,
         /// What the provider answered.
         status: u16,
+        /// False if a wrong environment or app of this server's would be answered alike.
+        certain: bool,
     },
     /// This message will never be taken; others may.
     DropMessage {
@@ -83,6 +85,18 @@ impl Verdict {
             | Self::DropMessage { status, .. }
             | Self::ProviderDown { status, .. }
             | Self::Misconfigured { status, .. } => *status,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn reason_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Delivered { .. } => None,
+            Self::Retry { reason, .. }
+            | Self::DropEndpoint { reason, .. }
+            | Self::DropMessage { reason, .. }
+            | Self::ProviderDown { reason, .. }
+            | Self::Misconfigured { reason, .. } => Some(reason),
         }
     }
 
@@ -203,7 +217,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_registered_after_the_time_that_the_provider_speaks_of_stays() {
-        let gone = |since_us| Verdict::DropEndpoint { reason: "Unregistered".into(), since_us, status: 410 };
+        let gone =
+            |since_us| Verdict::DropEndpoint { reason: "Unregistered".into(), since_us, status: 410, certain: true };
         let removes = |since| match settle(&gone(since), &this()) {
             Next::Dropped { remove_endpoint, .. } => remove_endpoint,
             other => panic!("{other:?}"),

@@ -28,7 +28,8 @@ pub(super) fn classify(answer: &Answer<'_>, id: Option<&str>) -> Verdict {
     };
     match (answer.status, reason.as_str()) {
         (400, "BadDeviceToken" | "DeviceTokenNotForTopic") | (410, "Unregistered" | "ExpiredToken") => {
-            Verdict::DropEndpoint { reason: words, since_us, status: answer.status }
+            // The first are also what the tokens of another environment or app get.
+            Verdict::DropEndpoint { reason: words, since_us, status: answer.status, certain: answer.status == 410 }
         }
         // Without its reason it may be anybody's answer, and only an explicit word removes an endpoint.
         (410, _) | (_, "") => answer.retry(None, words),

@@ -64,10 +64,10 @@ pub(super) fn classify(answer: &Answer<'_>) -> Verdict {
     let code = if refusal.code.is_empty() { &refusal.status } else { &refusal.code };
     let words = format!("FCM answered {} {code}: {}", answer.status, refusal.message);
     match (answer.status, refusal.code.as_str()) {
-        (404, "UNREGISTERED") => Verdict::DropEndpoint { reason: words, since_us: None, status: 404 },
+        (404, "UNREGISTERED") => Verdict::DropEndpoint { reason: words, since_us: None, status: 404, certain: true },
         // Of our own making unless it is the token, and nothing else, that is called wrong.
         (400, "INVALID_ARGUMENT") if refusal.fields.iter().all(|field| field == "message.token") => {
-            Verdict::DropEndpoint { reason: words, since_us: None, status: 400 }
+            Verdict::DropEndpoint { reason: words, since_us: None, status: 400, certain: false }
         }
         (401, "THIRD_PARTY_AUTH_ERROR") | (403 | 404, _) => answer.misconfigured(words),
         // The access token was refused; the next attempt has a new one.

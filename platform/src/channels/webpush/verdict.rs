@@ -8,7 +8,7 @@ pub(super) fn classify(answer: &Answer<'_>, id: Option<String>) -> Verdict {
     let words = || answer.words("the push service");
     match answer.status {
         200..=299 => Verdict::Delivered { provider_id: id, status: answer.status },
-        404 | 410 => Verdict::DropEndpoint { reason: words(), since_us: None, status: answer.status },
+        404 | 410 => Verdict::DropEndpoint { reason: words(), since_us: None, status: answer.status, certain: true },
         // Key, clock or subject; another subscription at the same service would fail like this one.
         401 | 403 => answer.misconfigured(words()),
         // One subscription's bound at some services, the sender's at others; the message waits either way.

@@ -1,7 +1,7 @@
 //! Rules, alerts and the state of their evaluation in `meta.db`.
 
 use super::meta::{Failure, SqliteMeta, exists_or};
-use super::notices;
+use super::{notices, outbox};
 use crate::ports::{AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, MetaError, RuleWrite};
 use async_trait::async_trait;
 use pulsewire_core::alert::{
@@ -342,6 +342,7 @@ impl AlertStore for SqliteMeta {
                     continue;
                 }
                 put_step(connection, change.alert.id, &change.step)?;
+                outbox::alert_changed(connection, change.alert.id)?;
                 if let Some(notice) = &change.notice {
                     notices::put(connection, &change.alert, notice, commit.now_us)?;
                 }

@@ -12,6 +12,7 @@ mod folder;
 mod history;
 mod journal;
 mod journal_write;
+mod lease;
 mod messages;
 mod meta;
 mod notices;

@@ -4,6 +4,7 @@ use super::meta::Failure;
 use pulsewire_core::alert::Alert;
 use pulsewire_core::ids::{EndpointId, UserName};
 use pulsewire_core::notice::{Notice, collapse_key, delivery_id, message_id};
+use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, params};
 
@@ -25,6 +26,7 @@ struct Target {
     id: EndpointId,
     kind: String,
     label: String,
+    provider: String,
 }
 
 fn put_for(
@@ -35,10 +37,10 @@ fn put_for(
     now_us: i64,
 ) -> Result<(), Failure> {
     let targets: Vec<Target> = connection
-        .prepare_cached("SELECT id, kind, label FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?
+        .prepare_cached("SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?
         .query_map([user.as_str()], |row| {
             let id = EndpointId(Ulid::from_bytes(row.get("id")?));
-            Ok(Target { id, kind: row.get("kind")?, label: row.get("label")? })
+            Ok(Target { id, kind: row.get("kind")?, label: row.get("label")?, provider: row.get("provider")? })
         })?
         .collect::<Result<_, _>>()?;
     let id = message_id(alert.id, alert.revision, user);
@@ -70,14 +72,28 @@ fn put_for(
             reason,
             reason_text,
         ])?;
+    let seq = connection.last_insert_rowid();
     let mut delivery = connection.prepare_cached(
-        "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '')",
+        "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, critical, seq,
+             expires_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '', ?7, ?8, ?9, ?10)",
     )?;
+    let critical = notice.severity == Severity::Critical;
     for target in targets {
         let own = delivery_id(id, target.id).0.to_bytes();
         let (message, endpoint) = (id.0.to_bytes(), target.id.0.to_bytes());
-        delivery.execute(params![own, message, endpoint, target.kind, target.label, notice.due_us])?;
+        delivery.execute(params![
+            own,
+            message,
+            endpoint,
+            target.kind,
+            target.label,
+            notice.due_us,
+            target.provider,
+            critical,
+            seq,
+            notice.expires_us,
+        ])?;
     }
     Ok(())
 }

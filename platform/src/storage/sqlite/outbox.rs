@@ -1,29 +1,36 @@
 //! The outbox in `meta.db`: one step, one transaction.
 
-use super::alerts::severity;
 use super::endpoints::damaged;
+use super::lease;
 use super::messages::{self, notice_kind};
 use super::meta::{Failure, SqliteMeta};
-use crate::ports::{
-    Leased, Message, MessageQuery, MetaError, OutboxStep, OutboxStore, PushAddress, Settled, Slots, Stepped,
-};
+use crate::ports::{Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade};
 use async_trait::async_trait;
-use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::ids::{AlertId, EndpointId, MessageId, UserName};
 use pulsewire_core::notice::delivery_id;
-use pulsewire_core::push::{Decision, Gate, Next, Notification, OpenAlerts, decide};
+use pulsewire_core::push::{Decision, Gate, Next, decide};
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Events kept per delivery; the newest stay.
 const EVENTS_MAX: i64 = 20;
-/// Due deliveries looked at, and messages decided about, in one step.
+/// Messages decided about, and deliveries that are too old taken out, in one step.
 const STEP_ROWS: i64 = 512;
+/// Alerts that changed, looked at in one step.
+const ALERTS_MAX: i64 = 128;
 /// How long a removed endpoint is remembered: 30 days.
 const TOMBSTONE_US: i64 = 30 * 86_400_000_000;
 
-type Bytes = [u8; 16];
+/// Why an attempt is not repeated.
+const NO_TARGET: &str = "the endpoint is gone, or another user's";
+
+pub(super) type Bytes = [u8; 16];
+
+fn is_full(found: usize, bound: i64) -> bool {
+    i64::try_from(found).is_ok_and(|found| found >= bound)
+}
 
 fn note(
     connection: &Connection,
@@ -104,10 +111,32 @@ pub(super) fn withdraw_endpoint(
     Ok(())
 }
 
+/// True if a delivery's endpoint is in use and still of the user whom the message is for.
+fn has_target(connection: &Connection, delivery: Bytes) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM delivery d JOIN message m ON m.id = d.message JOIN endpoint e ON e.id = d.endpoint
+                            WHERE d.id = ?1 AND e.removed_us IS NULL AND e.user = m.user)",
+        )?
+        .query_row([delivery], |row| row.get(0))
+}
+
+/// What goes back into the queue is looked at again if its alert changed while it was on its way.
+fn look_again(connection: &Connection, message: Bytes) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO alert_changed SELECT m.alert FROM message m JOIN alert a ON a.id = m.alert
+             WHERE m.id = ?1 AND m.kind = 'firing' AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL)",
+        )?
+        .execute([message])?;
+    Ok(())
+}
+
 fn settle(connection: &Connection, one: &Settled, now_us: i64) -> rusqlite::Result<Option<Bytes>> {
     let id = one.delivery.0.to_bytes();
     let (state, event, next_us, reason) = match &one.next {
         Next::Delivered => ("delivered", "sent", None, ""),
+        Next::RetryAt(_) if !has_target(connection, id)? => ("withdrawn", "withdrawn", None, NO_TARGET),
         Next::RetryAt(at) => ("queued", if one.unclear { "unclear" } else { "retry" }, Some(*at), one.text.as_str()),
         Next::Dead(reason) => ("dead", "dead", None, reason.as_str()),
         Next::Dropped { reason, .. } => ("dropped", "dropped", None, reason.as_str()),
@@ -130,9 +159,13 @@ fn settle(connection: &Connection, one: &Settled, now_us: i64) -> rusqlite::Resu
     match &one.next {
         Next::Delivered => {
             connection
-                .prepare_cached("UPDATE endpoint SET last_delivered_us = ?2 WHERE id = ?1")?
-                .execute(params![endpoint, now_us])?;
+                .prepare_cached(
+                    "UPDATE endpoint SET last_delivered_us = ?2
+                     WHERE id = ?1 AND user = (SELECT user FROM message WHERE id = ?3)",
+                )?
+                .execute(params![endpoint, now_us, message])?;
         }
+        Next::RetryAt(_) => look_again(connection, message)?,
         Next::Dropped { reason, remove_endpoint: true } => {
             let removed = connection
                 .prepare_cached(
@@ -149,44 +182,68 @@ fn settle(connection: &Connection, one: &Settled, now_us: i64) -> rusqlite::Resu
     Ok(Some(message))
 }
 
-/// What nobody needs any more: alarms that were acknowledged or are over, and whatever is too old.
-fn withdraw(connection: &Connection, now_us: i64) -> rusqlite::Result<Vec<Bytes>> {
-    const WAITING: &str =
-        "SELECT d.id, d.message FROM delivery d INDEXED BY delivery_queued JOIN message m ON m.id = d.message
-                               LEFT JOIN alert a ON a.id = m.alert WHERE d.state = 'queued' AND m.state = 'sending'";
-    let mut touched = Vec::new();
-    // Who replays a message wants it, whatever became of the alert.
-    for (filter, reason) in [
-        ("a.resolved_us IS NOT NULL", "the alert is over; the message that says so takes its place"),
-        ("a.ack_us IS NOT NULL", "the alert was acknowledged"),
-    ] {
-        let sql = format!("{WAITING} AND m.kind = 'firing' AND d.reason <> 'replayed' AND {filter}");
-        touched.extend(end(connection, &pairs(connection, &sql, [])?, now_us, "withdrawn", reason)?);
-    }
-    let late = pairs(connection, &format!("{WAITING} AND m.expires_us <= ?1"), [now_us])?;
-    touched.extend(end(connection, &late, now_us, "dead", "its time was over before it could be sent")?);
-    let gone = pairs(
-        connection,
-        "SELECT id, message FROM delivery INDEXED BY delivery_sending WHERE state = 'sending' AND lease_us <= ?1",
-        [now_us],
-    )?;
-    give_back(connection, &gone, now_us)?;
-    Ok(touched)
-}
-
-/// Leases that ended without a word: the attempt may have succeeded, so it is made again under the same id.
-fn give_back(connection: &Connection, deliveries: &[(Bytes, Bytes)], now_us: i64) -> rusqlite::Result<()> {
-    for (delivery, _) in deliveries {
+/// Leases that ended without a word: the attempt may have succeeded, so it is made again under the same id. `in_flight`:
+/// attempts that still run, however long that takes by the clock on the wall.
+fn give_back(
+    connection: &Connection,
+    deliveries: &[(Bytes, Bytes)],
+    in_flight: &BTreeSet<Bytes>,
+    now_us: i64,
+) -> rusqlite::Result<BTreeSet<Bytes>> {
+    let mut touched = BTreeSet::new();
+    for (delivery, message) in deliveries.iter().filter(|(delivery, _)| !in_flight.contains(delivery)) {
+        note(connection, *delivery, now_us, "unclear", None, "the server stopped while it was being sent")?;
+        if !has_target(connection, *delivery)? {
+            touched.extend(end(connection, &[(*delivery, *message)], now_us, "withdrawn", NO_TARGET)?);
+            continue;
+        }
         connection
             .prepare_cached("UPDATE delivery SET state = 'queued', next_us = ?2, lease_us = NULL WHERE id = ?1")?
             .execute(params![delivery, now_us])?;
-        note(connection, *delivery, now_us, "unclear", None, "the server stopped while it was being sent")?;
+        look_again(connection, *message)?;
     }
+    Ok(touched)
+}
+
+/// An alert changed: what is told of it is looked at in the next step.
+pub(super) fn alert_changed(connection: &Connection, alert: AlertId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO alert_changed (alert) VALUES (?1)")?
+        .execute([alert.0.to_bytes()])?;
     Ok(())
 }
 
+/// Takes what is too old out of the queue; says whether there may be more.
+fn expire(connection: &Connection, now_us: i64, touched: &mut BTreeSet<Bytes>) -> rusqlite::Result<bool> {
+    let late = pairs(
+        connection,
+        "SELECT d.id, d.message FROM delivery d INDEXED BY delivery_expires JOIN message m ON m.id = d.message
+         WHERE d.state = 'queued' AND d.expires_us <= ?1 AND m.state = 'sending' LIMIT ?2",
+        params![now_us, STEP_ROWS],
+    )?;
+    let more = is_full(late.len(), STEP_ROWS);
+    touched.extend(end(connection, &late, now_us, "dead", "its time was over before it could be sent")?);
+    Ok(more)
+}
+
+/// Alarms that nobody needs any more, since the alert was acknowledged or is over. Who replays an alarm of an acknowledged
+/// alert wants it all the same.
+fn withdraw(connection: &Connection, alert: Bytes, now_us: i64) -> rusqlite::Result<Vec<Bytes>> {
+    let mut touched = Vec::new();
+    for (filter, reason) in [
+        ("a.resolved_us IS NOT NULL", "the alert is over; the message that says so takes its place"),
+        ("a.ack_us >= coalesce(m.replayed_us, a.ack_us)", "the alert was acknowledged"),
+    ] {
+        let sql = format!(
+            "SELECT d.id, d.message FROM message m JOIN alert a ON a.id = m.alert JOIN delivery d ON d.message = m.id
+             WHERE m.alert = ?1 AND m.kind = 'firing' AND m.state = 'sending' AND d.state = 'queued' AND {filter}"
+        );
+        touched.extend(end(connection, &pairs(connection, &sql, [alert])?, now_us, "withdrawn", reason)?);
+    }
+    Ok(touched)
+}
+
 struct Waiting {
-    id: Bytes,
     user: UserName,
     gate: Gate,
 }
@@ -194,7 +251,6 @@ struct Waiting {
 fn waiting(row: &Row<'_>, now_us: i64) -> rusqlite::Result<Waiting> {
     let user: String = row.get("user")?;
     Ok(Waiting {
-        id: row.get("id")?,
         user: UserName::parse(&user).map_err(damaged)?,
         gate: Gate {
             kind: notice_kind(&row.get::<_, String>("kind")?)?,
@@ -212,129 +268,129 @@ fn waiting(row: &Row<'_>, now_us: i64) -> rusqlite::Result<Waiting> {
     })
 }
 
-/// Decides about messages; answers the users of those that are done.
-fn pass_gate(connection: &Connection, step: &OutboxStep, stepped: &mut Stepped) -> rusqlite::Result<BTreeSet<String>> {
-    // `told`: of the same alert and user, an alarm that was taken, is being sent, or may have arrived.
-    let mut statement = connection.prepare_cached(
-        "SELECT m.id, m.user, m.kind, m.created_us, m.due_us, m.expires_us, m.event_us,
-             a.ack_us IS NOT NULL AS acknowledged, a.resolved_us IS NOT NULL AS resolved,
-             EXISTS (SELECT 1 FROM delivery d WHERE d.message = m.id AND d.state = 'queued') AS has_endpoint,
-             EXISTS (SELECT 1 FROM message f JOIN delivery d ON d.message = f.id
-                     WHERE f.alert = m.alert AND f.user = m.user AND f.kind = 'firing' AND (d.state IN ('delivered', 'sending')
-                         OR EXISTS (SELECT 1 FROM delivery_event e WHERE e.delivery = d.id AND e.event = 'unclear'))) AS told
-         FROM message m LEFT JOIN alert a ON a.id = m.alert
-         WHERE m.state = 'waiting' AND (m.due_us <= ?1 OR m.kind = 'firing' AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL))
-         ORDER BY m.severity DESC, m.seq LIMIT ?2",
-    )?;
-    let found = statement.query_map(params![step.now_us, STEP_ROWS], |row| waiting(row, step.now_us))?;
-    let mut users = BTreeSet::new();
-    for one in found.collect::<Result<Vec<_>, _>>()? {
-        let gate = Gate { last_visible_us: step.attention.last_visible_us(&one.user), ..one.gate };
-        let why = match decide(&gate) {
-            Decision::SendNow => {
-                connection.prepare_cached("UPDATE message SET state = 'sending' WHERE id = ?1")?.execute([one.id])?;
+/// A message whose decision is due. `told`: of the same alert and user, an alarm that was taken, is being sent, or may have
+/// arrived.
+const WAITING: &str = "SELECT m.id, m.user, m.kind, m.created_us, m.due_us, m.expires_us, m.event_us,
+     a.ack_us IS NOT NULL AS acknowledged, a.resolved_us IS NOT NULL AS resolved,
+     EXISTS (SELECT 1 FROM delivery d WHERE d.message = m.id AND d.state = 'queued') AS has_endpoint,
+     EXISTS (SELECT 1 FROM message f JOIN delivery d ON d.message = f.id
+             WHERE f.alert = m.alert AND f.user = m.user AND f.kind = 'firing' AND (d.state IN ('delivered', 'sending')
+                 OR EXISTS (SELECT 1 FROM delivery_event e WHERE e.delivery = d.id AND e.event = 'unclear'))) AS told
+ FROM message m LEFT JOIN alert a ON a.id = m.alert WHERE m.state = 'waiting' AND ";
+
+/// One step while it runs.
+struct Run<'a> {
+    connection: &'a Connection,
+    step: &'a OutboxStep,
+    stepped: Stepped,
+    /// Messages of which a delivery ended.
+    touched: BTreeSet<Bytes>,
+    /// Users with messages that are done.
+    users: BTreeSet<String>,
+    /// A bound of this step was reached: there is more to do at once.
+    more: bool,
+}
+
+impl Run<'_> {
+    /// Decides about messages; answers how many there were.
+    fn pass_gate(&mut self, filter: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<usize> {
+        let (connection, now_us) = (self.connection, self.step.now_us);
+        let mut statement = connection.prepare_cached(&format!("{WAITING}{filter}"))?;
+        let found = statement.query_map(parameters, |row| Ok((row.get::<_, Bytes>("id")?, waiting(row, now_us))))?;
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        for (id, one) in &found {
+            let Ok(one) = one else {
+                // One that cannot be read must not hold up all others.
+                tracing::error!(message = %MessageId(Ulid::from_bytes(*id)), "a stored message is damaged and is not pushed");
+                self.suppress(*id, "damaged", "not pushed: what is stored of it cannot be read")?;
                 continue;
+            };
+            let gate = Gate { last_visible_us: self.step.attention.last_visible_us(&one.user), ..one.gate };
+            match decide(&gate) {
+                Decision::SendNow => {
+                    connection.prepare_cached("UPDATE message SET state = 'sending' WHERE id = ?1")?.execute([id])?;
+                }
+                Decision::WaitUntil(_) => {}
+                Decision::Suppress(why) => {
+                    self.suppress(*id, why.name(), &why.text(one.user.as_str(), &gate))?;
+                    self.users.insert(one.user.to_string());
+                }
             }
-            Decision::WaitUntil(_) => continue,
-            Decision::Suppress(why) => why,
-        };
-        let text = why.text(one.user.as_str(), &gate);
-        connection
+        }
+        Ok(found.len())
+    }
+
+    fn suppress(&mut self, id: Bytes, why: &'static str, text: &str) -> rusqlite::Result<()> {
+        self.connection
             .prepare_cached("UPDATE message SET state = 'done', reason = ?2, reason_text = ?3 WHERE id = ?1")?
-            .execute(params![one.id, why.name(), text])?;
-        let own =
-            pairs(connection, "SELECT id, message FROM delivery WHERE message = ?1 AND state = 'queued'", [one.id])?;
-        end(connection, &own, step.now_us, "withdrawn", &text)?;
-        stepped.suppressed.push(why.name());
-        users.insert(one.user.to_string());
+            .execute(params![id, why, text])?;
+        let own = "SELECT id, message FROM delivery WHERE message = ?1 AND state = 'queued'";
+        let own = pairs(self.connection, own, [id])?;
+        end(self.connection, &own, self.step.now_us, "withdrawn", text)?;
+        self.stepped.suppressed.push(why);
+        Ok(())
     }
-    Ok(users)
-}
 
-fn leasable(row: &Row<'_>) -> rusqlite::Result<Leased> {
-    let address: String = row.get("address")?;
-    Ok(Leased {
-        notification: Notification {
-            message: MessageId(Ulid::from_bytes(row.get("message")?)),
-            delivery: DeliveryId(Ulid::from_bytes(row.get("id")?)),
-            tag: row.get("tag")?,
-            kind: notice_kind(&row.get::<_, String>("kind")?)?,
-            severity: severity(row.get("severity")?)?,
-            title: row.get("title")?,
-            body: row.get("body")?,
-            url: row.get("url")?,
-            open: OpenAlerts::default(),
-            event_us: row.get("event_us")?,
-            expires_us: row.get("expires_us")?,
-        },
-        // Not even the error says what is in it.
-        address: serde_json::from_str::<PushAddress>(&address).map_err(|_| damaged("an endpoint's address"))?,
-        provider: row.get("provider")?,
-        endpoint: EndpointId(Ulid::from_bytes(row.get("endpoint")?)),
-        registered_us: row.get("registered_us")?,
-        attempt: row.get::<_, u32>("attempts")?.saturating_add(1),
-    })
-}
+    fn pass_due(&mut self) -> rusqlite::Result<()> {
+        let mut left = STEP_ROWS;
+        for severity in [Severity::Critical, Severity::Warning, Severity::Info] {
+            let filter = "m.severity = ?1 AND m.due_us <= ?2 ORDER BY m.due_us, m.seq LIMIT ?3";
+            let passed = self.pass_gate(filter, params![severity as u8, self.step.now_us, left])?;
+            left = left.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX));
+        }
+        self.more |= left == 0;
+        Ok(())
+    }
 
-fn take(slots: &mut Slots, critical: bool) -> bool {
-    if slots.all == 0 || (!critical && slots.ordinary == 0) {
-        return false;
+    fn alerts_changed(&mut self) -> rusqlite::Result<()> {
+        let connection = self.connection;
+        let changed: Vec<Bytes> = connection
+            .prepare_cached("SELECT alert FROM alert_changed LIMIT ?1")?
+            .query_map([ALERTS_MAX], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        self.more |= is_full(changed.len(), ALERTS_MAX);
+        for alert in changed {
+            self.touched.extend(withdraw(connection, alert, self.step.now_us)?);
+            let over = "m.kind = 'firing' AND m.alert = ?1 AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL)";
+            self.pass_gate(over, [alert])?;
+            // Messages that were done when they were made, for want of an endpoint, count as history, too.
+            let users: Vec<String> = connection
+                .prepare_cached("SELECT user FROM message WHERE alert = ?1 AND state = 'done'")?
+                .query_map([alert], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            self.users.extend(users);
+            connection.prepare_cached("DELETE FROM alert_changed WHERE alert = ?1")?.execute([alert])?;
+        }
+        Ok(())
     }
-    slots.all -= 1;
-    // A critical one may use what is kept for it and what is not.
-    slots.ordinary = if critical { slots.ordinary.min(slots.all) } else { slots.ordinary - 1 };
-    true
-}
 
-fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Result<Vec<Leased>> {
-    let mut free = step.free;
-    let mut providers: HashMap<String, Slots> = step.busy.iter().cloned().collect();
-    let full = step.busy.iter().filter(|(_, slots)| slots.all == 0).map(|(name, _)| name.as_str());
-    let full = serde_json::to_string(&full.collect::<Vec<_>>()).unwrap_or_else(|_| "[]".into());
-    // Of messages that replace each other at one endpoint only one is on its way at a time, so that none overtakes.
-    let mut statement = connection.prepare_cached(
-        "SELECT d.id, d.message, d.endpoint, d.attempts, m.tag, m.kind, m.severity, m.title, m.body, m.url, m.event_us,
-             m.expires_us, e.address, e.provider, e.registered_us
-         FROM delivery d INDEXED BY delivery_queued JOIN message m ON m.id = d.message JOIN endpoint e ON e.id = d.endpoint
-         WHERE d.state = 'queued' AND d.next_us <= ?1 AND m.state = 'sending'
-             AND e.provider NOT IN (SELECT value FROM json_each(?2))
-             AND NOT EXISTS (SELECT 1 FROM delivery o JOIN message n ON n.id = o.message
-                             WHERE o.endpoint = d.endpoint AND o.state = 'sending' AND n.tag = m.tag)
-         ORDER BY m.severity = 2 DESC, d.next_us, m.seq LIMIT ?3",
-    )?;
-    let found = statement.query_map(params![step.now_us, full, STEP_ROWS], leasable)?;
-    let mut leased: Vec<Leased> = Vec::new();
-    for one in found {
-        let one = one?;
-        let critical = one.notification.severity == Severity::Critical;
-        let provider = providers.entry(one.provider.clone()).or_insert(step.per_provider);
-        let same = |other: &Leased| other.endpoint == one.endpoint && other.notification.tag == one.notification.tag;
-        if leased.iter().any(same) {
-            continue;
+    /// Everything but leasing; what ended is written first.
+    fn prepare(&mut self) -> rusqlite::Result<()> {
+        let (connection, now_us) = (self.connection, self.step.now_us);
+        for one in &self.step.settled {
+            self.touched.extend(settle(connection, one, now_us)?);
         }
-        let (mut own, mut all) = (*provider, free);
-        if take(&mut own, critical) && take(&mut all, critical) {
-            (*provider, free) = (own, all);
-            leased.push(one);
+        let over =
+            "SELECT id, message FROM delivery INDEXED BY delivery_sending WHERE state = 'sending' AND lease_us <= ?1";
+        let in_flight = self.step.in_flight.iter().map(|id| id.0.to_bytes()).collect();
+        self.touched.extend(give_back(connection, &pairs(connection, over, [now_us])?, &in_flight, now_us)?);
+        self.more |= expire(connection, now_us, &mut self.touched)?;
+        self.alerts_changed()?;
+        self.pass_due()
+    }
+
+    fn finish(mut self) -> rusqlite::Result<Stepped> {
+        let (connection, step) = (self.connection, self.step);
+        if step.free.all > 0 {
+            let (leased, damaged) = lease::lease(connection, step)?;
+            self.stepped.leased = leased;
+            self.touched.extend(end(connection, &damaged, step.now_us, "dead", "what is stored of it cannot be read")?);
         }
-        if free.all == 0 {
-            break;
-        }
+        self.users.extend(finish(connection, &self.touched)?);
+        prune(connection, &self.users, step.history_per_user, step.now_us)?;
+        self.stepped.next_us = if self.more { Some(step.now_us) } else { next_us(connection, step.now_us)? };
+        Ok(self.stepped)
     }
-    if leased.is_empty() {
-        return Ok(leased);
-    }
-    let (count, worst): (u32, Option<u8>) = connection
-        .prepare_cached("SELECT count(*), max(severity) FROM alert WHERE resolved_us IS NULL")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let open = OpenAlerts { count, worst: worst.map(severity).transpose()? };
-    let mut update = connection
-        .prepare_cached("UPDATE delivery SET state = 'sending', attempts = ?2, lease_us = ?3 WHERE id = ?1")?;
-    for one in &mut leased {
-        one.notification.open = open;
-        update.execute(params![one.notification.delivery.0.to_bytes(), one.attempt, step.lease_until_us])?;
-    }
-    Ok(leased)
 }
 
 fn next_us(connection: &Connection, now_us: i64) -> rusqlite::Result<Option<i64>> {
@@ -342,45 +398,40 @@ fn next_us(connection: &Connection, now_us: i64) -> rusqlite::Result<Option<i64>
     connection
         .prepare_cached(
             "SELECT min(t) FROM (
-                 SELECT min(due_us) AS t FROM message WHERE state = 'waiting' AND due_us > ?1
-                 UNION ALL SELECT min(d.next_us) FROM delivery d INDEXED BY delivery_queued JOIN message m ON m.id = d.message
-                     WHERE d.state = 'queued' AND d.next_us > ?1 AND m.state = 'sending'
-                 UNION ALL SELECT min(lease_us) FROM delivery WHERE state = 'sending')",
+                 SELECT min(due_us) AS t FROM message WHERE state = 'waiting' AND severity = 0 AND due_us > ?1
+                 UNION ALL SELECT min(due_us) FROM message WHERE state = 'waiting' AND severity = 1 AND due_us > ?1
+                 UNION ALL SELECT min(due_us) FROM message WHERE state = 'waiting' AND severity = 2 AND due_us > ?1
+                 UNION ALL SELECT min(next_us) FROM delivery INDEXED BY delivery_queued WHERE state = 'queued' AND next_us > ?1
+                 UNION ALL SELECT min(lease_us) FROM delivery INDEXED BY delivery_sending
+                     WHERE state = 'sending' AND lease_us > ?1)",
         )?
         .query_row([now_us], |row| row.get(0))
 }
 
+/// The oldest messages that are done go. An alarm that was on its way stays while its alert fires, or its end is not decided: whether the end is
+/// told depends on whether the alarm was.
 fn prune(connection: &Connection, users: &BTreeSet<String>, keep: usize, now_us: i64) -> rusqlite::Result<()> {
     let keep = i64::try_from(keep).unwrap_or(i64::MAX);
     for user in users {
         connection
             .prepare_cached(
                 "DELETE FROM message WHERE user = ?1 AND state = 'done' AND seq <=
-                     (SELECT seq FROM message WHERE user = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+                     (SELECT seq FROM message WHERE user = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)
+                 AND NOT (kind = 'firing' AND EXISTS (SELECT 1 FROM delivery d WHERE d.message = message.id) AND (
+                     EXISTS (SELECT 1 FROM alert a WHERE a.id = message.alert AND a.resolved_us IS NULL)
+                     OR EXISTS (SELECT 1 FROM message r WHERE r.alert = message.alert AND r.user = ?1 AND r.state = 'waiting')))",
             )?
             .execute(params![user, keep])?;
-        connection
-            .prepare_cached("DELETE FROM endpoint WHERE user = ?1 AND removed_us < ?2")?
-            .execute(params![user, now_us - TOMBSTONE_US])?;
     }
+    connection.prepare_cached("DELETE FROM endpoint WHERE removed_us < ?1")?.execute([now_us - TOMBSTONE_US])?;
     Ok(())
 }
 
 fn run(connection: &Connection, step: &OutboxStep) -> Result<Stepped, Failure> {
-    let mut stepped = Stepped::default();
-    let mut touched = BTreeSet::new();
-    for one in &step.settled {
-        touched.extend(settle(connection, one, step.now_us)?);
-    }
-    touched.extend(withdraw(connection, step.now_us)?);
-    let mut done = pass_gate(connection, step, &mut stepped)?;
-    done.extend(finish(connection, &touched)?);
-    if step.free.all > 0 {
-        stepped.leased = lease(connection, step)?;
-    }
-    prune(connection, &done, step.history_per_user, step.now_us)?;
-    stepped.next_us = next_us(connection, step.now_us)?;
-    Ok(stepped)
+    let (touched, users) = (BTreeSet::new(), BTreeSet::new());
+    let mut run = Run { connection, step, stepped: Stepped::default(), touched, users, more: false };
+    run.prepare()?;
+    Ok(run.finish()?)
 }
 
 #[async_trait]
@@ -388,7 +439,8 @@ impl OutboxStore for SqliteMeta {
     async fn recover(&self, now_us: i64) -> Result<usize, MetaError> {
         self.write(move |connection| {
             let left = pairs(connection, "SELECT id, message FROM delivery WHERE state = 'sending'", [])?;
-            give_back(connection, &left, now_us)?;
+            let touched = give_back(connection, &left, &BTreeSet::new(), now_us)?;
+            finish(connection, &touched)?;
             Ok(left.len())
         })
         .await
@@ -404,14 +456,23 @@ impl OutboxStore for SqliteMeta {
         endpoint: EndpointId,
         now_us: i64,
         expires_us: i64,
-    ) -> Result<Option<Message>, MetaError> {
+    ) -> Result<TestMade, MetaError> {
         self.write(move |connection| {
             let (own, target) = (id.0.to_bytes(), endpoint.0.to_bytes());
-            let found: Option<(String, String, String)> = connection
-                .prepare_cached("SELECT user, kind, label FROM endpoint WHERE id = ?1 AND removed_us IS NULL")?
-                .query_row([target], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            let found: Option<(String, String, String, String)> = connection
+                .prepare_cached("SELECT user, kind, label, provider FROM endpoint WHERE id = ?1 AND removed_us IS NULL")?
+                .query_row([target], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
                 .optional()?;
-            let Some((user, kind, label)) = found else { return Ok(None) };
+            let Some((user, kind, label, provider)) = found else { return Ok(TestMade::NoEndpoint) };
+            let unfinished: bool = connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM delivery d JOIN message m ON m.id = d.message
+                         WHERE d.endpoint = ?1 AND d.state IN ('queued', 'sending') AND m.kind = 'test')",
+                )?
+                .query_row([target], |row| row.get(0))?;
+            if unfinished {
+                return Ok(TestMade::Unfinished);
+            }
             // Its tag is its own, so that no alarm is replaced by it.
             let tag = hex::encode(delivery_id(id, endpoint).0.to_bytes());
             connection.execute(
@@ -420,12 +481,16 @@ impl OutboxStore for SqliteMeta {
                  VALUES (?1, ?2, 'test', NULL, ?3, 'Test message', ?4, '/', ?5, ?6, ?6, ?6, ?7, 'waiting', '', '')",
                 params![own, user, Severity::Warning as u8, format!("Messages reach {label}."), tag, now_us, expires_us],
             )?;
+            let seq = connection.last_insert_rowid();
+            let delivery = delivery_id(id, endpoint).0.to_bytes();
             connection.execute(
-                "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '')",
-                params![delivery_id(id, endpoint).0.to_bytes(), own, target, kind, label, now_us],
+                "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, critical,
+                     seq, expires_us)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '', ?7, 0, ?8, ?9)",
+                params![delivery, own, target, kind, label, now_us, provider, seq, expires_us],
             )?;
-            Ok(messages::find(connection, id)?)
+            let made = messages::find(connection, id)?.ok_or_else(|| damaged("a message just written is not there"))?;
+            Ok(TestMade::Made(Box::new(made)))
         })
         .await
     }
@@ -438,15 +503,34 @@ impl OutboxStore for SqliteMeta {
         self.read(move |connection| Ok(messages::find(connection, id)?)).await
     }
 
-    async fn replay(&self, id: MessageId, now_us: i64) -> Result<usize, MetaError> {
+    async fn replay(&self, id: MessageId, now_us: i64) -> Result<Replayed, MetaError> {
         self.write(move |connection| {
             let own = id.0.to_bytes();
-            // Only to endpoints that are still in use.
+            let over: bool = connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM message m WHERE m.id = ?1 AND m.kind = 'firing' AND NOT EXISTS
+                         (SELECT 1 FROM alert a WHERE a.id = m.alert AND a.resolved_us IS NULL))",
+                )?
+                .query_row([own], |row| row.get(0))?;
+            if over {
+                return Ok(Replayed::AlertOver);
+            }
+            // Only to endpoints that are still in use, and the same user's.
             let dead = pairs(
                 connection,
-                "SELECT d.id, d.message FROM delivery d JOIN endpoint e ON e.id = d.endpoint
-                 WHERE d.message = ?1 AND d.state = 'dead' AND e.removed_us IS NULL",
+                "SELECT d.id, d.message FROM delivery d JOIN message m ON m.id = d.message JOIN endpoint e ON e.id = d.endpoint
+                 WHERE d.message = ?1 AND d.state IN ('dead', 'dropped') AND e.removed_us IS NULL AND e.user = m.user",
                 [own],
+            )?;
+            if dead.is_empty() {
+                return Ok(Replayed::NothingDead);
+            }
+            // With the lifetime that it had, from now.
+            let expires_us: i64 = connection.query_row(
+                "UPDATE message SET state = 'sending', expires_us = ?2 + expires_us - coalesce(replayed_us, created_us),
+                     replayed_us = ?2 WHERE id = ?1 RETURNING expires_us",
+                params![own, now_us],
+                |row| row.get(0),
             )?;
             for (delivery, _) in &dead {
                 connection.execute(
@@ -455,14 +539,8 @@ impl OutboxStore for SqliteMeta {
                 )?;
                 note(connection, *delivery, now_us, "replayed", None, "")?;
             }
-            if !dead.is_empty() {
-                connection.execute(
-                    "UPDATE message SET state = 'sending', expires_us = max(expires_us, ?2 + expires_us - created_us)
-                     WHERE id = ?1",
-                    params![own, now_us],
-                )?;
-            }
-            Ok(dead.len())
+            connection.execute("UPDATE delivery SET expires_us = ?2 WHERE message = ?1", params![own, expires_us])?;
+            Ok(Replayed::Queued(dead.len()))
         })
         .await
     }

@@ -170,6 +170,7 @@ CREATE TABLE endpoint (
     last_delivered_us INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX endpoint_user ON endpoint (user);
+CREATE INDEX endpoint_removed ON endpoint (removed_us) WHERE removed_us IS NOT NULL;
 -- One per user and alert transition; why it was not pushed, if it was not.
 CREATE TABLE message (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -188,12 +189,16 @@ CREATE TABLE message (
     expires_us INTEGER NOT NULL,
     state TEXT NOT NULL,
     reason TEXT NOT NULL,
-    reason_text TEXT NOT NULL
+    reason_text TEXT NOT NULL,
+    replayed_us INTEGER
 ) STRICT;
 CREATE INDEX message_user ON message (user, seq);
 CREATE INDEX message_alert ON message (alert, user);
-CREATE INDEX message_waiting ON message (due_us) WHERE state = 'waiting';
--- The outbox: one per message and endpoint.
+CREATE INDEX message_waiting ON message (severity, due_us) WHERE state = 'waiting';
+-- Alerts that changed since the outbox last looked.
+CREATE TABLE alert_changed (alert BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+-- The outbox: one per message and endpoint. `provider`, `critical`, `seq` and `expires_us` repeat what endpoint and message
+-- say, so that what is next is found without looking at all that waits.
 CREATE TABLE delivery (
     id BLOB PRIMARY KEY,
     message BLOB NOT NULL REFERENCES message (id) ON DELETE CASCADE,
@@ -205,11 +210,17 @@ CREATE TABLE delivery (
     next_us INTEGER NOT NULL,
     lease_us INTEGER,
     reason TEXT NOT NULL,
-    provider_id TEXT
+    provider_id TEXT,
+    provider TEXT NOT NULL,
+    critical INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_message ON delivery (message);
 CREATE INDEX delivery_endpoint ON delivery (endpoint, state);
 CREATE INDEX delivery_queued ON delivery (next_us) WHERE state = 'queued';
+CREATE INDEX delivery_lane ON delivery (provider, critical, next_us, seq) WHERE state = 'queued';
+CREATE INDEX delivery_expires ON delivery (expires_us) WHERE state = 'queued';
 CREATE INDEX delivery_sending ON delivery (lease_us) WHERE state = 'sending';
 CREATE TABLE delivery_event (
     delivery BLOB NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,

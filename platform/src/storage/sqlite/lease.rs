@@ -1,0 +1,167 @@
+//! Which deliveries begin: per provider what is due first, over all providers the critical ones before the others.
+
+use super::alerts::severity;
+use super::endpoints::damaged;
+use super::messages::notice_kind;
+use super::outbox::Bytes;
+use crate::ports::{Leased, OutboxStep, PushAddress, Slots};
+use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId};
+use pulsewire_core::push::{Notification, OpenAlerts};
+use pulsewire_core::ulid::Ulid;
+use rusqlite::{Connection, Row, params};
+use std::collections::HashMap;
+
+fn leasable(row: &Row<'_>) -> rusqlite::Result<Leased> {
+    let address: String = row.get("address")?;
+    Ok(Leased {
+        notification: Notification {
+            message: MessageId(Ulid::from_bytes(row.get("message")?)),
+            delivery: DeliveryId(Ulid::from_bytes(row.get("id")?)),
+            tag: row.get("tag")?,
+            kind: notice_kind(&row.get::<_, String>("kind")?)?,
+            severity: severity(row.get("severity")?)?,
+            title: row.get("title")?,
+            body: row.get("body")?,
+            url: row.get("url")?,
+            open: OpenAlerts::default(),
+            event_us: row.get("event_us")?,
+            expires_us: row.get("expires_us")?,
+        },
+        // Not even the error says what is in it.
+        address: serde_json::from_str::<PushAddress>(&address).map_err(|_| damaged("an endpoint's address"))?,
+        provider: row.get("provider")?,
+        endpoint: EndpointId(Ulid::from_bytes(row.get("endpoint")?)),
+        registered_us: row.get("registered_us")?,
+        delivered_before: row.get("delivered_before")?,
+        attempt: row.get::<_, u32>("attempts")?.saturating_add(1),
+    })
+}
+
+/// One that may begin. In the order in which they do.
+struct Candidate {
+    critical: bool,
+    next_us: i64,
+    seq: i64,
+    id: Bytes,
+    message: Bytes,
+    leased: Option<Leased>,
+}
+
+fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate {
+        critical: row.get("critical")?,
+        next_us: row.get("next_us")?,
+        seq: row.get("seq")?,
+        id: row.get("id")?,
+        message: row.get("message")?,
+        leased: leasable(row).ok(),
+    })
+}
+
+/// The next provider by name that has something queued.
+fn provider_after(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT min(provider) FROM delivery INDEXED BY delivery_lane WHERE state = 'queued' AND provider > ?1",
+        )?
+        .query_row([name], |row| row.get(0))
+}
+
+/// So many of one provider that are due. Of messages that replace each other at one endpoint only one is on its way at a
+/// time, so that none overtakes.
+fn due(
+    connection: &Connection,
+    provider: &str,
+    critical: bool,
+    room: usize,
+    now_us: i64,
+) -> rusqlite::Result<Vec<Candidate>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT d.id, d.message, d.endpoint, d.attempts, d.critical, d.next_us, d.seq, d.provider, m.tag, m.kind, m.severity,
+             m.title, m.body, m.url, m.event_us, m.expires_us, e.address, e.registered_us,
+             e.last_delivered_us IS NOT NULL AS delivered_before
+         FROM delivery d INDEXED BY delivery_lane CROSS JOIN message m ON m.id = d.message
+             CROSS JOIN endpoint e ON e.id = d.endpoint
+         WHERE d.state = 'queued' AND d.provider = ?1 AND d.critical = ?2 AND d.next_us <= ?3 AND m.state = 'sending'
+             AND e.removed_us IS NULL AND e.user = m.user
+             AND NOT EXISTS (SELECT 1 FROM delivery o JOIN message n ON n.id = o.message
+                             WHERE o.endpoint = d.endpoint AND o.state = 'sending' AND n.tag = m.tag)
+         ORDER BY d.next_us, d.seq",
+    )?;
+    let mut found: Vec<Candidate> = Vec::new();
+    let mut rows = statement.query(params![provider, critical, now_us])?;
+    while found.len() < room {
+        let Some(row) = rows.next()? else { break };
+        let one = candidate(row)?;
+        let target = |one: &Candidate| one.leased.as_ref().map(|l| (l.endpoint, l.notification.tag.clone()));
+        if target(&one).is_none() || !found.iter().any(|other| target(other) == target(&one)) {
+            found.push(one);
+        }
+    }
+    Ok(found)
+}
+
+fn take(slots: &mut Slots, critical: bool) -> bool {
+    if slots.all == 0 || (!critical && slots.ordinary == 0) {
+        return false;
+    }
+    slots.all -= 1;
+    // A critical one may use what is kept for it and what is not.
+    slots.ordinary = if critical { slots.ordinary.min(slots.all) } else { slots.ordinary - 1 };
+    true
+}
+
+/// Leased deliveries, and others, each with its message, that cannot be read.
+type Lease = (Vec<Leased>, Vec<(Bytes, Bytes)>);
+
+/// Leases what is due as far as there is room.
+pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Result<Lease> {
+    let mut free = step.free;
+    let mut providers: HashMap<String, Slots> = step.busy.iter().cloned().collect();
+    let mut found = Vec::new();
+    let mut provider = String::new();
+    while let Some(next) = provider_after(connection, &provider)? {
+        provider = next;
+        let own = *providers.entry(provider.clone()).or_insert(step.per_provider);
+        for (critical, room) in
+            [(true, own.all.min(free.all)), (false, own.ordinary.min(own.all).min(free.ordinary).min(free.all))]
+        {
+            if room > 0 {
+                found.extend(due(connection, &provider, critical, room, step.now_us)?);
+            }
+        }
+    }
+    found.sort_by_key(|one| (!one.critical, one.next_us, one.seq));
+    let (mut leased, mut broken): (Vec<Leased>, Vec<_>) = (Vec::new(), Vec::new());
+    for one in found {
+        let Some(ready) = one.leased else {
+            broken.push((one.id, one.message));
+            continue;
+        };
+        let own = providers.entry(ready.provider.clone()).or_insert(step.per_provider);
+        let same =
+            |other: &Leased| other.endpoint == ready.endpoint && other.notification.tag == ready.notification.tag;
+        if leased.iter().any(same) {
+            continue;
+        }
+        let (mut at_provider, mut all) = (*own, free);
+        if take(&mut at_provider, one.critical) && take(&mut all, one.critical) {
+            (*own, free) = (at_provider, all);
+            leased.push(ready);
+        }
+    }
+    if leased.is_empty() {
+        return Ok((leased, broken));
+    }
+    let (count, worst): (u32, Option<u8>) = connection
+        .prepare_cached("SELECT count(*), max(severity) FROM alert WHERE resolved_us IS NULL")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let open = OpenAlerts { count, worst: worst.map(severity).transpose()? };
+    let mut update = connection
+        .prepare_cached("UPDATE delivery SET state = 'sending', attempts = ?2, lease_us = ?3 WHERE id = ?1")?;
+    for one in &mut leased {
+        one.notification.open = open;
+        update.execute(params![one.notification.delivery.0.to_bytes(), one.attempt, step.lease_until_us])?;
+    }
+    Ok((leased, broken))
+}
