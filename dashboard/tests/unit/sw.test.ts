@@ -10,7 +10,9 @@ type Handler = (event: Record<string, unknown>) => void;
 
 const shown: { title: string; options: Record<string, unknown> }[] = [];
 let handlers: Record<string, Handler>;
-let clients: { visibilityState: string; postMessage: ReturnType<typeof vi.fn>; focus: ReturnType<typeof vi.fn> }[];
+let clients: { url: string; visibilityState: string; postMessage: ReturnType<typeof vi.fn>; focus: ReturnType<typeof vi.fn> }[];
+/** A browser that takes no such notification. */
+let refuse: (options: Record<string, unknown>) => boolean;
 let openWindow: ReturnType<typeof vi.fn>;
 let subscribe: ReturnType<typeof vi.fn>;
 let fetched: [string, RequestInit | undefined][];
@@ -20,6 +22,7 @@ beforeEach(() => {
   handlers = {};
   clients = [];
   fetched = [];
+  refuse = () => false;
   openWindow = vi.fn(async () => null);
   subscribe = vi.fn(async () => ({ toJSON: () => ({ endpoint: 'https://push.example/new', keys: { p256dh: 'P', auth: 'A' } }) }));
   const self = {
@@ -29,8 +32,11 @@ beforeEach(() => {
     },
     registration: {
       showNotification: async (title: string, options: Record<string, unknown>) => {
+        if (refuse(options)) throw new TypeError('not known here');
         shown.push({ title, options });
       },
+      getNotifications: async ({ tag }: { tag: string }) =>
+        shown.filter((one) => one.options.tag === tag).slice(-1).map((one) => ({ data: one.options.data })),
       pushManager: { subscribe },
     },
     clients: { matchAll: async () => clients, openWindow, claim: async () => {} },
@@ -103,6 +109,20 @@ describe('push', () => {
     }
   });
 
+  it('a message that comes twice rings once; a new one about the same alert rings', async () => {
+    await pushed(JSON.stringify(MESSAGE));
+    await pushed(JSON.stringify(MESSAGE));
+    await pushed(JSON.stringify({ ...MESSAGE, id: '01L' }));
+    expect(shown.map(({ options }) => [options.renotify, options.silent])).toEqual([[true, false], [false, true], [true, false]]);
+  });
+
+  it('shows something though the browser refuses what it is told, and lacks newer functions', async () => {
+    refuse = (options) => options.requireInteraction === true;
+    await pushed(JSON.stringify(MESSAGE));
+    expect(shown.map((one) => one.title)).toEqual(['Pulsewire']);
+    expect(SOURCE).not.toMatch(/URL\.(canParse|parse)\(/);
+  });
+
   it('never leads to another site', async () => {
     for (const url of ['https://evil.example/', '//evil.example/x', 'javascript:alert(1)', 'https://']) {
       await pushed(JSON.stringify({ ...MESSAGE, url }));
@@ -113,7 +133,7 @@ describe('push', () => {
 
 describe('notificationclick', () => {
   const notification = () => ({ close: vi.fn(), data: { url: '/alerts/01KA' } });
-  const page = (visibilityState: string) => ({ visibilityState, postMessage: vi.fn(), focus: vi.fn(async () => {}) });
+  const page = (visibilityState: string, path = '/devices/1') => ({ url: `https://pulse.example${path}`, visibilityState, postMessage: vi.fn(), focus: vi.fn(async () => {}) });
 
   it('leads an open page there, the visible one first', async () => {
     clients = [page('hidden'), page('visible')];
@@ -131,6 +151,16 @@ describe('notificationclick', () => {
     clients[0]?.focus.mockRejectedValue(new DOMException('Not allowed to focus a window.', 'InvalidAccessError'));
     await happen('notificationclick', { notification: notification() });
     expect(clients[0]?.postMessage).toHaveBeenCalled();
+  });
+
+  it('leaves alone tabs that are not the application', async () => {
+    clients = ['/metrics', '/api/v1/overview', '/healthz', '/api/docs/'].map((path) => page('visible', path));
+    await happen('notificationclick', { notification: notification() });
+    expect(openWindow).toHaveBeenCalledWith('/alerts/01KA');
+    clients.push(page('hidden', '/'));
+    await happen('notificationclick', { notification: notification() });
+    expect(openWindow).toHaveBeenCalledTimes(1);
+    expect(clients.filter((one) => one.postMessage.mock.calls.length > 0)).toEqual([clients.at(-1)]);
   });
 
   it('opens a page where there is none', async () => {
