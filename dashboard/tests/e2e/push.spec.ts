@@ -1,6 +1,6 @@
 import { createECDH, randomBytes } from 'node:crypto';
-import type { Page } from '@playwright/test';
-import { expect, test } from './server';
+import type { APIRequestContext, Page } from '@playwright/test';
+import { expect, PASSWORD, test } from './server';
 
 /** Puts the real service worker in place, as a subscription does. */
 async function registerWorker(page: Page): Promise<void> {
@@ -24,6 +24,49 @@ async function push(page: Page, text: string): Promise<void> {
   const origin = new URL(page.url()).origin;
   await session.send('ServiceWorker.deliverPushMessage', { origin, registrationId: await registration, data: text });
   await session.detach();
+}
+
+/** No push service is reached from here: the browser's part is stood in for, the server's is real. */
+async function standIn(page: Page): Promise<void> {
+  const ecdh = createECDH('prime256v1');
+  const keys = { p256dh: ecdh.generateKeys('base64url'), auth: randomBytes(16).toString('base64url') };
+  await page.addInitScript((keys) => {
+    const STORED = 'e2e.subscription';
+    const read = () => {
+      const stored = JSON.parse(localStorage.getItem(STORED) ?? 'null') as { endpoint: string; key: number[] } | null;
+      if (stored === null) return null;
+      const { endpoint, key } = stored;
+      const options = { applicationServerKey: new Uint8Array(key).buffer };
+      const unsubscribe = async () => (localStorage.removeItem(STORED), true);
+      return { endpoint, options, unsubscribe, toJSON: () => ({ endpoint, keys }) } as unknown as PushSubscription;
+    };
+    PushManager.prototype.getSubscription = async () => read();
+    PushManager.prototype.subscribe = async function (options) {
+      const key = [...new Uint8Array(options?.applicationServerKey as ArrayBuffer)];
+      if (key.length !== 65 || key[0] !== 4) throw new Error(`a key of ${key.length} bytes`);
+      const endpoint = read()?.endpoint ?? `https://updates.push.services.mozilla.com/wpush/v2/${crypto.randomUUID()}`;
+      localStorage.setItem(STORED, JSON.stringify({ endpoint, key }));
+      return read() as PushSubscription;
+    };
+  }, keys);
+}
+
+/** The browser gives itself another address, and the service worker fails to tell the server. */
+const moveAddress = (page: Page) =>
+  page.evaluate(() => {
+    const stored = JSON.parse(localStorage.getItem('e2e.subscription') ?? '');
+    localStorage.setItem('e2e.subscription', JSON.stringify({ ...stored, endpoint: `${stored.endpoint}-moved` }));
+  });
+
+async function subscribeAs(page: Page, label: string): Promise<void> {
+  await page.goto('/settings/notifications');
+  await page.getByLabel('Name').first().fill(label);
+  await page.getByRole('button', { name: 'Subscribe this browser' }).click();
+  await expect(page.getByText(`This browser is subscribed as “${label}”.`)).toBeVisible();
+}
+
+async function endpoints(request: APIRequestContext): Promise<{ id: string; label: string; state: string }[]> {
+  return (await (await request.get('/api/v1/push/endpoints')).json()).items;
 }
 
 const shown = (page: Page) =>
@@ -99,23 +142,10 @@ test.describe('with permission', () => {
   });
 
   test('this browser is subscribed by a click, listed, tested and removed', async ({ page, request }) => {
-    // No push service is reached from here: the browser's part is stood in for, the server's is real.
-    const ecdh = createECDH('prime256v1');
-    const keys = { p256dh: ecdh.generateKeys('base64url'), auth: randomBytes(16).toString('base64url') };
-    await page.addInitScript((keys) => {
-      const endpoint = 'https://updates.push.services.mozilla.com/wpush/v2/e2e';
-      PushManager.prototype.getSubscription = async () => null;
-      PushManager.prototype.subscribe = async function (options) {
-        const key = new Uint8Array(options?.applicationServerKey as ArrayBuffer);
-        if (key.length !== 65 || key[0] !== 4) throw new Error(`a key of ${key.length} bytes`);
-        return { endpoint, toJSON: () => ({ endpoint, keys }) } as unknown as PushSubscription;
-      };
-    }, keys);
+    await standIn(page);
     await page.goto('/settings/notifications');
     await expect(page.getByText('Nothing is registered yet')).toBeVisible();
-    await page.getByLabel('Name').first().fill('Browser under test');
-    await page.getByRole('button', { name: 'Subscribe this browser' }).click();
-    await expect(page.getByText('This browser is subscribed as “Browser under test”.')).toBeVisible();
+    await subscribeAs(page, 'Browser under test');
     const row = page.getByRole('listitem').filter({ hasText: 'Browser under test' }).first();
     await expect(row).toContainText('this browser');
     await expect(row).toContainText('nothing delivered yet');
@@ -128,12 +158,85 @@ test.describe('with permission', () => {
 
     await page.getByRole('button', { name: 'Remove Browser under test' }).click();
     await expect(page.getByRole('button', { name: 'Subscribe this browser' })).toBeVisible();
-    await expect
-      .poll(async () => {
-        const { items } = await (await request.get('/api/v1/push/endpoints')).json();
-        return items.filter((one: { state: string }) => one.state === 'active').length;
-      })
-      .toBe(0);
+    await expect.poll(() => endpoints(request)).toEqual([]);
+  });
+
+  test('an address that the browser changed by itself is told to the server by the next page, with its name', async ({ page, request }) => {
+    await standIn(page);
+    await subscribeAs(page, 'Kim at the desk');
+    const [before] = await endpoints(request);
+    await moveAddress(page);
+    await page.goto('/');
+    await expect.poll(async () => (await endpoints(request)).map((one) => [one.label, one.id !== before?.id])).toEqual([['Kim at the desk', true]]);
+    await page.goto('/settings/notifications');
+    await expect(page.getByText('This browser is subscribed as “Kim at the desk”.')).toBeVisible();
+
+    // Removed on another device: it does not come back, and the page does not say otherwise.
+    const [now] = await endpoints(request);
+    await request.delete(`/api/v1/push/endpoints/${now?.id}`, { headers: { Origin: new URL(page.url()).origin } });
+    await page.reload();
+    await expect.poll(() => page.evaluate(() => localStorage.getItem('e2e.subscription'))).toBeNull();
+    await expect(page.getByRole('button', { name: 'Subscribe this browser' })).toBeVisible();
+    expect(await endpoints(request)).toEqual([]);
+  });
+
+  test.describe('signed in here', () => {
+    test.use({ storageState: { cookies: [], origins: [] } });
+
+    async function signIn(page: Page): Promise<void> {
+      await page.goto('/signin');
+      await page.getByLabel('User name').fill('admin');
+      await page.getByLabel('Password').fill(PASSWORD);
+      await page.getByRole('button', { name: 'Sign in' }).click();
+      await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
+    }
+
+    async function signOut(page: Page): Promise<void> {
+      await page.getByRole('button', { name: 'Account and settings' }).click();
+      await page.getByRole('button', { name: 'Sign out' }).click();
+      await expect(page).toHaveURL(/\/signin$/);
+    }
+
+    test('whoever signs out is no longer reached at this browser', async ({ page }) => {
+      await standIn(page);
+      await signIn(page);
+      await subscribeAs(page, 'Shared screen');
+      await signOut(page);
+      await expect.poll(() => page.evaluate(() => localStorage.getItem('e2e.subscription'))).toBeNull();
+      await signIn(page);
+      expect(await endpoints(page.request)).toEqual([]);
+    });
+
+    test('a server that does not answer does not keep anyone signed in', async ({ page }) => {
+      await standIn(page);
+      await signIn(page);
+      await subscribeAs(page, 'Shared screen');
+      const removal = '**/api/v1/push/endpoints/*';
+      await page.route(removal, () => {});
+      await signOut(page);
+      await page.unroute(removal);
+      await signIn(page);
+      for (const { id } of await endpoints(page.request)) {
+        await page.request.delete(`/api/v1/push/endpoints/${id}`, { headers: { Origin: new URL(page.url()).origin } });
+      }
+    });
+
+    test('messages of someone who was signed in before are named, and stopped by a click', async ({ page }) => {
+      await standIn(page);
+      await signIn(page);
+      await subscribeAs(page, 'Shared screen');
+      await page.evaluate(() => {
+        const own = JSON.parse(localStorage.getItem('pulsewire.endpoint') ?? '');
+        localStorage.setItem('pulsewire.endpoint', JSON.stringify({ ...own, id: '01K0000000000000000000000A', user: 'robin' }));
+      });
+      await page.reload();
+      await expect(page.getByText('This browser shows the messages of robin')).toBeVisible();
+      await page.getByRole('button', { name: 'Stop these messages' }).click();
+      await expect(page.getByText('This browser shows the messages of robin')).toHaveCount(0);
+      await expect.poll(() => page.evaluate(() => localStorage.getItem('e2e.subscription'))).toBeNull();
+      await page.getByRole('button', { name: 'Remove Shared screen' }).click();
+      await expect(page.getByRole('button', { name: 'Remove Shared screen' })).toHaveCount(0);
+    });
   });
 
   test('a push service that does not answer is told, not waited for without end', async ({ page }) => {

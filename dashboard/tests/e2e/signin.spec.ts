@@ -39,6 +39,19 @@ test('the sign-in link works once, leaves no code in the address, and says so wh
   }
 });
 
+test('a click on a notification at the sign-in page leads to its page after the sign-in', async ({ page }) => {
+  await page.goto('/signin');
+  await expect(page.getByLabel('User name')).toBeVisible();
+  const data = { type: 'open', url: '/alerts?state=all' };
+  await page.evaluate((data) => navigator.serviceWorker.dispatchEvent(new MessageEvent('message', { data })), data);
+  await expect(page).toHaveURL(/\/signin\?next=/);
+  await page.getByLabel('User name').fill('admin');
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await expect(page).toHaveURL(/\/alerts\?state=all$/);
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Alerts');
+});
+
 test('signing out ends the session in every tab', async ({ page, context, server }) => {
   await page.goto('/signin');
   await page.getByLabel('User name').fill('admin');

@@ -71,6 +71,20 @@ describe('AlertStore', () => {
     expect(began).toEqual(['2']);
   });
 
+  it('tells of no alert twice over a reconnect, whichever way it comes back', async () => {
+    await store.reload();
+    store.receive([alert('1', 1)]);
+    // An answer from before it began: it is lost sight of, and frames bring it back.
+    await store.reload();
+    expect(openIds()).toEqual([]);
+    store.receive([alert('1', 2, { value: 2 })]);
+    pages = [{ items: [full('1', 2, { value: 2 })], next: null }];
+    await store.reload();
+    store.receive([alert('1', 1), alert('1', 2, { value: 2 })]);
+    expect(openIds()).toEqual(['1']);
+    expect(began).toEqual(['1']);
+  });
+
   it('an answer that was on its way does not undo what frames said meanwhile', async () => {
     pages = [{ items: [full('1', 1), full('2', 1)], next: null }];
     await store.reload();

@@ -85,6 +85,8 @@ export class Revisions<T extends Revised> {
 /** More open alerts than this are counted as "and more": nobody reads them one by one. */
 export const OPEN_MAX = 2_000;
 const KEPT_MAX = 5_000;
+/** Alerts that were told of are known by their ids; after so many others one may be told of again. */
+const TOLD_MAX = 5_000;
 /** The API is asked for what frames leave out at most this often. */
 const FILL_MS = 2_000;
 
@@ -110,6 +112,8 @@ export class AlertStore {
   /** There are more open alerts than are held here. */
   more = false;
   readonly #options: AlertStoreOptions;
+  /** An alert that was lost sight of over a reconnect is not told of twice. */
+  readonly #told = new Set<string>();
   #generation = 0;
   #fill: ReturnType<typeof setTimeout> | undefined;
 
@@ -128,7 +132,7 @@ export class AlertStore {
       const known = this.alerts.get(event.id);
       if (!this.alerts.put(event)) continue;
       const now = this.alerts.get(event.id) as AlertView;
-      if (known === undefined && now.state === 'firing' && now.acknowledged === null && this.loaded) this.#options.began(now);
+      if (known === undefined && now.state === 'firing' && now.acknowledged === null && this.loaded) this.#tell(now);
       // Frames leave out units and names.
       if (now.device_name === undefined && now.state === 'firing') this.#fillSoon();
     }
@@ -174,6 +178,13 @@ export class AlertStore {
       this.error = error instanceof Error ? error : new Error(String(error));
     }
     this.#options.changed();
+  }
+
+  #tell(alert: AlertView): void {
+    if (this.#told.has(alert.id)) return;
+    this.#told.add(alert.id);
+    if (this.#told.size > TOLD_MAX) this.#told.delete(this.#told.values().next().value as string);
+    this.#options.began(alert);
   }
 
   #fillSoon(): void {

@@ -5,6 +5,7 @@
 
 import { api, ApiError } from '../api/client';
 import type { PushEndpoint } from '../api/types';
+import { endSubscription, ownEndpoint, rememberEndpoint } from '../state/endpoint';
 
 /** Why this browser cannot be subscribed now; a key of `notify.problem_…`. */
 export type Problem = 'insecure' | 'ios' | 'unsupported' | 'denied' | 'dismissed' | 'timeout' | 'refused' | 'not_configured';
@@ -73,26 +74,6 @@ export function fromBase64url(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
 
-/** Which endpoint of the server this browser is; only the server knows its list, so the id is kept here. */
-const STORED = 'pulsewire.endpoint';
-
-export function ownEndpoint(): string | null {
-  try {
-    return localStorage.getItem(STORED);
-  } catch {
-    return null;
-  }
-}
-
-function remember(id: string | null): void {
-  try {
-    if (id === null) localStorage.removeItem(STORED);
-    else localStorage.setItem(STORED, id);
-  } catch {
-    // Then the list cannot say which one is this browser; nothing else depends on it.
-  }
-}
-
 /** Tells the server where this browser is reached; the server takes the same address again as an update. */
 export async function register(subscription: PushSubscription, label: string): Promise<PushEndpoint> {
   const { keys } = subscription.toJSON();
@@ -102,7 +83,7 @@ export async function register(subscription: PushSubscription, label: string): P
     keys: { p256dh: keys?.p256dh ?? '', auth: keys?.auth ?? '' },
     label,
   });
-  remember(endpoint.id);
+  rememberEndpoint({ id: endpoint.id, user: endpoint.user, label, address: subscription.endpoint });
   return endpoint;
 }
 
@@ -116,20 +97,21 @@ export async function subscribe(label: string): Promise<PushEndpoint> {
   if (permission !== 'granted') throw new PushProblem(permission === 'denied' ? 'denied' : 'dismissed');
   const key = fromBase64url(config.webpush.public_key);
   try {
-    await navigator.serviceWorker.register('/sw.js');
-    const { pushManager } = await within(navigator.serviceWorker.ready, SUBSCRIBE_MS);
-    // A subscription made with another server's key takes no messages of this one.
-    const old = await pushManager.getSubscription();
-    if (old !== null && !sameBytes(old.options.applicationServerKey, key)) await old.unsubscribe();
-    const subscription = await within(
-      pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key }),
-      SUBSCRIBE_MS,
-    );
-    return await register(subscription, label);
+    return await register(await obtain(key), label);
   } catch (error) {
     if (error instanceof PushProblem || error instanceof ApiError) throw error;
     throw new PushProblem('refused', error instanceof Error ? error.message : String(error));
   }
+}
+
+/** The browser's subscription for the server's key, the one that it has already or a new one. */
+export async function obtain(key: Uint8Array<ArrayBuffer>): Promise<PushSubscription> {
+  await navigator.serviceWorker.register('/sw.js');
+  const { pushManager } = await within(navigator.serviceWorker.ready, SUBSCRIBE_MS);
+  // A subscription made with another server's key takes no messages of this one.
+  const old = await pushManager.getSubscription();
+  if (old !== null && !sameBytes(old.options.applicationServerKey, key)) await old.unsubscribe();
+  return within(pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key }), SUBSCRIBE_MS);
 }
 
 function sameBytes(buffer: ArrayBuffer | null, bytes: Uint8Array): boolean {
@@ -141,10 +123,7 @@ function sameBytes(buffer: ArrayBuffer | null, bytes: Uint8Array): boolean {
 /** Ends this browser's own subscription too, so that it does not keep one that nobody sends to. */
 export async function unsubscribe(endpoint: PushEndpoint): Promise<void> {
   await api.removeEndpoint(endpoint.id);
-  if (endpoint.id !== ownEndpoint()) return;
-  remember(null);
-  const registration = await navigator.serviceWorker?.getRegistration();
-  await (await registration?.pushManager.getSubscription())?.unsubscribe();
+  if (endpoint.id === ownEndpoint()?.id) await endSubscription();
 }
 
 /** "Firefox on Linux": what people call this browser in a list. */

@@ -59,6 +59,8 @@ class Alerts {
       this.#asking -= 1;
     }
     const alert = this.store.alerts.get(began.id) ?? began;
+    // Settled while its name was asked for.
+    if (alert.state !== 'firing' || alert.acknowledged !== null) return;
     const actions = [{ label: t('alerts.open'), run: () => router.go(alertHref(alert.id)) }];
     if (session.isOperator) actions.push({ label: t('alerts.acknowledge'), run: () => void this.acknowledge([alert.id]) });
     toasts.alert(alert.severity, `${alert.rule_name}: ${alert.device_name ?? alert.device}`, alert.id, actions);

@@ -2,8 +2,12 @@
 
 import { api, ApiError, onSignedOut } from '../api/client';
 import type { Session } from '../api/types';
+import { endSubscription, ownEndpoint } from './endpoint';
 import { link } from './live.svelte';
 import { router } from './router.svelte';
+
+/** A sign-out waits this long for the server to forget this browser. */
+const RELEASE_MS = 2_000;
 
 type Status = 'unknown' | 'signed_in' | 'signed_out' | 'unreachable';
 
@@ -56,8 +60,15 @@ class SessionState {
     await this.load();
   }
 
+  /** Whoever signs out is no longer reached here: the next to sit at this browser may be someone else. */
   async signOut(): Promise<void> {
     link.stop();
+    const own = ownEndpoint();
+    const reached = own !== null && own.user === this.current?.user.name;
+    if (reached) {
+      const forgotten = api.removeEndpoint(own.id).catch(() => {});
+      await Promise.race([forgotten, new Promise((done) => setTimeout(done, RELEASE_MS))]);
+    }
     try {
       await api.signOut();
     } catch (error) {
@@ -67,6 +78,8 @@ class SessionState {
         throw error;
       }
     }
+    // Also where the server did not hear of it: then the push service tells it.
+    if (reached) void endSubscription().catch(() => {});
     this.current = null;
     this.status = 'signed_out';
     router.go('/signin');

@@ -48,7 +48,8 @@ class Toasts {
   #add(kind: Toast['kind'], text: string, actions: readonly ToastAction[], key: string | null, forMs: number | null): void {
     const id = this.#next;
     this.#next += 1;
-    this.list = [...this.list, { id, kind, text, actions, key }].slice(-4);
+    const others = key === null ? this.list : this.list.filter((toast) => toast.key !== key);
+    this.list = [...others, { id, kind, text, actions, key }].slice(-4);
     if (forMs !== null) setTimeout(() => this.dismiss(id), forMs);
   }
 }
