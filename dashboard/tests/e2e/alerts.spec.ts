@@ -71,6 +71,27 @@ broken('alerts are acknowledged and resolved with keys, one or many, and an ackn
   await expect(rows(page).first()).toContainText('resolved');
 });
 
+broken('the overview counts open alerts by severity and lists the newest, live', async ({ page, rule, request, server }) => {
+  await page.goto('/');
+  await expect(page.getByTestId('open-critical')).toHaveText('10', { timeout: 20_000 });
+  const newest = page.getByTestId('newest-alerts').getByRole('listitem');
+  await expect(newest).toHaveCount(5);
+  await expect(newest.first()).toContainText(rule.name);
+  await expect(page.getByRole('link', { name: 'All 10' })).toHaveAttribute('href', '/alerts');
+  const hint = await addRule(request, server.url, { name: 'A hint', threshold: -100, severity: 'info', scope: { device: 'sim-0001' } });
+  try {
+    await expect(page.getByTestId('open-info')).toHaveText('1', { timeout: 20_000 });
+    await expect(newest.first()).toContainText('A hint');
+    await page.getByTestId('open-info').click();
+    await expect(page).toHaveURL(/\/alerts\?severity=info$/);
+    await expect(rows(page)).toHaveCount(1);
+  } finally {
+    await removeRule(request, server.url, hint.id);
+  }
+  await page.goto('/');
+  await expect(page.getByTestId('open-info')).toHaveCount(0, { timeout: 20_000 });
+});
+
 broken('the list is filtered by severity and device, and the filter lives in the address', async ({ page, rule, request, server }) => {
   const other = await addRule(request, server.url, { name: 'A hint', threshold: -100, severity: 'info', scope: { device: 'sim-0001' } });
   try {
