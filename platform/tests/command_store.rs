@@ -58,7 +58,11 @@ impl Store {
     }
 
     async fn commit(&self, writes: Vec<CommandWrite>) -> Vec<Written> {
-        let commit = CommandCommit { writes, sets: Vec::new(), history_per_device: 2 };
+        self.commit_at(writes, 0).await
+    }
+
+    async fn commit_at(&self, writes: Vec<CommandWrite>, now_us: i64) -> Vec<Written> {
+        let commit = CommandCommit { writes, sets: Vec::new(), history_per_device: 2, now_us };
         self.meta.commit_commands(commit).await.expect("stores")
     }
 
@@ -114,15 +118,29 @@ async fn a_change_is_stored_only_over_the_revision_that_it_was_made_from() {
 }
 
 #[tokio::test]
-async fn of_finished_commands_the_oldest_go_and_open_ones_stay() {
+async fn of_finished_commands_the_oldest_go_a_day_after_their_deadline_and_open_ones_stay() {
     let store = Store::new().await;
+    let mut last = None;
     for number in 1..=5 {
         let command = store.create(number).await;
         if number != 2 {
             let sent = store.change(&command, Event::Sent).await;
-            store.change(&sent, done()).await;
+            if number == 5 {
+                last = Some(sent);
+            } else {
+                store.change(&sent, done()).await;
+            }
         }
     }
+    let deadline_us = 1_000_000;
+    let (last, finish) = changed(&last.expect("sent"), done());
+    store.commit_at(vec![finish], deadline_us + 86_400_000_000).await;
+    let known = store.meta.commands_of(store.device, false, None, 10).await.expect("reads").commands;
+    assert_eq!(known.len(), 5, "their callers may ask again for a day");
+    // Any change of a finished command looks at its device's.
+    let again = Command { revision: last.revision + 1, ..last };
+    let step = Step { state: again.state, time_us: 3, text: String::new() };
+    store.commit_at(vec![CommandWrite::Change(again, step)], deadline_us + 86_400_000_001).await;
     let all = store.meta.commands_of(store.device, false, None, 10).await.expect("reads");
     let numbers = |commands: &[Command]| commands.iter().map(|one| one.id.0.to_bytes()[15]).collect::<Vec<_>>();
     assert_eq!((numbers(&all.commands), all.next), (vec![5, 4, 2], None));
@@ -131,6 +149,36 @@ async fn of_finished_commands_the_oldest_go_and_open_ones_stay() {
     assert_eq!((numbers(&first.commands), numbers(&rest.commands), rest.next), (vec![5, 4], vec![2], None));
     let open = store.meta.commands_of(store.device, true, None, 10).await.expect("reads");
     assert_eq!(numbers(&open.commands), [2]);
+}
+
+#[tokio::test]
+async fn of_far_too_many_young_commands_those_go_last_that_their_device_may_still_answer() {
+    let store = Store::new().await;
+    let sent = store.change(&store.create(1).await, Event::Sent).await;
+    store.change(&store.change(&sent, Event::Delivered).await, Event::TimeoutPassed).await;
+    for number in 2..=30 {
+        let sent = store.change(&store.create(number).await, Event::Sent).await;
+        store.change(&sent, done()).await;
+    }
+    let kept = store.meta.commands_of(store.device, false, None, 100).await.expect("reads").commands;
+    assert_eq!((kept.len(), kept[18].id.0.to_bytes()[15], kept[19].id), (20, 12, sent.id), "ten times two");
+}
+
+#[tokio::test]
+async fn a_device_is_to_be_told_what_was_given_up_while_it_could_have_it_until_it_answers() {
+    let store = Store::new().await;
+    let cancel = || Event::CancelAsked(UserName::parse("kim").expect("a name"));
+    store.change(&store.create(1).await, cancel()).await;
+    let sent = store.change(&store.create(2).await, Event::Sent).await;
+    let given_up = store.change(&store.change(&sent, cancel()).await, Event::SessionEnded).await;
+    let found = |limit| store.meta.given_up(vec![store.device], limit);
+    assert_eq!(found(9).await.expect("reads"), std::slice::from_ref(&given_up), "what was never sent needs no word");
+    assert_eq!(
+        (given_up.state, given_up.is_untold(), found(0).await.expect("reads").len()),
+        (State::Canceled, true, 0)
+    );
+    let answered = store.change(&given_up, done()).await;
+    assert_eq!((answered.is_untold(), found(9).await.expect("reads")), (false, vec![]));
 }
 
 #[tokio::test]

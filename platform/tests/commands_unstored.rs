@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::commands::{
-    Commands, CommandsError, CommandsOptions, CommandsParts, FromDevice, NewCommand, Outgoing, ToDevice,
+    Commands, CommandsError, CommandsOptions, CommandsParts, FromDevice, NewCommand, Outgoing, Submitted, ToDevice,
 };
 use pulsewire::ports::{
     Bus, Clock, CommandCommit, CommandPage, CommandStore, DeviceStore, DeviceVerifier, MetaError, NewDevice, Written,
@@ -13,6 +13,7 @@ use pulsewire_core::command::{Command, CommandSet, ResultStatus, State, Step, Va
 use pulsewire_core::device::Device;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{CommandId, CommandName, DeviceId, DeviceKey, SessionEpoch, UserName};
+use pulsewire_core::ulid::Ulid;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -31,6 +32,8 @@ impl Clock for SystemClock {
 struct Full {
     meta: SqliteMeta,
     full: AtomicBool,
+    // Whoever looks for a command does so a moment too early.
+    early: AtomicBool,
 }
 
 #[async_trait]
@@ -50,7 +53,14 @@ impl CommandStore for Full {
         self.meta.commands(ids).await
     }
 
+    async fn given_up(&self, devices: Vec<DeviceKey>, limit: usize) -> Result<Vec<Command>, MetaError> {
+        self.meta.given_up(devices, limit).await
+    }
+
     async fn command(&self, id: CommandId) -> Result<Option<(Command, Vec<Step>)>, MetaError> {
+        if self.early.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
         self.meta.command(id).await
     }
 
@@ -84,7 +94,7 @@ impl World {
         let id = DeviceId::parse("d").expect("an id");
         let new = NewDevice { id, name: "d".into(), tags: BTreeMap::new(), group: None, verifier, created_us: 0 };
         let device = meta.create_device(new).await.expect("a device");
-        let store = Arc::new(Full { meta, full: AtomicBool::new(false) });
+        let store = Arc::new(Full { meta, full: AtomicBool::new(false), early: AtomicBool::new(false) });
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new(64));
         let options = CommandsOptions {
             lease: Duration::from_secs(60),
@@ -100,16 +110,20 @@ impl World {
     }
 
     async fn submit(&self) -> Result<Arc<Command>, CommandsError> {
+        self.submit_as(None, None).await.map(|submitted| submitted.command)
+    }
+
+    async fn submit_as(&self, id: Option<CommandId>, key: Option<&str>) -> Result<Submitted, CommandsError> {
         let new = NewCommand {
-            id: None,
+            id,
             name: CommandName::parse("go").expect("a name"),
             arguments: Values::new(),
             ttl_us: 60_000_000,
             timeout_us: 60_000_000,
-            supersede_key: None,
+            supersede_key: key.map(|key| CommandName::parse(key).expect("a name")),
             user: UserName::parse("kim").expect("a name"),
         };
-        self.commands.submit(&self.device, new).await.map(|submitted| submitted.command)
+        self.commands.submit(&self.device, new).await
     }
 
     async fn connect(&self, epoch: u64) -> Arc<Outgoing> {
@@ -179,4 +193,18 @@ async fn a_result_that_is_not_stored_is_not_acknowledged_and_its_device_comes_ag
     let acknowledged = async { while !matches!(next(&outgoing).await, ToDevice::ResultAck(id) if id == command.id) {} };
     tokio::time::timeout(Duration::from_secs(10), acknowledged).await.expect("acknowledged");
     assert_eq!(world.state(command.id).await, State::Succeeded);
+}
+
+#[tokio::test]
+async fn a_repeat_that_overtakes_the_end_of_its_first_request_takes_no_other_commands_place() {
+    let world = World::new().await;
+    let first = world.submit_as(Some(CommandId(Ulid::from_parts(1, 1))), Some("target")).await.expect("stored").command;
+    let kim = UserName::parse("kim").expect("a name");
+    world.commands.cancel(first.id, kim).await.expect("canceled");
+    let waiting = world.submit_as(None, Some("target")).await.expect("stored").command;
+    world.store.early.store(true, Ordering::SeqCst);
+    let repeat = world.submit_as(Some(first.id), Some("target")).await.expect("known");
+    world.store.early.store(false, Ordering::SeqCst);
+    assert_eq!((repeat.created, repeat.command.state), (false, State::Canceled));
+    assert_eq!(world.state(waiting.id).await, State::Queued);
 }

@@ -252,6 +252,9 @@ fn asking_twice_under_one_id_does_it_once() {
     give(&server, "d", &other).expect_problem(409, "exists", "is another one");
     server.admin().create_device("e");
     give(&server, "e", &body).expect_problem(409, "exists", "is another one");
+    server.admin().patch("/api/v1/devices/d", &json!({"enabled": false})).expect(200);
+    assert_eq!(give(&server, "d", &body).expect(200)["state"], "succeeded", "also of a device that takes no more");
+    give(&server, "d", &json!({"name": "go"})).expect_problem(409, "device_disabled", "enable it first");
 }
 
 #[test]
@@ -344,6 +347,23 @@ fn a_queued_command_is_canceled_at_once_and_a_running_one_is_asked_to_stop() {
     assert!(matches!(device.answer().message(), Message::Cancel(Cancel { id, .. }) if id == sent.id));
     finish(&mut device, sent.id, ResultStatus::Canceled);
     assert_eq!(command(&server, &running)["state"], "canceled");
+}
+
+#[test]
+fn a_device_learns_in_its_next_session_what_was_canceled_while_it_was_away() {
+    let server = Server::start();
+    let secret = server.admin().create_device("d");
+    let mut device = Device::login(server.device, "d", &secret);
+    let id = given(&server, "d", &json!({"name": "run"}));
+    let sent = next_command(&mut device);
+    cancel(&server, &id).expect(200);
+    drop(device);
+    until_state(&server, &id, "canceled");
+    let mut device = Device::login(server.device, "d", &secret);
+    assert!(matches!(device.answer().message(), Message::Cancel(Cancel { id, .. }) if id == sent.id));
+    finish(&mut device, sent.id, ResultStatus::Canceled);
+    let mut device = Device::login(server.device, "d", &secret);
+    expect_silence(&mut device);
 }
 
 #[test]

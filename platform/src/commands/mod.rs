@@ -21,7 +21,7 @@ use pulsewire_core::command::{
 };
 use pulsewire_core::device::Device;
 use pulsewire_core::directory::Directory;
-use pulsewire_core::ids::{CommandId, CommandName, DeviceKey, SessionEpoch, UserName};
+use pulsewire_core::ids::{CommandId, CommandName, DeviceId, DeviceKey, SessionEpoch, UserName};
 use pulsewire_core::ulid::Ulid;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -88,6 +88,9 @@ pub enum CommandsError {
     /// The id stands for another command.
     #[error("command {0} exists already, and is another one")]
     Exists(CommandId),
+    /// The device is disabled.
+    #[error("device {0} is disabled and takes no commands; enable it first")]
+    Disabled(DeviceId),
     /// The device was deleted meanwhile.
     #[error("the device was deleted")]
     NoDevice,
@@ -169,7 +172,8 @@ pub enum FromDevice {
 
 /// What the task is asked.
 enum Request {
-    Submit { command: Box<Command>, reply: Reply<Submitted> },
+    // `named`: the id is the caller's, who may have used it before.
+    Submit { command: Box<Command>, named: bool, reply: Reply<Submitted> },
     Cancel { id: CommandId, user: UserName, reply: Reply<Option<Arc<Command>>> },
     Began { device: DeviceKey, epoch: SessionEpoch, outgoing: Arc<Outgoing> },
     Ended { device: DeviceKey, epoch: SessionEpoch },
@@ -228,11 +232,13 @@ impl Commands {
             timeout_us: new.timeout_us,
             revision: 1,
         };
-        // Before it is checked: what was taken once is answered, also if the device knows it no more.
-        if new.id.is_some()
-            && let Some((known, _)) = self.store.command(asked.id).await.map_err(CommandsError::Store)?
-        {
+        // Before it is checked: what was taken once is answered, also if the device knows it no more, or may not have it.
+        let named = new.id.is_some();
+        if named && let Some((known, _)) = self.store.command(asked.id).await.map_err(CommandsError::Store)? {
             return repeated(&asked, &Arc::new(known));
+        }
+        if !device.enabled {
+            return Err(CommandsError::Disabled(device.id.clone()));
         }
         let set = self.store.command_set(device.key).await.map_err(CommandsError::Store)?;
         let arguments = check_arguments(set.as_ref(), &asked.name, asked.arguments)?;
@@ -240,16 +246,8 @@ impl Commands {
         if bytes > WIRE_BYTES_MAX {
             return Err(CommandsError::TooLarge(bytes));
         }
-        let command = Command { arguments, ..asked };
-        let wanted = command.clone();
-        let submitted = self.ask(|reply| Request::Submit { command: Box::new(command), reply }).await;
-        // It was stored by someone else since it was looked for.
-        if let Err(CommandsError::Exists(id)) = submitted
-            && let Some((known, _)) = self.store.command(id).await.map_err(CommandsError::Store)?
-        {
-            return repeated(&wanted, &Arc::new(known));
-        }
-        submitted
+        let command = Box::new(Command { arguments, ..asked });
+        self.ask(|reply| Request::Submit { command, named, reply }).await
     }
 
     /// Gives a command up: at once while it is queued, else the device is asked.

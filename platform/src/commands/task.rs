@@ -12,11 +12,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Most requests decided before they are stored together.
 const UNIT_REQUESTS: usize = 256;
 /// Longest sleep: the wall clock may have been set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// Most commands of which a device is told at the beginning of a session that they were given up while it was away; the newest.
+const TOLD_MAX: usize = 64;
 /// Wait after the store failed, before anything is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -26,7 +29,9 @@ pub(super) struct CommandsTask {
     table: Table,
     sessions: HashMap<DeviceKey, Session>,
     // Set after the store failed: until then only requests are served, and after it every device is looked at.
-    paused_until_us: Option<i64>,
+    paused_until: Option<Instant>,
+    // Devices whose session began, and which are to be told what was given up while they were away.
+    untold: BTreeSet<DeviceKey>,
 }
 
 struct Session {
@@ -44,6 +49,8 @@ struct Unit {
     undo: Vec<(CommandId, Option<Entry>)>,
     // Commands that left the table in this unit.
     finished: HashMap<CommandId, Command>,
+    // Commands under ids of their callers: they may have been stored and finished long ago.
+    named: Vec<(Command, Reply<Submitted>)>,
     // Results for commands that are not in the table.
     late: Vec<(DeviceKey, CommandId, Event)>,
     frames: Vec<(DeviceKey, ToDevice)>,
@@ -72,7 +79,8 @@ impl CommandsTask {
             }
             table.put(command);
         }
-        let mut task = Self { options, parts, table, sessions: HashMap::new(), paused_until_us: None };
+        let (sessions, untold) = (HashMap::new(), BTreeSet::new());
+        let mut task = Self { options, parts, table, sessions, paused_until: None, untold };
         let mut unit = Unit::default();
         for id in interrupted {
             task.apply(&mut unit, id, Event::SessionEnded);
@@ -103,7 +111,7 @@ impl CommandsTask {
             {
                 self.on_request(request, &mut unit);
             }
-            if let Err(error) = self.on_late_results(&mut unit).await {
+            if let Err(error) = self.look_up(&mut unit).await {
                 self.fail(unit, &error);
                 continue;
             }
@@ -114,7 +122,10 @@ impl CommandsTask {
     }
 
     fn sleep(&self) -> Duration {
-        let due_us = self.paused_until_us.or(self.table.next_due_us());
+        if let Some(until) = self.paused_until {
+            return until.saturating_duration_since(Instant::now());
+        }
+        let due_us = self.table.next_due_us();
         let wait_us = due_us.map_or(i64::MAX, |at_us| at_us.saturating_sub(self.parts.clock.now_us()).max(0));
         Duration::from_micros(wait_us.unsigned_abs()).min(SLEEP_MAX)
     }
@@ -136,7 +147,8 @@ impl CommandsTask {
     fn on_request(&mut self, request: Request, unit: &mut Unit) {
         unit.requests += 1;
         match request {
-            Request::Submit { command, reply } => self.submit(*command, reply, unit),
+            Request::Submit { command, named: true, reply } => unit.named.push((*command, reply)),
+            Request::Submit { command, named: false, reply } => self.submit(*command, reply, unit),
             Request::Cancel { id, user, reply } => self.cancel(id, user, reply, unit),
             Request::Began { device, epoch, outgoing } => self.began(device, epoch, outgoing, unit),
             Request::Ended { device, epoch } => {
@@ -212,6 +224,7 @@ impl CommandsTask {
             let cancel = ToDevice::Cancel { id: command.id, text: "it was given up".into() };
             unit.frames.push((device, cancel));
         }
+        self.untold.insert(device);
         unit.touched.insert(device);
     }
 
@@ -245,26 +258,40 @@ impl CommandsTask {
         }
     }
 
-    /// A result counts however late it comes: what is not open any more is looked up.
-    async fn on_late_results(&mut self, unit: &mut Unit) -> Result<(), MetaError> {
-        if unit.late.is_empty() {
-            return Ok(());
+    /// Goes on with what needs commands that are finished. A result counts however late it comes; an id of a caller's stands
+    /// for one command however long ago that was, and nothing is superseded before that is known; and devices that come are
+    /// told what was given up.
+    async fn look_up(&mut self, unit: &mut Unit) -> Result<(), MetaError> {
+        let named = unit.named.iter().map(|(command, _)| command.id);
+        let ids: Vec<_> = unit.late.iter().map(|(_, id, _)| *id).chain(named).collect();
+        if !ids.is_empty() {
+            for command in self.parts.store.commands(ids).await? {
+                if self.table.get(command.id).is_none() {
+                    unit.finished.entry(command.id).or_insert(command);
+                }
+            }
         }
-        let late = std::mem::take(&mut unit.late);
-        let ids = late.iter().map(|(_, id, _)| *id).collect();
-        let found = self.parts.store.commands(ids).await;
-        let found: HashMap<_, _> = match found {
-            Ok(found) => found.into_iter().map(|command| (command.id, command)).collect(),
-            Err(error) => return Err(error),
-        };
-        for (device, id, event) in late {
-            match found.get(&id).filter(|command| command.device == device) {
-                Some(command) => {
-                    unit.finished.entry(id).or_insert_with(|| command.clone());
+        let mut given_up = Vec::new();
+        if !self.untold.is_empty() {
+            given_up = self.parts.store.given_up(self.untold.iter().copied().collect(), TOLD_MAX).await?;
+        }
+        for (device, id, event) in std::mem::take(&mut unit.late) {
+            match self.current(unit, id) {
+                Some(known) if known.device == device => {
                     self.apply(unit, id, event);
                 }
-                None => ignored(),
+                _ => ignored(),
             }
+        }
+        given_up.retain(|command| !unit.finished.contains_key(&command.id));
+        let just_now = unit.finished.values().filter(|c| c.is_untold() && self.untold.contains(&c.device));
+        given_up.extend(just_now.cloned());
+        for command in given_up {
+            let cancel = ToDevice::Cancel { id: command.id, text: "it was given up".into() };
+            unit.frames.push((command.device, cancel));
+        }
+        for (command, reply) in std::mem::take(&mut unit.named) {
+            self.submit(command, reply, unit);
         }
         Ok(())
     }
@@ -308,11 +335,11 @@ impl CommandsTask {
     /// Applies what is due.
     fn on_time(&mut self, unit: &mut Unit) {
         let now_us = self.parts.clock.now_us();
-        if let Some(until_us) = self.paused_until_us {
-            if now_us < until_us {
+        if let Some(until) = self.paused_until {
+            if Instant::now() < until {
                 return;
             }
-            self.paused_until_us = None;
+            self.paused_until = None;
             unit.touched.extend(self.sessions.keys());
         }
         let lease_us = micros(self.options.lease);
@@ -329,7 +356,7 @@ impl CommandsTask {
 
     /// Decides what connected devices are sent.
     fn send_next(&mut self, unit: &mut Unit) {
-        if self.paused_until_us.is_some() {
+        if self.paused_until.is_some() {
             return;
         }
         for device in std::mem::take(&mut unit.touched) {
@@ -349,12 +376,14 @@ impl CommandsTask {
                 writes: unit.writes.clone(),
                 sets: unit.sets.clone().into_iter().collect(),
                 history_per_device: self.options.history_per_device,
+                now_us: self.parts.clock.now_us(),
             };
             match self.parts.store.commit_commands(commit).await {
                 Ok(outcomes) => written = outcomes,
                 Err(error) => return self.fail(unit, &error),
             }
         }
+        self.untold.clear();
         let mut unstored = HashMap::new();
         for (write, outcome) in unit.writes.into_iter().zip(written) {
             let command = write.command();
@@ -411,6 +440,9 @@ impl CommandsTask {
         for (id, before) in unit.undo.into_iter().rev() {
             self.table.restore(id, before);
         }
+        for (_, reply) in unit.named {
+            drop(reply.send(Err(CommandsError::Unstored)));
+        }
         for answer in unit.answers {
             match answer {
                 Answer::Submitted(reply, _) => drop(reply.send(Err(CommandsError::Unstored))),
@@ -421,7 +453,7 @@ impl CommandsTask {
         for (_, session) in self.sessions.iter().filter(|(device, _)| speakers.contains(device)) {
             session.outgoing.put(ToDevice::Unavailable);
         }
-        self.paused_until_us = Some(self.parts.clock.now_us().saturating_add(micros(RETRY)));
+        self.paused_until = Some(Instant::now() + RETRY);
     }
 
     fn gauge(&self) {

@@ -306,9 +306,9 @@ pub const KEYS: &[Key] = &[
     key(
         "commands",
         "history_per_device",
-        Kind::Integer(0, 100_000),
+        Kind::Integer(1, 100_000),
         "100",
-        "Finished commands kept per device; the oldest are deleted.",
+        "Finished commands kept per device. Older ones are deleted a day after their deadline and their end, and at the latest when there are ten times as many.",
     ),
     key(
         "commands",

@@ -130,10 +130,15 @@ impl From<CommandsError> for Problem {
             CommandsError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "command_too_large", detail),
             CommandsError::TooMany { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_commands", detail),
             CommandsError::Exists(_) => Self::new(StatusCode::CONFLICT, "exists", detail),
+            CommandsError::Disabled(_) => Self::new(StatusCode::CONFLICT, "device_disabled", detail),
             CommandsError::NoDevice => Self::new(StatusCode::NOT_FOUND, "no_such_device", detail),
             CommandsError::NoCommand(id) => Self::missing("command", &id.to_string()),
             CommandsError::Finished(_) => Self::new(StatusCode::CONFLICT, "finished", detail),
-            CommandsError::Store(_) | CommandsError::NoChance => Self::internal(error),
+            CommandsError::NoChance => Self::internal(error),
+            CommandsError::Store(cause) => {
+                tracing::error!(%cause, "a command could not be looked up or stored");
+                Self::unavailable(detail)
+            }
             CommandsError::Unstored | CommandsError::Stopping => Self::unavailable(detail),
         }
     }
@@ -270,10 +275,6 @@ pub async fn create(
     let new = parse_new(body.read().await?, &caller)?;
     let device = devices::find(&state, &path)
         .map_err(|missing| Problem::new(StatusCode::NOT_FOUND, "no_such_device", missing.detail))?;
-    if !device.enabled {
-        let detail = format!("device {} is disabled and takes no commands; enable it first", device.id);
-        return Err(Problem::new(StatusCode::CONFLICT, "device_disabled", detail));
-    }
     let parts = state.clone();
     let submitted =
         state.complete(async move { parts.commands.submit(&device, new).await.map_err(Problem::from) }).await?;

@@ -28,8 +28,12 @@ pub struct CommandCommit {
     pub writes: Vec<CommandWrite>,
     /// What devices said that they know.
     pub sets: Vec<(DeviceKey, CommandSet)>,
-    /// How many finished commands a device keeps; the oldest are deleted.
+    /// How many finished commands a device keeps at least. Older ones are deleted when a repeat of the request and a late
+    /// result are not to be expected any more, and at the latest when there are ten times as many; those that their device
+    /// may still answer go last.
     pub history_per_device: usize,
+    /// The time by which their age is told, µs since the Unix epoch.
+    pub now_us: i64,
 }
 
 /// What became of one write.
@@ -61,6 +65,8 @@ pub trait CommandStore: Send + Sync {
     async fn commit_commands(&self, commit: CommandCommit) -> Result<Vec<Written>, MetaError>;
     /// Those of these commands that exist.
     async fn commands(&self, ids: Vec<CommandId>) -> Result<Vec<Command>, MetaError>;
+    /// What devices have to be told of ([`Command::is_untold`]): of each the newest, at most `limit`.
+    async fn given_up(&self, devices: Vec<DeviceKey>, limit: usize) -> Result<Vec<Command>, MetaError>;
     /// A command with its newest steps, oldest first.
     async fn command(&self, id: CommandId) -> Result<Option<(Command, Vec<Step>)>, MetaError>;
     /// A device's commands, or only the open ones, before a place in the list.

@@ -228,6 +228,15 @@ impl Command {
         }
     }
 
+    /// True if it was given up while the device could have it, and ended without the device's word: the device has to be told,
+    /// lest it does it all the same.
+    pub fn is_untold(&self) -> bool {
+        !self.state.is_open()
+            && !self.answered
+            && self.attempt > 0
+            && (self.state == State::Canceled || self.cancel_requested)
+    }
+
     /// True if `other` asks for the same thing: what a caller may repeat under one id. A whole number is the f64 of the
     /// same value, since an argument becomes one or the other by what the device declares.
     pub fn is_same_request(&self, other: &Command) -> bool {

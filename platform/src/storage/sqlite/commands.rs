@@ -12,8 +12,12 @@ use std::collections::BTreeSet;
 
 /// Most steps kept of one command; the newest stay.
 const STEPS_MAX: i64 = 50;
-/// First state, by number, that is finished.
+/// First state, by number, that is finished. Where an index is meant, SQL has it as a literal.
 const FINISHED: u8 = State::Succeeded as u8;
+/// How long after its deadline and its end a command is kept: so long its caller may ask again, and its device answer late.
+const KNOWN_US: i64 = 86_400_000_000;
+/// How many times what a device keeps there may be of finished commands that are not so old.
+const YOUNG_FACTOR: i64 = 10;
 
 fn damaged(what: impl ToString) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.to_string().into())
@@ -250,15 +254,30 @@ fn put_set(connection: &Connection, device: DeviceKey, set: &CommandSet) -> Resu
     Ok(())
 }
 
-/// Deletes the oldest finished commands of a device.
-fn prune(connection: &Connection, device: DeviceKey, keep: usize) -> Result<(), Failure> {
+/// Deletes the oldest finished commands of a device: those of which nobody will speak any more, and what is far too much.
+fn prune(connection: &Connection, device: DeviceKey, keep: usize, now_us: i64) -> Result<(), Failure> {
     let keep = i64::try_from(keep).unwrap_or(i64::MAX);
-    connection
+    let finished: i64 = connection
+        .prepare_cached("SELECT count(*) FROM command WHERE device = ?1 AND state >= 4")?
+        .query_row([device.0], |row| row.get(0))?;
+    if finished <= keep {
+        return Ok(());
+    }
+    let old = connection
         .prepare_cached(
-            "DELETE FROM command WHERE device = ?1 AND state >= ?2 AND seq <=
-                 (SELECT seq FROM command WHERE device = ?1 AND state >= ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3)",
+            "DELETE FROM command WHERE device = ?1 AND state >= 4 AND max(deadline_us, changed_us) < ?3 AND seq <=
+                 (SELECT seq FROM command WHERE device = ?1 AND state >= 4 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
         )?
-        .execute(params![device.0, FINISHED, keep])?;
+        .execute([device.0.into(), keep, now_us.saturating_sub(KNOWN_US)])?;
+    let most = keep.saturating_mul(YOUNG_FACTOR);
+    if finished - i64::try_from(old).unwrap_or(0) > most {
+        connection
+            .prepare_cached(
+                "DELETE FROM command WHERE seq IN (SELECT seq FROM command WHERE device = ?1 AND state >= 4
+                     ORDER BY answered = 0 AND attempt > 0 DESC, seq DESC LIMIT -1 OFFSET ?2)",
+            )?
+            .execute([device.0.into(), most])?;
+    }
     Ok(())
 }
 
@@ -287,7 +306,7 @@ impl CommandStore for SqliteMeta {
                 }
             }
             for device in finished {
-                prune(connection, device, commit.history_per_device)?;
+                prune(connection, device, commit.history_per_device, commit.now_us)?;
             }
             for (device, set) in &commit.sets {
                 put_set(connection, *device, set)?;
@@ -302,6 +321,25 @@ impl CommandStore for SqliteMeta {
             let mut found = Vec::new();
             for id in ids {
                 found.extend(find(connection, id)?.map(|(_, command)| command));
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn given_up(&self, devices: Vec<DeviceKey>, limit: usize) -> Result<Vec<Command>, MetaError> {
+        self.read(move |connection| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut found = Vec::new();
+            let mut statement = connection.prepare_cached(
+                "SELECT * FROM command WHERE device = ?1
+                     AND state >= 4 AND answered = 0 AND attempt > 0 AND (state = 9 OR cancel_requested = 1)
+                 ORDER BY seq DESC LIMIT ?2",
+            )?;
+            for device in devices {
+                for one in statement.query_map([device.0.into(), limit], command)? {
+                    found.push(one?);
+                }
             }
             Ok(found)
         })

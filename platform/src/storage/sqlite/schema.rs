@@ -277,6 +277,14 @@ CREATE TABLE command_set (
 ) STRICT;
 ";
 
+/// What version 4 of `meta.db` adds: finished commands by device, and those that were given up while their device could have
+/// them, which it has not answered. The states that are finished are 4 and above; 9 is canceled.
+const META_4: &str = "
+CREATE INDEX command_finished ON command (device, seq, state, answered, attempt, deadline_us, changed_us) WHERE state >= 4;
+CREATE INDEX command_given_up ON command (device, seq)
+    WHERE state >= 4 AND answered = 0 AND attempt > 0 AND (state = 9 OR cancel_requested = 1);
+";
+
 /// Which of the two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum File {
@@ -291,7 +299,7 @@ impl File {
     fn steps(self) -> &'static [&'static str] {
         match self {
             Self::Journal => &[JOURNAL],
-            Self::Meta => &[META, META_2, META_3],
+            Self::Meta => &[META, META_2, META_3, META_4],
         }
     }
 
