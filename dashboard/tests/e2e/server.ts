@@ -16,6 +16,8 @@ export interface Server {
   device: string;
   /** For one use. */
   signInLink: string;
+  /** The page of the push emulator. */
+  phone: string;
   stop(): Promise<void>;
 }
 
@@ -41,8 +43,8 @@ export async function startServer(): Promise<Server> {
   };
   try {
     const started = await firstLine(child);
-    const document = JSON.parse(started) as { http: string; device: string; sign_in_link: string };
-    return { url: document.http.replace(/\/$/, ''), device: document.device, signInLink: document.sign_in_link, stop };
+    const document = JSON.parse(started) as { http: string; device: string; sign_in_link: string; phone: string };
+    return { url: document.http.replace(/\/$/, ''), device: document.device, signInLink: document.sign_in_link, phone: document.phone, stop };
   } catch (error) {
     await stop();
     throw new Error(`${program} demo did not start: ${error}\n${log.join('\n')}`);
