@@ -17,8 +17,9 @@ export const browser = {
 
 export default defineConfig({
   testDir: 'e2e',
-  timeout: 60_000,
-  expect: { timeout: 10_000 },
+  // Long enough for a machine that is busy with something else.
+  timeout: 120_000,
+  expect: { timeout: 20_000 },
   // One at a time: each worker starts a server of its own, and live timing is what is tested.
   workers: 1,
   forbidOnly: Boolean(process.env.CI),

@@ -43,6 +43,9 @@ for (const colorScheme of ['light', 'dark'] as const) {
     test('pages with alerts, forms with mistakes and messages have no accessibility violation', async ({ page, request, server }) => {
       const rule = await addRule(request, server.url, { name: `Always (${colorScheme})`, threshold: -100 });
       try {
+        await page.goto('/');
+        await expect(page.getByTestId('newest-alerts')).toBeVisible({ timeout: 20_000 });
+        expect(await violations(page), 'overview').toEqual([]);
         await page.goto('/alerts');
         const row = page.getByRole('link', { name: rule.name }).first();
         await expect(row).toBeVisible({ timeout: 20_000 });

@@ -75,7 +75,7 @@ function firstLine(child: ChildProcess): Promise<string> {
     lines.once('line', done);
     child.once('error', failed);
     child.once('exit', (code, signal) => failed(new Error(`exit ${code ?? signal}`)));
-    setTimeout(() => failed(new Error('nothing on standard output within 30 s')), 30_000).unref();
+    setTimeout(() => failed(new Error('nothing on standard output within 60 s')), 60_000).unref();
   });
 }
 
@@ -108,7 +108,7 @@ export const test = base.extend<{ complaints: string[] }, WorkerFixtures>({
       await use(server);
       await server.stop();
     },
-    { scope: 'worker', timeout: 60_000 },
+    { scope: 'worker', timeout: 90_000 },
   ],
   cookies: [
     async ({ server, browser }, use) => {
