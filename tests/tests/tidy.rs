@@ -297,7 +297,12 @@ fn every_metric_is_documented_with_its_kind_and_labels() {
         let kind = list[at..].split("describe_").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_default();
         let labels: BTreeSet<&str> = code
             .match_indices(&format!("names::{constant}, \""))
-            .filter_map(|(at, found)| code[at + found.len()..].split('"').next())
+            .filter_map(|(at, found)| code[at + found.len() - 1..].split(';').next())
+            .flat_map(|arguments| {
+                let mut before_arrows: Vec<_> = arguments.split("\" =>").collect();
+                before_arrows.pop();
+                before_arrows.into_iter().filter_map(|text| text.rsplit('"').next())
+            })
             .collect();
         let labels: Vec<_> = labels.into_iter().map(|label| format!("`{label}`")).collect();
         let _ = writeln!(table, "| `{name}` | {kind} | {} | {} |", labels.join(", "), meaning.join(" "));

@@ -4,7 +4,7 @@ use super::ChannelError;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pulsewire_core::push::is_public;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// Largest answer that is read; what is longer is nonsense.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -26,6 +27,9 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Idle connections are kept for this long, and so many per provider.
 const IDLE: Duration = Duration::from_secs(90);
 const IDLE_MAX: usize = 4;
+/// Addresses of a host that are tried, and the head start that each has over the next (RFC 8305).
+const ADDRESSES_MAX: usize = 8;
+const HEAD_START: Duration = Duration::from_millis(250);
 /// A connection that does not answer a ping of HTTP/2 for this long is given up.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,7 +91,6 @@ struct PrivateAddress;
 #[derive(Clone)]
 struct Connector {
     reach: Reach,
-    timeout: Duration,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -106,17 +109,43 @@ impl Connector {
         if allowed.is_empty() {
             return Err(if total == 0 { "the host has no address".into() } else { PrivateAddress.into() });
         }
-        let mut last: BoxError = "the host has no address".into();
-        for address in allowed {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(TokioIo::new(stream));
-                }
-                Err(error) => last = error.into(),
-            }
+        let stream = race(in_turns(allowed)).await?;
+        stream.set_nodelay(true)?;
+        Ok(TokioIo::new(stream))
+    }
+}
+
+/// IPv6 and IPv4 in turns, the resolver's first choice first: one of the two may lead nowhere.
+fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (some, others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first);
+    let mut turns = Vec::new();
+    for n in 0..some.len().max(others.len()) {
+        turns.extend(some.get(n));
+        turns.extend(others.get(n));
+    }
+    turns.truncate(ADDRESSES_MAX);
+    turns
+}
+
+/// The first connection that any of these takes.
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, BoxError> {
+    let (mut waiting, mut attempts) = (addresses.into_iter(), JoinSet::new());
+    let mut last: BoxError = "the host has no address".into();
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.spawn(TcpStream::connect(address));
         }
-        Err(last)
+        let head_start = tokio::time::sleep(HEAD_START);
+        tokio::select! {
+            ended = attempts.join_next() => match ended {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => last = error.into(),
+                Some(Err(error)) => last = error.into(),
+                None => return Err(last),
+            },
+            () = head_start, if waiting.len() > 0 => {}
+        }
     }
 }
 
@@ -130,9 +159,30 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (this, timeout) = (self.clone(), self.timeout);
+        Box::pin(self.clone().connect(uri))
+    }
+}
+
+/// Bounds name, TCP and TLS together: until then nothing of the request was sent.
+#[derive(Clone)]
+struct Timed {
+    inner: HttpsConnector<Connector>,
+    timeout: Duration,
+}
+
+impl tower_service::Service<Uri> for Timed {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, timeout) = (self.inner.call(uri), self.timeout);
         Box::pin(async move {
-            match tokio::time::timeout(timeout, this.connect(uri)).await {
+            match tokio::time::timeout(timeout, connecting).await {
                 Ok(connected) => connected,
                 Err(_) => Err(format!("not connected within {timeout:?}").into()),
             }
@@ -143,7 +193,7 @@ impl tower_service::Service<Uri> for Connector {
 /// See the module. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct PushClient {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: Client<Timed, Full<Bytes>>,
     request_timeout: Duration,
 }
 
@@ -175,8 +225,8 @@ impl PushClient {
             .map_err(|error| ChannelError::new("push", format!("TLS cannot be set up: {error}")))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = Connector { reach, timeout: options.connect_timeout };
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_all_versions();
+        let inner = https.wrap_connector(Connector { reach });
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -185,7 +235,7 @@ impl PushClient {
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .build(https.wrap_connector(connector));
+            .build(Timed { inner, timeout: options.connect_timeout });
         Ok(Self { client, request_timeout: options.request_timeout })
     }
 
@@ -221,4 +271,43 @@ fn no_reply(error: &hyper_util::client::legacy::Error) -> NoReply {
     }
     let text = pulsewire_core::push::clip(&text, 160);
     if error.is_connect() { NoReply::Unreachable(text) } else { NoReply::Interrupted(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let (a, b, c) = (address("[2001:db8::1]:443"), address("[2001:db8::2]:443"), address("192.0.2.1:443"));
+        assert_eq!(in_turns(vec![a, b, c]), [a, c, b]);
+        assert_eq!(in_turns(vec![c; 20]).len(), ADDRESSES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_never_ends_is_no_connection_and_not_unclear() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let options = ClientOptions {
+            extra_root_file: None,
+            connect_timeout: Duration::from_millis(200),
+            request_timeout: Duration::from_secs(20),
+        };
+        let client = PushClient::new(&options, Reach::Anywhere).expect("a client");
+        let uri = format!("https://{}/", silent.local_addr().expect("bound"));
+        let request = Request::post(uri).body(Full::default()).expect("a request");
+        let answer = client.send(request).await;
+        assert!(
+            matches!(&answer, Err(NoReply::Unreachable(why)) if why.contains("not connected within")),
+            "{answer:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_does_not_keep_the_next_one_waiting() {
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let closed = "127.0.0.1:1".parse().expect("an address");
+        assert!(race(vec![closed, open.local_addr().expect("bound")]).await.is_ok());
+        assert!(race(vec![closed]).await.is_err() && race(Vec::new()).await.is_err());
+    }
 }

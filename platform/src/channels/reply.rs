@@ -3,7 +3,7 @@
 use super::client::{NoReply, Reply};
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
-use pulsewire_core::push::{Verdict, clip};
+use pulsewire_core::push::Verdict;
 use serde_json::Value;
 
 /// What a classifier sees of an answer.
@@ -30,12 +30,20 @@ impl<'a> Answer<'a> {
         serde_json::from_slice(self.body?).ok()
     }
 
-    /// The status in words, with what the provider said if it is short and readable.
+    /// The status in words, with what push services are known to say beside it. Nothing else of the body: it could repeat
+    /// the address or a token.
     pub(super) fn words(&self, provider: &str) -> String {
-        let said = self.body.and_then(|body| std::str::from_utf8(body).ok()).map(str::trim).unwrap_or_default();
-        let readable = !said.is_empty() && !said.chars().any(char::is_control) && !said.starts_with('<');
-        let said = if readable { format!(": {}", clip(said, 160)) } else { String::new() };
-        format!("{provider} answered {}{said}", self.status)
+        let mut words = format!("{provider} answered {}", self.status);
+        let Some(body) = self.json() else { return words };
+        for name in ["reason", "error"] {
+            if let Some(said) = body.get(name).and_then(Value::as_str).and_then(code) {
+                words.push_str(&format!(": {said}"));
+            }
+        }
+        if let Some(number) = body.get("errno").and_then(Value::as_u64) {
+            words.push_str(&format!(" (errno {number})"));
+        }
+        words
     }
 
     pub(super) fn retry(&self, default_us: Option<i64>, reason: String) -> Verdict {
@@ -56,12 +64,18 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// A code or name of an error, which is of letters; tokens and addresses are not, or longer.
+pub(super) fn code(text: &str) -> Option<&str> {
+    let plain = |b: u8| b.is_ascii_alphabetic() || matches!(b, b' ' | b'_' | b'-');
+    Some(text).filter(|text| (1..=48).contains(&text.len()) && text.bytes().all(plain))
+}
+
 /// Without an answer.
 pub(super) fn unanswered(provider: &str, error: &NoReply) -> Verdict {
     let reason = format!("{provider}: {error}");
     match error {
-        NoReply::Private => Verdict::DropMessage { reason, status: None },
-        NoReply::Unreachable(_) => Verdict::ProviderDown { after_us: None, reason, status: None },
+        // A private address where there was a public one is a resolver's bad moment as often as an attack.
+        NoReply::Private | NoReply::Unreachable(_) => Verdict::ProviderDown { after_us: None, reason, status: None },
         NoReply::Interrupted(_) | NoReply::TimedOut(_) => {
             Verdict::Retry { after_us: None, reason, status: None, unclear: true }
         }
@@ -81,6 +95,28 @@ pub(super) fn retry_after_us(headers: &HeaderMap, now_us: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_known_words_of_a_body_are_repeated() {
+        let words = |body: &str| Answer { status: 400, body: Some(body.as_bytes()), retry_after_us: None }.words("it");
+        assert_eq!(
+            words(r#"{"errno":109,"error":"Bad Request","message":"https://x/tok"}"#),
+            "it answered 400: Bad Request (errno 109)"
+        );
+        assert_eq!(words(r#"{"reason":"BadJwtToken"}"#), "it answered 400: BadJwtToken");
+        for secret in [
+            "no such subscription: https://push.example/wp/gAAAAAB",
+            r#"{"reason":"https://x/y"}"#,
+            r#"{"error":"a1b2c3d4"}"#,
+        ] {
+            assert_eq!(words(secret), "it answered 400");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_private_for_a_moment_costs_no_message() {
+        assert_eq!(unanswered("it", &NoReply::Private).name(), "provider_down");
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

@@ -417,7 +417,7 @@ pub const KEYS: &[Key] = &[
         "lease",
         Kind::Duration(1000, 10 * MINUTE),
         "60s",
-        "A message whose sending was cut short by a crash is sent again after this, under the same id. Must be longer than `request_timeout` and `connect_timeout` together.",
+        "A message of whose sending nothing was heard is sent again after this, under the same id; after a restart, at once. Must be longer than `request_timeout` and `connect_timeout` together.",
     ),
     key(
         "push",

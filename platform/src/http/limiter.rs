@@ -1,9 +1,10 @@
-//! How often one address may try.
+//! How often one address or user may do something.
 
 use governor::clock::{Clock, DefaultClock, ReasonablyRealtime};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use pulsewire_core::ids::UserName;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,6 +40,25 @@ impl<C: Clock + Clone + ReasonablyRealtime> Attempts<C> {
             self.limiter.retain_recent();
         }
         self.limiter.check_key(&network(peer)).map_err(|until| until.wait_time_from(self.clock.now()))
+    }
+}
+
+/// Counts what users may do so often only. There are not more entries than users.
+pub struct PerUser {
+    limiter: DefaultKeyedRateLimiter<UserName>,
+}
+
+impl PerUser {
+    /// Allows so many per user and minute.
+    pub fn per_minute(most: NonZeroU32) -> Self {
+        Self { limiter: RateLimiter::keyed(Quota::per_minute(most)) }
+    }
+
+    /// Counts one; the error is how long to wait.
+    pub fn check(&self, user: &UserName) -> Result<(), Duration> {
+        // Users that are gone are forgotten with those that are quiet.
+        self.limiter.retain_recent();
+        self.limiter.check_key(user).map_err(|until| until.wait_time_from(DefaultClock::default().now()))
     }
 }
 

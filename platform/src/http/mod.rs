@@ -76,6 +76,7 @@ pub struct HttpParts {
 pub(crate) struct State {
     parts: HttpParts,
     attempts: limiter::Attempts,
+    push_tests: limiter::PerUser,
     started: Instant,
     stopping: Arc<AtomicBool>,
     /// Held while a device is read, changed and written, so that of two edits at once neither is lost.
@@ -123,6 +124,7 @@ impl HttpPort {
         let state = web::Data::new(State {
             parts,
             attempts: limiter::Attempts::per_minute(per_minute),
+            push_tests: limiter::PerUser::per_minute(push::TESTS_PER_MINUTE),
             started: Instant::now(),
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),

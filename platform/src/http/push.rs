@@ -13,7 +13,10 @@ use pulsewire_core::push::ChannelKind;
 use pulsewire_core::role::Role;
 use pulsewire_core::ulid::Ulid;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 
+/// Test messages that a user may send.
+pub(super) const TESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Longest label of an endpoint.
 const LABEL_BYTES_MAX: usize = 64;
 
@@ -362,6 +365,9 @@ pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<Str
     (status = 202, body = MessageJson), (status = 404, body = Problem), (status = 429, body = Problem)))]
 pub async fn test(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let endpoint = own_endpoint(&state, &caller, &path).await?;
+    state.push_tests.check(&caller.identity.session.user.name).map_err(|wait| {
+        Problem::too_many(format!("no more than {TESTS_PER_MINUTE} test messages per minute"), wait.as_secs() + 1)
+    })?;
     let message = state.outbox.test(endpoint.id, random()?).await?;
     Ok(HttpResponse::Accepted().json(MessageJson::from(message)))
 }

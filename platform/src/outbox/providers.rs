@@ -4,15 +4,26 @@ use crate::ports::Slots;
 use pulsewire_core::push::{Verdict, backoff_us};
 use std::collections::HashMap;
 
-/// Providers remembered when nothing is on its way to them. Above it those without trouble are forgotten.
+/// Providers remembered. Above it those are forgotten to which nothing is on its way, first those that are not left alone.
 const REMEMBERED_MAX: usize = 1000;
+/// Attempts in a row without an answer, after which a provider counts as down.
+const UNANSWERED_MAX: u32 = 3;
+/// A provider that wants to be left alone for longer is tried again after this: an hour.
+const PAUSE_MAX_US: i64 = 3_600_000_000;
 
 #[derive(Debug, Default)]
 struct Provider {
     critical: usize,
     ordinary: usize,
     failures: u32,
+    unanswered: u32,
     until_us: i64,
+}
+
+impl Provider {
+    fn is_idle(&self) -> bool {
+        self.critical + self.ordinary == 0
+    }
 }
 
 /// See the module.
@@ -54,19 +65,37 @@ impl Providers {
         let known = self.known.entry(provider.to_owned()).or_default();
         let count = if critical { &mut known.critical } else { &mut known.ordinary };
         *count = count.saturating_sub(1);
-        match verdict {
-            // Attempts that began together and fail together are one failure.
-            Verdict::ProviderDown { .. } if now_us < known.until_us => {}
-            Verdict::ProviderDown { after_us, .. } => {
-                known.failures = known.failures.saturating_add(1);
-                let wait = after_us.unwrap_or(0).max(backoff_us(known.failures, random));
-                known.until_us = now_us.saturating_add(wait);
+        let down = match verdict {
+            Verdict::ProviderDown { after_us, .. } => Some(after_us.unwrap_or(0).clamp(0, PAUSE_MAX_US)),
+            Verdict::Retry { status: None, .. } => {
+                known.unanswered = known.unanswered.saturating_add(1);
+                (known.failures > 0 || known.unanswered >= UNANSWERED_MAX).then_some(0)
             }
-            _ if verdict.status().is_some() => (known.failures, known.until_us) = (0, 0),
-            _ => {}
+            _ => None,
+        };
+        match down {
+            // Attempts that began together and fail together are one failure.
+            Some(_) if now_us < known.until_us => {}
+            Some(asked_us) => {
+                known.failures = known.failures.saturating_add(1);
+                known.until_us = now_us.saturating_add(asked_us.max(backoff_us(known.failures, random)));
+            }
+            None if verdict.status().is_some() => (known.failures, known.unanswered, known.until_us) = (0, 0, 0),
+            None => {}
         }
-        if self.known.len() > REMEMBERED_MAX {
-            self.known.retain(|_, p| p.critical + p.ordinary + p.failures as usize > 0);
+        self.forget_some(now_us);
+    }
+
+    fn forget_some(&mut self, now_us: i64) {
+        if self.known.len() <= REMEMBERED_MAX {
+            return;
+        }
+        self.known.retain(|_, p| !p.is_idle() || p.until_us > now_us);
+        let mut idle: Vec<_> =
+            self.known.iter().filter(|(_, p)| p.is_idle()).map(|(n, p)| (p.until_us, n.clone())).collect();
+        idle.sort_unstable();
+        for (_, name) in idle.into_iter().take(self.known.len().saturating_sub(REMEMBERED_MAX)) {
+            self.known.remove(&name);
         }
     }
 
@@ -87,7 +116,7 @@ impl Providers {
             let none = Slots { all: 0, ordinary: 0 };
             let room = match p.failures {
                 0 => slots(self.per_provider, p.critical, p.ordinary),
-                _ if now_us < p.until_us || p.critical + p.ordinary > 0 => none,
+                _ if now_us < p.until_us || !p.is_idle() => none,
                 _ => Slots { all: 1, ordinary: 1 },
             };
             (name.clone(), room)
@@ -121,6 +150,40 @@ mod tests {
         assert_eq!(providers.busy(0), [("slow".to_owned(), Slots { all: 1, ordinary: 0 })]);
         (0..3).for_each(|_| providers.begin("other", false));
         assert_eq!(providers.free(), Slots { all: 2, ordinary: 0 });
+    }
+
+    #[test]
+    fn no_provider_is_left_alone_for_longer_than_an_hour() {
+        let mut providers = Providers::new(8, 4);
+        providers.begin("p", true);
+        providers.end("p", true, &down(Some(i64::MAX)), 1000, 0);
+        assert_eq!(providers.next_us(1000), Some(1000 + PAUSE_MAX_US));
+    }
+
+    #[test]
+    fn attempts_without_an_answer_count_as_a_provider_that_is_down() {
+        let silence = Verdict::Retry { after_us: None, reason: "no answer".into(), status: None, unclear: true };
+        let mut providers = Providers::new(8, 4);
+        for n in 0..4 {
+            assert_eq!(providers.next_us(10), None, "{n}");
+            providers.begin("p", false);
+            let verdict = if n == 0 { Verdict::Delivered { provider_id: None, status: 201 } } else { silence.clone() };
+            providers.end("p", false, &verdict, 10, 500);
+        }
+        assert_eq!(providers.next_us(10), Some(510));
+        providers.begin("p", false);
+        providers.end("p", false, &silence, 600, 500);
+        assert_eq!(providers.next_us(600), Some(1100), "the one that tried it brought no answer either");
+    }
+
+    #[test]
+    fn providers_that_are_down_are_not_remembered_without_bound() {
+        let mut providers = Providers::new(8, 4);
+        for n in 0..3 * REMEMBERED_MAX {
+            providers.begin(&format!("p{n}"), true);
+            providers.end(&format!("p{n}"), true, &down(Some(1_000_000)), i64::try_from(n).expect("small"), 0);
+        }
+        assert!(providers.known.len() <= REMEMBERED_MAX && providers.knows(&format!("p{}", 3 * REMEMBERED_MAX - 1)));
     }
 
     #[test]

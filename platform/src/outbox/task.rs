@@ -43,6 +43,8 @@ pub(super) struct Task {
     in_flight: HashMap<Id, InFlight>,
     providers: Providers,
     guard: PruneGuard,
+    /// Why providers refuse this server, so that each is said once.
+    refusals: HashMap<String, String>,
     settled: Vec<Settled>,
 }
 
@@ -65,7 +67,17 @@ impl Task {
     pub(super) fn new(options: OutboxOptions, parts: OutboxParts, stopped: watch::Receiver<bool>) -> Self {
         let providers = Providers::new(options.workers, options.per_origin_max);
         let (attempts, guard) = (JoinSet::new(), PruneGuard::default());
-        Self { options, parts, stopped, attempts, in_flight: HashMap::new(), providers, guard, settled: Vec::new() }
+        Self {
+            options,
+            parts,
+            stopped,
+            attempts,
+            in_flight: HashMap::new(),
+            providers,
+            guard,
+            refusals: HashMap::new(),
+            settled: Vec::new(),
+        }
     }
 
     pub(super) async fn run(mut self, mut events: Box<dyn Subscription>) {
@@ -143,8 +155,24 @@ impl Task {
         wait.map_or(LOOK_AGAIN, |wait| (wait + Duration::from_millis(1)).min(LOOK_AGAIN))
     }
 
+    /// True if a provider refuses this server once more for the reason that was logged.
+    fn refuses_as_before(&mut self, provider: &str, verdict: &Verdict) -> bool {
+        match verdict {
+            Verdict::Misconfigured { reason, .. } => {
+                let before = self.refusals.insert(provider.to_owned(), reason.clone());
+                before.is_some_and(|before| before == *reason)
+            }
+            _ => {
+                if verdict.status().is_some() {
+                    self.refusals.remove(provider);
+                }
+                false
+            }
+        }
+    }
+
     fn take(&mut self, ended: Result<(Id, Ended), tokio::task::JoinError>) {
-        let Ended { leased, verdict } = match ended {
+        let Ended { leased, mut verdict } = match ended {
             Ok((id, ended)) => {
                 self.in_flight.remove(&id);
                 ended
@@ -158,6 +186,7 @@ impl Task {
                 return;
             }
         };
+        redact(&mut verdict, leased.address.place());
         let (now_us, random) = (self.parts.clock.now_us(), random());
         let kind = leased.address.kind().name();
         metrics::counter!(names::PUSH_VERDICTS, "channel" => kind, "verdict" => verdict.name()).increment(1);
@@ -178,6 +207,7 @@ impl Task {
         };
         let believed = if verdict.status().is_some() { self.guard.judge(&leased.provider, said) } else { Ok(()) };
         self.guard.retain(|provider| self.providers.knows(provider));
+        self.refusals.retain(|provider, _| self.providers.knows(provider));
         if let Next::Dropped { reason, remove_endpoint: true } = &next {
             match believed {
                 Ok(()) => metrics::counter!(names::PUSH_ENDPOINTS_REMOVED).increment(1),
@@ -191,7 +221,9 @@ impl Task {
                 }
             }
         }
-        log(&leased, &verdict, &next);
+        if !self.refuses_as_before(&leased.provider, &verdict) {
+            log(&leased, &verdict, &next);
+        }
         self.settled.push(Settled {
             delivery: leased.notification.delivery,
             endpoint: leased.endpoint,
@@ -225,6 +257,17 @@ async fn attempt(parts: &OutboxParts, leased: &Leased, limit: Duration) -> Verdi
     });
     metrics::histogram!(names::PUSH_SECONDS, "channel" => kind.name()).record(started.elapsed().as_secs_f64());
     verdict
+}
+
+/// Whatever a provider or a library says, the address and its end, which is what makes it secret, are not repeated.
+fn redact(verdict: &mut Verdict, place: &str) {
+    let Some(reason) = verdict.reason_mut() else { return };
+    let end = place.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    for secret in [place, end] {
+        if secret.len() >= 8 && reason.contains(secret) {
+            *reason = reason.replace(secret, "…");
+        }
+    }
 }
 
 /// Never the address, nor what the message says.

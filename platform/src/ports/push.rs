@@ -71,7 +71,7 @@ pub trait PushChannel: Send + Sync {
     /// [`AddressProblem`].
     fn check(&self, address: PushAddress) -> Result<PushAddress, AddressProblem>;
     /// The provider behind an address; messages to one provider share its bounds and its troubles. Of a browser's
-    /// subscription the origin, else the kind's name.
+    /// subscription the host, else the kind's name.
     fn provider(&self, address: &PushAddress) -> String;
     /// What a browser needs to subscribe: the public key in base64url. None for other kinds.
     fn public_key(&self) -> Option<String>;

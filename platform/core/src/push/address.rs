@@ -109,7 +109,19 @@ pub fn webpush_url(url: &str, allow_private: bool) -> Result<String, AddressErro
         None if is_v6 => return wrong("the URL's host is not valid"),
         None => check_name(host, allow_private)?,
     }
-    Ok(format!("https://{}", authority.to_ascii_lowercase()))
+    // As RFC 6454 writes origins, and everyone a host: without the usual port, and without the root's point.
+    let host = if is_v6 { format!("[{host}]") } else { host.strip_suffix('.').unwrap_or(host).to_owned() };
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    Ok(format!("https://{}{port}", host.to_ascii_lowercase()))
+}
+
+/// The host of such an origin: its ports are one provider, so that nobody gets more room by naming several.
+pub fn host_of(origin: &str) -> &str {
+    let authority = origin.strip_prefix("https://").unwrap_or(origin);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }
 
 fn check_name(host: &str, allow_private: bool) -> Result<(), AddressError> {
@@ -202,6 +214,16 @@ mod tests {
         let origin = |url| webpush_url(url, false);
         assert_eq!(origin("https://Push.Example.com/a?b=c"), Ok("https://push.example.com".into()));
         assert_eq!(origin("https://push.example.com:8443/a"), Ok("https://push.example.com:8443".into()));
+        assert_eq!(origin("https://push.example.com.:443/a"), Ok("https://push.example.com".into()));
+        assert_eq!(origin("https://[2606:4700::1111]:443/a"), Ok("https://[2606:4700::1111]".into()));
+        for (origin, host) in [
+            ("https://a.b", "a.b"),
+            ("https://a.b:8443", "a.b"),
+            ("https://[::1]", "[::1]"),
+            ("https://[::1]:8443", "[::1]"),
+        ] {
+            assert_eq!(host_of(origin), host);
+        }
         for private in [
             "https://127.0.0.1/x",
             "https://[::1]/x",

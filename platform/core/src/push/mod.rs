@@ -6,7 +6,8 @@ mod notification;
 mod retry;
 
 pub use address::{
-    APNS_TOKEN_CHARS, AddressError, FCM_TOKEN_CHARS_MAX, URL_BYTES_MAX, apns_token, fcm_token, is_public, webpush_url,
+    APNS_TOKEN_CHARS, AddressError, FCM_TOKEN_CHARS_MAX, URL_BYTES_MAX, apns_token, fcm_token, host_of, is_public,
+    webpush_url,
 };
 pub use gate::{Decision, Gate, Suppression, decide};
 pub use notification::{ChannelKind, Notification, OpenAlerts, clip};

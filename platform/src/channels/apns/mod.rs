@@ -93,8 +93,12 @@ impl PushChannel for ApnsChannel {
     }
 
     async fn send(&self, address: &PushAddress, notification: &Notification, now_us: i64) -> Verdict {
-        let request = self.key.bearer(now_us).and_then(|bearer| self.request(address, notification, &bearer));
-        let request = match request {
+        let bearer = match self.key.bearer(now_us) {
+            Ok(bearer) => bearer,
+            // Want of random bytes passes.
+            Err(reason) => return Verdict::Retry { after_us: None, reason, status: None, unclear: false },
+        };
+        let request = match self.request(address, notification, &bearer) {
             Ok(request) => request,
             Err(reason) => return Verdict::DropMessage { reason, status: None },
         };

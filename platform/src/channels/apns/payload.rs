@@ -2,6 +2,7 @@
 
 use crate::channels::MESSAGE_BYTES_MAX;
 use crate::channels::fit::{self, Words};
+use pulsewire_core::notice::NoticeKind;
 use pulsewire_core::push::Notification;
 use pulsewire_core::severity::Severity;
 use serde_json::{Value, json};
@@ -12,11 +13,12 @@ pub(super) fn json(notification: &Notification) -> Vec<u8> {
 }
 
 fn document(notification: &Notification, words: &Words) -> Value {
-    // Time-sensitive messages break through a Focus; nothing else should.
+    // Time-sensitive messages break through a Focus; nothing else should. That all is well wakes nobody.
+    let is_loud = notification.kind != NoticeKind::Resolved && notification.severity > Severity::Info;
     let level = match notification.severity {
+        _ if !is_loud => "passive",
         Severity::Critical => "time-sensitive",
-        Severity::Warning => "active",
-        Severity::Info => "passive",
+        _ => "active",
     };
     let mut aps = json!({
         "alert": { "title": words.title, "body": words.body },
@@ -24,7 +26,7 @@ fn document(notification: &Notification, words: &Words) -> Value {
         "interruption-level": level,
         "thread-id": notification.tag,
     });
-    if notification.severity > Severity::Info {
+    if is_loud {
         aps["sound"] = "default".into();
     }
     json!({
@@ -52,6 +54,12 @@ mod tests {
         let value: Value = serde_json::from_slice(&built).expect("JSON");
         assert_eq!(value["aps"]["interruption-level"], "time-sensitive");
         assert_eq!(value["aps"]["alert"]["title"], "Cold room too warm");
+        let over = Notification { kind: NoticeKind::Resolved, ..notification("Resolved: Cold room too warm", "") };
+        let value_over: Value = serde_json::from_slice(&json(&over)).expect("JSON");
+        assert_eq!(
+            (&value_over["aps"]["interruption-level"], &value_over["aps"]["sound"]),
+            (&json!("passive"), &Value::Null)
+        );
         assert_eq!(value["open"], json!({ "count": 2, "worst": "critical" }));
     }
 }

@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 const MINUTE_US: i64 = 60_000_000;
 /// A token is used for this long.
 const USED_US: i64 = 50 * MINUTE_US;
-/// No token is made sooner than this after the last, whatever Apple says of that.
+/// No token is made sooner than this after the last, whatever Apple says of that. A restart does not know of the last one:
+/// Apple then answers `TooManyProviderTokenUpdates`, and the messages wait.
 const APART_US: i64 = 20 * MINUTE_US;
 
 #[derive(Default)]

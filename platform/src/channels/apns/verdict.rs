@@ -1,12 +1,12 @@
 //! What Apple's answer means: developer.apple.com, "Handling notification responses from APNs".
 
-use crate::channels::reply::Answer;
+use crate::channels::reply::{Answer, code};
 use pulsewire_core::push::{Verdict, clip};
 
 /// Reason and time of an error.
 fn error(answer: &Answer<'_>) -> (String, Option<i64>) {
     let Some(body) = answer.json() else { return (String::new(), None) };
-    let reason = body["reason"].as_str().map(|reason| clip(reason, 80)).unwrap_or_default();
+    let reason = body["reason"].as_str().and_then(code).unwrap_or_default().to_owned();
     (reason, body["timestamp"].as_i64().and_then(|ms| ms.checked_mul(1000)))
 }
 

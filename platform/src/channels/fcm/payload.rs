@@ -2,6 +2,7 @@
 
 use crate::channels::MESSAGE_BYTES_MAX;
 use crate::channels::fit::{self, Words};
+use pulsewire_core::notice::NoticeKind;
 use pulsewire_core::push::Notification;
 use pulsewire_core::severity::Severity;
 use serde_json::{Value, json};
@@ -19,8 +20,9 @@ pub(super) fn json(notification: &Notification, token: &str, now_us: i64) -> Vec
 
 fn document(notification: &Notification, words: &Words, now_us: i64) -> Value {
     let ttl_s = (notification.expires_us.saturating_sub(now_us) / 1_000_000).clamp(0, TTL_S_MAX);
-    // Only a high priority wakes a sleeping phone.
-    let priority = if notification.severity == Severity::Info { "NORMAL" } else { "HIGH" };
+    // Only a high priority wakes a sleeping phone. That all is well does not.
+    let is_quiet = notification.severity == Severity::Info || notification.kind == NoticeKind::Resolved;
+    let priority = if is_quiet { "NORMAL" } else { "HIGH" };
     json!({ "message": {
         "notification": { "title": words.title, "body": words.body },
         // Every value of `data` is a string, by its contract.

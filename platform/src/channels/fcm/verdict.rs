@@ -1,6 +1,6 @@
 //! What FCM's answer means: firebase.google.com, "FCM error codes".
 
-use crate::channels::reply::Answer;
+use crate::channels::reply::{Answer, code};
 use pulsewire_core::push::{Verdict, clip};
 use serde_json::Value;
 
@@ -14,20 +14,32 @@ struct Refusal {
     code: String,
     /// `error.status`.
     status: String,
-    message: String,
+    /// `error.message` calls the registration token wrong.
+    names_token: bool,
     /// Fields that are wrong by `BadRequest`.
     fields: Vec<String>,
 }
 
+impl Refusal {
+    fn is_of_token(&self) -> bool {
+        match self.fields.as_slice() {
+            [] => self.names_token,
+            fields => fields.iter().all(|field| field == "message.token"),
+        }
+    }
+}
+
 fn refusal(body: &Value) -> Option<Refusal> {
     let error = body.get("error")?.as_object()?;
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(|t| clip(t, 120)).unwrap_or_default();
-    let mut refusal =
-        Refusal { status: text(error.get("status")), message: text(error.get("message")), ..Refusal::default() };
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let word = |value: Option<&Value>| value.and_then(Value::as_str).and_then(code).unwrap_or_default().to_owned();
+    // The message itself could repeat the token.
+    let names_token = text(error.get("message")).to_ascii_lowercase().contains("registration token");
+    let mut refusal = Refusal { status: word(error.get("status")), names_token, ..Refusal::default() };
     for detail in error.get("details").and_then(Value::as_array).into_iter().flatten() {
         let kind = detail["@type"].as_str().unwrap_or_default();
         if kind.ends_with("FcmError") {
-            refusal.code = text(detail.get("errorCode"));
+            refusal.code = word(detail.get("errorCode"));
         } else if kind.ends_with("BadRequest") {
             let violations = detail["fieldViolations"].as_array().into_iter().flatten();
             refusal.fields.extend(violations.map(|violation| text(violation.get("field"))));
@@ -62,11 +74,16 @@ pub(super) fn classify(answer: &Answer<'_>) -> Verdict {
         return if matches!(answer.status, 502..=504) { answer.down(reason) } else { answer.retry(None, reason) };
     };
     let code = if refusal.code.is_empty() { &refusal.status } else { &refusal.code };
-    let words = format!("FCM answered {} {code}: {}", answer.status, refusal.message);
+    let mut words = format!("FCM answered {} {code}", answer.status);
+    let plain =
+        |field: &&String| field.len() <= 48 && field.bytes().all(|b| b.is_ascii_alphabetic() || b"._".contains(&b));
+    for field in refusal.fields.iter().filter(plain).take(3) {
+        words.push_str(&format!(", {field}"));
+    }
     match (answer.status, refusal.code.as_str()) {
         (404, "UNREGISTERED") => Verdict::DropEndpoint { reason: words, since_us: None, status: 404, certain: true },
         // Of our own making unless it is the token, and nothing else, that is called wrong.
-        (400, "INVALID_ARGUMENT") if refusal.fields.iter().all(|field| field == "message.token") => {
+        (400, "INVALID_ARGUMENT") if refusal.is_of_token() => {
             Verdict::DropEndpoint { reason: words, since_us: None, status: 400, certain: false }
         }
         (401, "THIRD_PARTY_AUTH_ERROR") | (403 | 404, _) => answer.misconfigured(words),
@@ -105,7 +122,7 @@ mod tests {
         for (status, code, fields, name) in [
             (404, "UNREGISTERED", &[][..], "drop_endpoint"),
             (404, "", &[], "misconfigured"),
-            (400, "INVALID_ARGUMENT", &[], "drop_endpoint"),
+            (400, "INVALID_ARGUMENT", &[], "drop_message"),
             (400, "INVALID_ARGUMENT", &["message.token"], "drop_endpoint"),
             (400, "INVALID_ARGUMENT", &["message.data"], "drop_message"),
             (400, "", &["message.android.ttl"], "drop_message"),
@@ -120,6 +137,10 @@ mod tests {
             let verdict = verdict(status, code, fields);
             assert_eq!((verdict.name(), verdict.status()), (name, Some(status)), "{status} {code} {fields:?}");
         }
+        let body = r#"{"error":{"message":"The registration token is not a valid FCM registration token","details":[
+            {"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"INVALID_ARGUMENT"}]}}"#;
+        let token = classify(&Answer { status: 400, body: Some(body.as_bytes()), retry_after_us: None });
+        assert_eq!(token.name(), "drop_endpoint");
         assert!(matches!(verdict(429, "QUOTA_EXCEEDED", &[]), Verdict::Retry { after_us: Some(QUOTA_WAIT_US), .. }));
     }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{Method, Request};
 use http_body_util::Full;
-use pulsewire_core::push::{AddressError, ChannelKind, Notification, Verdict, clip, webpush_url};
+use pulsewire_core::push::{AddressError, ChannelKind, Notification, Verdict, clip, host_of, webpush_url};
 use pulsewire_core::severity::Severity;
 use web_push_native::p256::PublicKey;
 use web_push_native::{Auth, encrypt};
@@ -42,10 +42,10 @@ impl WebPushChannel {
         &self,
         address: &PushAddress,
         notification: &Notification,
+        authorization: &str,
         now_us: i64,
     ) -> Result<Request<Full<Bytes>>, String> {
         let PushAddress::WebPush { url, p256dh, auth } = address else { return Err("this is no browser".into()) };
-        let origin = webpush_url(url, self.allow_private).map_err(|error| error.to_string())?;
         let (key, auth) = keys(p256dh, auth).map_err(|problem| problem.detail)?;
         let body = sealed(payload::json(notification), &key, &auth)?;
         let ttl_s = (notification.expires_us.saturating_sub(now_us) / 1_000_000).clamp(0, 2_592_000);
@@ -61,7 +61,7 @@ impl WebPushChannel {
             .header("urgency", urgency)
             .header(CONTENT_ENCODING, "aes128gcm")
             .header(CONTENT_TYPE, "application/octet-stream")
-            .header(AUTHORIZATION, self.vapid.authorization(&origin, now_us)?)
+            .header(AUTHORIZATION, authorization)
             .body(Full::new(body.into()))
             .map_err(|error| format!("the endpoint cannot be addressed: {error}"))
     }
@@ -116,7 +116,7 @@ impl PushChannel for WebPushChannel {
 
     fn provider(&self, address: &PushAddress) -> String {
         // An address that was stored under other rules still has a lane; sending says what is wrong with it.
-        webpush_url(address.place(), true).unwrap_or_else(|_| "webpush".into())
+        webpush_url(address.place(), true).map_or_else(|_| "webpush".into(), |origin| host_of(&origin).to_owned())
     }
 
     fn public_key(&self) -> Option<String> {
@@ -124,7 +124,16 @@ impl PushChannel for WebPushChannel {
     }
 
     async fn send(&self, address: &PushAddress, notification: &Notification, now_us: i64) -> Verdict {
-        let request = match self.request(address, notification, now_us) {
+        let origin = match webpush_url(address.place(), self.allow_private) {
+            Ok(origin) => origin,
+            Err(error) => return Verdict::DropMessage { reason: error.to_string(), status: None },
+        };
+        let authorization = match self.vapid.authorization(&origin, now_us) {
+            Ok(authorization) => authorization,
+            // Want of random bytes passes.
+            Err(reason) => return Verdict::Retry { after_us: None, reason, status: None, unclear: false },
+        };
+        let request = match self.request(address, notification, &authorization, now_us) {
             Ok(request) => request,
             Err(reason) => return Verdict::DropMessage { reason, status: None },
         };
