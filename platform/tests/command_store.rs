@@ -194,6 +194,26 @@ async fn a_long_history_keeps_its_newest_fifty_steps() {
 }
 
 #[tokio::test]
+async fn a_step_that_takes_anothers_place_drives_nothing_out_of_the_history() {
+    let store = Store::new().await;
+    let mut command = store.create(1).await;
+    command = store.change(&command, Event::Sent).await;
+    command = store.change(&command, Event::Progress { percent: None, text: "begun".into() }).await;
+    for number in 0..60 {
+        let progress = Event::Progress { percent: Some(number), text: number.to_string() };
+        let applied = command.apply(progress, 2, u32::MAX).expect("legal").expect("a change");
+        command = applied.command.clone();
+        let renew = CommandWrite::Renew(applied.command, applied.step);
+        assert_eq!(store.commit(vec![renew]).await, [Written::Stored]);
+    }
+    store.change(&command, done()).await;
+    let (_, steps) = store.meta.command(command.id).await.expect("reads").expect("there");
+    let states: Vec<_> = steps.iter().map(|step| step.state).collect();
+    assert_eq!(states, [State::Queued, State::Sent, State::InProgress, State::Succeeded]);
+    assert_eq!(steps[2].text, "59");
+}
+
+#[tokio::test]
 async fn commands_and_sets_go_with_their_device_and_none_come_after_it() {
     let store = Store::new().await;
     let command = store.create(1).await;

@@ -22,24 +22,32 @@ pub enum Answer {
 /// restarts: this device forgets its commands with its power.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    taken: VecDeque<[u8; 16]>,
+    taken: VecDeque<Taken>,
     results: Vec<CommandResult>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    id: [u8; 16],
+    // The server has its result.
+    over: bool,
 }
 
 impl Ledger {
     /// Whether the command was taken before.
     pub(crate) fn has(&self, id: [u8; 16]) -> bool {
-        self.taken.contains(&id)
+        self.taken.iter().any(|taken| taken.id == id)
     }
 
-    /// Remembers a command, and forgets the oldest of too many.
+    /// Remembers a command, and forgets one of too many: the oldest that is over, since the others still owe a result.
     pub(crate) fn take(&mut self, id: [u8; 16]) {
-        if self.taken.len() == limits::COMMANDS_REMEMBERED
-            && let Some(oldest) = self.taken.pop_front()
-        {
-            self.forget(oldest);
+        if self.taken.len() == limits::COMMANDS_REMEMBERED {
+            let oldest = self.taken.iter().position(|taken| taken.over).unwrap_or(0);
+            if let Some(Taken { id, .. }) = self.taken.remove(oldest) {
+                self.forget(id);
+            }
         }
-        self.taken.push_back(id);
+        self.taken.push_back(Taken { id, over: false });
     }
 
     /// What to answer to a command that comes again.
@@ -51,7 +59,7 @@ impl Ledger {
     /// Keeps a result until it is acknowledged. There is at most one for each command that is remembered.
     pub(crate) fn keep(&mut self, result: &CommandResult) {
         if self.has(result.id) {
-            self.forget(result.id);
+            self.results.retain(|known| known.id != result.id);
             self.results.push(result.clone());
         }
     }
@@ -64,6 +72,9 @@ impl Ledger {
     /// The server has the result, or does not want it.
     pub(crate) fn forget(&mut self, id: [u8; 16]) {
         self.results.retain(|result| result.id != id);
+        if let Some(taken) = self.taken.iter_mut().find(|taken| taken.id == id) {
+            taken.over = true;
+        }
     }
 }
 
@@ -98,7 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_64_commands_are_remembered() {
+    fn the_last_64_commands_are_remembered_and_those_longest_that_are_not_over() {
+        let mut ledger = Ledger::default();
+        (0..64).for_each(|n| ledger.take([n; 16]));
+        ledger.forget([9; 16]);
+        ledger.take([64; 16]);
+        assert!(!ledger.has([9; 16]) && ledger.has([0; 16]) && ledger.has([64; 16]));
         let mut ledger = Ledger::default();
         (0..=64).for_each(|n| ledger.take([n; 16]));
         assert!(!ledger.has([0; 16]) && ledger.has([1; 16]) && ledger.has([64; 16]));

@@ -9,10 +9,12 @@
 //! what is stored, callers are told, and devices whose words would be lost are disconnected, so that they say them again.
 
 mod mailbox;
+mod progress;
 mod table;
 mod task;
 
 pub use mailbox::Outgoing;
+pub use table::UNFINISHED_MAX;
 
 use crate::ports::{Bus, Clock, CommandPage, CommandStore, MetaError, Topic};
 use pulsewire_core::command::{

@@ -4,6 +4,9 @@ use pulsewire_core::command::{Command, State};
 use pulsewire_core::ids::{CommandId, DeviceKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// Most commands that a device has and has not finished; it is sent no further one while it has so many. SPEC §7.3.
+pub const UNFINISHED_MAX: usize = 64;
+
 /// Where a command stands in its device's order, and the command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -107,9 +110,13 @@ impl Table {
         self.timers.first().filter(|(at_us, _)| *at_us <= now_us).and_then(|(_, id)| self.get(*id))
     }
 
-    /// The command that a connected device is to be sent now: the first that waits, unless another is on its way.
+    /// The command that a connected device is to be sent now: the first that waits, unless another is on its way, or the
+    /// device has as much to do as it can be expected to remember.
     pub fn next_to_send(&self, device: DeviceKey, attempts_max: u32) -> Option<&Command> {
-        if self.of(device).any(|command| command.state == State::Sent) {
+        let has = |command: &&Command| matches!(command.state, State::Delivered | State::InProgress);
+        if self.of(device).any(|command| command.state == State::Sent)
+            || self.of(device).filter(has).count() >= UNFINISHED_MAX
+        {
             return None;
         }
         self.of(device).find(|command| command.state == State::Queued && command.attempt < attempts_max)
@@ -167,6 +174,24 @@ pub(super) mod tests {
         assert_eq!(table.next_to_send(DeviceKey(1), 9).map(|c| c.id), Some(first.id), "it keeps its place");
         apply(&mut table, first.id, Event::Delivered, 12);
         assert_eq!(table.next_to_send(DeviceKey(1), 9).map(|c| c.id), Some(second.id));
+    }
+
+    #[test]
+    fn a_device_is_sent_no_more_than_it_remembers() {
+        let mut table = Table::new(10);
+        let next = |table: &Table| table.next_to_send(DeviceKey(1), 9).map(|command| command.id);
+        for number in 0..=64 {
+            table.put(command(number, 1));
+        }
+        let mut taken = Vec::new();
+        while let Some(id) = next(&table) {
+            apply(&mut table, id, Event::Sent, 1);
+            apply(&mut table, id, Event::Delivered, 2);
+            taken.push(id);
+        }
+        assert_eq!(taken.len(), UNFINISHED_MAX);
+        apply(&mut table, taken[9], Event::TimeoutPassed, 90);
+        assert_eq!(next(&table), Some(command(64, 1).id));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The task that owns the open commands.
 
+use super::progress::Progresses;
 use super::table::{Entry, Table};
 use super::{
     CommandsError, CommandsOptions, CommandsParts, FromDevice, Outgoing, Reply, Request, Submitted, ToDevice, repeated,
@@ -27,6 +28,7 @@ pub(super) struct CommandsTask {
     options: CommandsOptions,
     parts: CommandsParts,
     table: Table,
+    progresses: Progresses,
     sessions: HashMap<DeviceKey, Session>,
     // Set after the store failed: until then only requests are served, and after it every device is looked at.
     paused_until: Option<Instant>,
@@ -80,7 +82,8 @@ impl CommandsTask {
             table.put(command);
         }
         let (sessions, untold) = (HashMap::new(), BTreeSet::new());
-        let mut task = Self { options, parts, table, sessions, paused_until: None, untold };
+        let progresses = Progresses::default();
+        let mut task = Self { options, parts, table, progresses, sessions, paused_until: None, untold };
         let mut unit = Unit::default();
         for id in interrupted {
             task.apply(&mut unit, id, Event::SessionEnded);
@@ -125,12 +128,14 @@ impl CommandsTask {
         if let Some(until) = self.paused_until {
             return until.saturating_duration_since(Instant::now());
         }
-        let due_us = self.table.next_due_us();
+        let due_us = self.table.next_due_us().into_iter().chain(self.progresses.next_due_us()).min();
         let wait_us = due_us.map_or(i64::MAX, |at_us| at_us.saturating_sub(self.parts.clock.now_us()).max(0));
         Duration::from_micros(wait_us.unsigned_abs()).min(SLEEP_MAX)
     }
 
     fn forget(&mut self, device: DeviceKey) {
+        let ids: Vec<_> = self.table.of(device).map(|command| command.id).collect();
+        ids.into_iter().for_each(|id| self.progresses.forget(id));
         self.table.forget(device);
         self.sessions.remove(&device);
         self.gauge();
@@ -248,7 +253,11 @@ impl CommandsTask {
         let is_result = matches!(event, Event::Result { .. });
         match self.current(unit, id) {
             Some(known) if known.device == device => {
-                self.apply(unit, id, event);
+                let again = matches!(event, Event::Progress { .. }) && known.state == State::InProgress;
+                let (since_us, now_us) = (known.since_us, self.parts.clock.now_us());
+                if !again || !self.progresses.put_off(id, &event, since_us, now_us) {
+                    self.apply(unit, id, event);
+                }
             }
             None if is_result => unit.late.push((device, id, event)),
             _ => ignored(),
@@ -306,18 +315,22 @@ impl CommandsTask {
         let now_us = self.parts.clock.now_us();
         let known = self.current(unit, id)?;
         let superseded = matches!(event, Event::Superseded(_));
+        let progress = matches!(event, Event::Progress { .. });
         match known.apply(event, now_us, self.options.attempts_max) {
             Ok(Some(Applied { command, step })) => {
                 unit.touched.insert(command.device);
                 unit.undo.push((id, self.table.put(command.clone())));
+                let renew = progress && self.progresses.counted(id, command.revision).is_some();
                 if !command.state.is_open() {
+                    self.progresses.forget(id);
                     unit.finished.insert(id, command.clone());
                 }
                 if superseded && command.attempt > 0 {
                     let cancel = ToDevice::Cancel { id, text: "a newer command took its place".into() };
                     unit.frames.push((command.device, cancel));
                 }
-                unit.writes.push(CommandWrite::Change(command.clone(), step));
+                let write = if renew { CommandWrite::Renew } else { CommandWrite::Change };
+                unit.writes.push(write(command.clone(), step));
                 Some(command)
             }
             Ok(None) => None,
@@ -341,6 +354,10 @@ impl CommandsTask {
             }
             self.paused_until = None;
             unit.touched.extend(self.sessions.keys());
+        }
+        // Before what is due because nothing was heard.
+        while let Some((id, event)) = self.progresses.take_due(now_us) {
+            self.apply(unit, id, event);
         }
         let lease_us = micros(self.options.lease);
         while let Some(command) = self.table.due(now_us) {
@@ -394,11 +411,14 @@ impl CommandsTask {
             }
             if outcome == Written::Stored {
                 stored(&write);
-                let (CommandWrite::Create(command, _) | CommandWrite::Change(command, _)) = write;
+                let (CommandWrite::Create(command, _)
+                | CommandWrite::Change(command, _)
+                | CommandWrite::Renew(command, _)) = write;
                 self.parts.bus.publish(BusEvent::CommandChanged(Arc::new(command)));
             } else {
                 // Deleted meanwhile with its device, or its id is another command's.
                 self.table.take(command.id);
+                self.progresses.forget(command.id);
                 unstored.entry(command.id).or_insert(outcome);
             }
         }
@@ -439,6 +459,7 @@ impl CommandsTask {
         tracing::error!(%error, cause, "commands could not be stored");
         for (id, before) in unit.undo.into_iter().rev() {
             self.table.restore(id, before);
+            self.progresses.forget(id);
         }
         for (_, reply) in unit.named {
             drop(reply.send(Err(CommandsError::Unstored)));

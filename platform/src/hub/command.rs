@@ -192,5 +192,6 @@ mod tests {
             assert_eq!(read_values(wire.arguments), Ok(values.clone()));
         }
         assert_eq!(WIRE_BYTES_MAX, limits::COMMAND_BYTES_MAX);
+        assert_eq!(crate::commands::UNFINISHED_MAX, limits::COMMANDS_REMEMBERED);
     }
 }

@@ -10,13 +10,15 @@ pub enum CommandWrite {
     Create(Command, Step),
     /// A command as it is now; it is stored only over the revision before.
     Change(Command, Step),
+    /// Such a change whose step takes the place of the one that the revision before made.
+    Renew(Command, Step),
 }
 
 impl CommandWrite {
     /// The command as it is to be.
     pub fn command(&self) -> &Command {
         match self {
-            Self::Create(command, _) | Self::Change(command, _) => command,
+            Self::Create(command, _) | Self::Change(command, _) | Self::Renew(command, _) => command,
         }
     }
 }

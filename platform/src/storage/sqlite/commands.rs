@@ -198,7 +198,7 @@ fn create(connection: &Connection, command: &Command, step: &Step) -> Result<Wri
     Ok(Written::Stored)
 }
 
-fn change(connection: &Connection, command: &Command, step: &Step) -> Result<Written, Failure> {
+fn change(connection: &Connection, command: &Command, step: &Step, renew: bool) -> Result<Written, Failure> {
     let revision = command.revision.cast_signed();
     let seq: Option<i64> = connection
         .prepare_cached(
@@ -226,6 +226,11 @@ fn change(connection: &Connection, command: &Command, step: &Step) -> Result<Wri
         )
         .optional()?;
     let Some(seq) = seq else { return Ok(Written::Gone) };
+    if renew {
+        connection
+            .prepare_cached("DELETE FROM command_step WHERE command = ?1 AND step = ?2")?
+            .execute([seq, revision - 1])?;
+    }
     put_step(connection, seq, command, step)?;
     Ok(Written::Stored)
 }
@@ -237,8 +242,11 @@ fn put_step(connection: &Connection, seq: i64, command: &Command, step: &Step) -
         .prepare_cached("INSERT INTO command_step (command, step, time_us, state, text) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![seq, number, step.time_us, step.state.number(), step.text])?;
     connection
-        .prepare_cached("DELETE FROM command_step WHERE command = ?1 AND step <= ?2")?
-        .execute([seq, number - STEPS_MAX])?;
+        .prepare_cached(
+            "DELETE FROM command_step WHERE command = ?1 AND step <=
+                 (SELECT step FROM command_step WHERE command = ?1 ORDER BY step DESC LIMIT 1 OFFSET ?2)",
+        )?
+        .execute([seq, STEPS_MAX])?;
     Ok(())
 }
 
@@ -299,7 +307,8 @@ impl CommandStore for SqliteMeta {
             for write in &commit.writes {
                 written.push(match write {
                     CommandWrite::Create(command, step) => create(connection, command, step)?,
-                    CommandWrite::Change(command, step) => change(connection, command, step)?,
+                    CommandWrite::Change(command, step) => change(connection, command, step, false)?,
+                    CommandWrite::Renew(command, step) => change(connection, command, step, true)?,
                 });
                 if !write.command().state.is_open() {
                     finished.insert(write.command().device);
