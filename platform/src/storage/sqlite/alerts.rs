@@ -1,7 +1,8 @@
 //! Rules, alerts and the state of their evaluation in `meta.db`.
 
 use super::meta::{Failure, SqliteMeta, exists_or};
-use super::{notices, outbox};
+use super::notices::Recipients;
+use super::outbox;
 use crate::ports::{AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, MetaError, RuleWrite};
 use async_trait::async_trait;
 use pulsewire_core::alert::{
@@ -337,14 +338,16 @@ impl AlertStore for SqliteMeta {
                 put_rule(connection, write)?;
             }
             put_tracks(connection, &commit)?;
+            let told = commit.changes.iter().any(|change| change.notice.is_some());
+            let recipients = told.then(|| Recipients::read(connection)).transpose()?;
             for change in &commit.changes {
                 if !put_alert(connection, &change.alert)? {
                     continue;
                 }
                 put_step(connection, change.alert.id, &change.step)?;
                 outbox::alert_changed(connection, change.alert.id)?;
-                if let Some(notice) = &change.notice {
-                    notices::put(connection, &change.alert, notice, commit.now_us)?;
+                if let (Some(notice), Some(recipients)) = (&change.notice, &recipients) {
+                    recipients.tell(connection, &change.alert, notice, commit.now_us)?;
                 }
             }
             Ok(())

@@ -8,19 +8,8 @@ use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, params};
 
-/// Writes a message for every user, and a delivery for each endpoint of theirs that is in use.
-pub fn put(connection: &Connection, alert: &Alert, notice: &Notice, now_us: i64) -> Result<(), Failure> {
-    let users: Vec<String> = connection
-        .prepare_cached("SELECT name FROM user")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for user in users {
-        let damaged =
-            |error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error));
-        put_for(connection, &UserName::parse(&user).map_err(damaged)?, alert, notice, now_us)?;
-    }
-    Ok(())
-}
+/// Who gets messages, and where. Read once per commit: an alarm of a whole site would read the same a thousand times.
+pub struct Recipients(Vec<(UserName, Vec<Target>)>);
 
 struct Target {
     id: EndpointId,
@@ -29,20 +18,40 @@ struct Target {
     provider: String,
 }
 
+impl Recipients {
+    /// Every user, with their endpoints that are in use.
+    pub fn read(connection: &Connection) -> Result<Self, Failure> {
+        let damaged =
+            |error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error));
+        let mut users = connection.prepare_cached("SELECT name FROM user")?;
+        let mut endpoints = connection
+            .prepare_cached("SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?;
+        let mut all = Vec::new();
+        for user in users.query_map([], |row| row.get::<_, String>(0))? {
+            let user = UserName::parse(&user?).map_err(damaged)?;
+            let targets = endpoints.query_map([user.as_str()], |row| {
+                let id = EndpointId(Ulid::from_bytes(row.get("id")?));
+                Ok(Target { id, kind: row.get("kind")?, label: row.get("label")?, provider: row.get("provider")? })
+            })?;
+            all.push((user, targets.collect::<Result<_, _>>()?));
+        }
+        Ok(Self(all))
+    }
+
+    /// Writes a message for each of them, and a delivery for each endpoint.
+    pub fn tell(&self, connection: &Connection, alert: &Alert, notice: &Notice, now_us: i64) -> Result<(), Failure> {
+        self.0.iter().try_for_each(|(user, targets)| put_for(connection, user, targets, alert, notice, now_us))
+    }
+}
+
 fn put_for(
     connection: &Connection,
     user: &UserName,
+    targets: &[Target],
     alert: &Alert,
     notice: &Notice,
     now_us: i64,
 ) -> Result<(), Failure> {
-    let targets: Vec<Target> = connection
-        .prepare_cached("SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?
-        .query_map([user.as_str()], |row| {
-            let id = EndpointId(Ulid::from_bytes(row.get("id")?));
-            Ok(Target { id, kind: row.get("kind")?, label: row.get("label")?, provider: row.get("provider")? })
-        })?
-        .collect::<Result<_, _>>()?;
     let id = message_id(alert.id, alert.revision, user);
     let (state, reason, reason_text) = match targets.is_empty() {
         true => ("done", "no_endpoint", format!("not pushed: {user} has no endpoint")),
