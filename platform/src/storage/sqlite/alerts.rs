@@ -1,16 +1,13 @@
 //! Rules, alerts and the state of their evaluation in `meta.db`.
 
+use super::columns::{alert_id, comparison, damaged, severity};
 use super::meta::{Failure, SqliteMeta, exists_or};
 use super::notices::Recipients;
 use super::outbox;
 use crate::ports::{AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, MetaError, RuleWrite};
 use async_trait::async_trait;
-use pulsewire_core::alert::{
-    Acknowledgement, Alert, AlertStep, Comparison, Phase, ResolvedReason, Rule, StepKind, Track,
-};
+use pulsewire_core::alert::{Acknowledgement, Alert, AlertStep, Phase, ResolvedReason, Rule, StepKind, Track};
 use pulsewire_core::ids::{AlertId, DeviceId, DeviceKey, MetricName, Position, RuleId, UserName};
-use pulsewire_core::severity::Severity;
-use pulsewire_core::ulid::Ulid;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::sync::Arc;
@@ -19,23 +16,6 @@ use std::sync::Arc;
 const CURSOR: &str = "alerting";
 /// Most steps kept of one alert; the newest stay, and the first.
 const STEPS_MAX: i64 = 100;
-
-fn damaged(what: impl ToString) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.to_string().into())
-}
-
-pub(super) fn severity(number: u8) -> rusqlite::Result<Severity> {
-    Severity::ALL.get(usize::from(number)).copied().ok_or_else(|| damaged(format!("there is no severity {number}")))
-}
-
-fn comparison(number: u8) -> rusqlite::Result<Comparison> {
-    let found = Comparison::ALL.get(usize::from(number)).copied();
-    found.ok_or_else(|| damaged(format!("there is no comparison {number}")))
-}
-
-pub(super) fn alert_id(bytes: [u8; 16]) -> AlertId {
-    AlertId(Ulid::from_bytes(bytes))
-}
 
 /// NaN and NULL are the same to SQLite.
 fn number(value: Option<f64>) -> f64 {

@@ -1,5 +1,6 @@
 //! Commands and command sets in `meta.db`.
 
+use super::columns::damaged;
 use super::meta::{Failure, SqliteMeta};
 use crate::ports::{CommandCommit, CommandPage, CommandStore, CommandWrite, MetaError, Written};
 use async_trait::async_trait;
@@ -18,10 +19,6 @@ const FINISHED: u8 = State::Succeeded as u8;
 const KNOWN_US: i64 = 86_400_000_000;
 /// How many times what a device keeps there may be of finished commands that are not so old.
 const YOUNG_FACTOR: i64 = 10;
-
-fn damaged(what: impl ToString) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.to_string().into())
-}
 
 fn unwritable(error: serde_json::Error) -> Failure {
     Failure::Known(MetaError::Failed(error.into()))

@@ -1,24 +1,16 @@
 //! Where messages go, in `meta.db`.
 
+use super::columns::{channel_kind, damaged};
 use super::meta::{Failure, SqliteMeta};
 use super::outbox;
 use crate::ports::{Endpoint, EndpointStore, MetaError, NewEndpoint, PushAddress, Registered};
 use async_trait::async_trait;
 use pulsewire_core::ids::{EndpointId, UserName};
-use pulsewire_core::push::ChannelKind;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 const COLUMNS: &str = "id, user, kind, label, created_us, removed_us, removed_reason, last_delivered_us";
-
-pub(super) fn damaged(what: impl ToString) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.to_string().into())
-}
-
-pub(super) fn channel_kind(name: &str) -> rusqlite::Result<ChannelKind> {
-    ChannelKind::from_name(name).ok_or_else(|| damaged(format!("there is no channel {name:?}")))
-}
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
     let user: String = row.get("user")?;

@@ -1,8 +1,6 @@
 //! Which deliveries begin: per provider what is due first, over all providers the critical ones before the others.
 
-use super::alerts::severity;
-use super::endpoints::damaged;
-use super::messages::notice_kind;
+use super::columns::{damaged, notice_kind, severity};
 use super::outbox::Bytes;
 use crate::ports::{Leased, OutboxStep, PushAddress, Slots};
 use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId};

@@ -1,18 +1,12 @@
 //! Messages as people read them.
 
-use super::alerts::{alert_id, severity};
-use super::endpoints::{channel_kind, damaged};
+use super::columns::{alert_id, channel_kind, damaged, notice_kind, severity};
 use crate::ports::{Delivery, DeliveryEvent, Message, MessageQuery, MessageState};
 use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
-use pulsewire_core::notice::NoticeKind;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 const COLUMNS: &str = "seq, id, user, kind, alert, severity, title, body, created_us, state, reason, reason_text";
-
-pub(super) fn notice_kind(name: &str) -> rusqlite::Result<NoticeKind> {
-    NoticeKind::from_name(name).ok_or_else(|| damaged(format!("there is no kind of message {name:?}")))
-}
 
 fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
     let text = |name: &str| row.get::<_, String>(name);

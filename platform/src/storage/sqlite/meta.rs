@@ -1,5 +1,6 @@
 //! Devices and their credentials in `meta.db`; users and sign-ins are in the sibling file.
 
+use super::columns::damaged;
 use super::schema::{self, File};
 use super::worker::{Worker, WorkerGone};
 use crate::ports::{Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice};
@@ -96,10 +97,6 @@ fn flatten<R>(result: Result<Result<R, Failure>, WorkerGone>) -> Result<R, MetaE
 
 fn missing_device(device: DeviceKey) -> MetaError {
     MetaError::Missing { what: "device", name: format!("#{device}") }
-}
-
-fn damaged(what: impl ToString) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.to_string().into())
 }
 
 fn device(row: &Row<'_>) -> rusqlite::Result<Device> {

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod checks;
+mod columns;
 mod commands;
 mod endpoints;
 mod folder;

@@ -1,5 +1,6 @@
 //! Messages for people, written in the transaction of the alert that they are about.
 
+use super::columns::damaged;
 use super::meta::Failure;
 use pulsewire_core::alert::Alert;
 use pulsewire_core::ids::{EndpointId, UserName};
@@ -21,8 +22,6 @@ struct Target {
 impl Recipients {
     /// Every user, with their endpoints that are in use.
     pub fn read(connection: &Connection) -> Result<Self, Failure> {
-        let damaged =
-            |error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error));
         let mut users = connection.prepare_cached("SELECT name FROM user")?;
         let mut endpoints = connection
             .prepare_cached("SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?;

@@ -1,9 +1,8 @@
 //! The outbox in `meta.db`: one step, one transaction.
 
-use super::endpoints::damaged;
-use super::lease;
-use super::messages::{self, notice_kind};
+use super::columns::{damaged, notice_kind};
 use super::meta::{Failure, SqliteMeta};
+use super::{lease, messages};
 use crate::ports::{Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade};
 use async_trait::async_trait;
 use pulsewire_core::ids::{AlertId, EndpointId, MessageId, UserName};

@@ -1,5 +1,6 @@
 //! Users and their sign-ins in `meta.db`.
 
+use super::columns::damaged;
 use super::meta::{Failure, SqliteMeta, exists_or};
 use crate::ports::{MetaError, SessionRecord, User, UserStore};
 use async_trait::async_trait;
@@ -8,11 +9,10 @@ use pulsewire_core::role::Role;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
-    let damaged = |what: String| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into());
     let name: String = row.get("name")?;
     let role: String = row.get("role")?;
     Ok(User {
-        name: UserName::parse(&name).map_err(|error| damaged(error.to_string()))?,
+        name: UserName::parse(&name).map_err(damaged)?,
         role: Role::from_name(&role).ok_or_else(|| damaged(format!("user {name} has the unknown role {role:?}")))?,
         created_us: row.get("created_us")?,
     })
