@@ -366,6 +366,9 @@ fn one_device_of_another_type_neither_blocks_a_rule_nor_its_edits() {
     server.admin().patch(path, &only).expect_problem(422, "impossible_threshold", "odd");
     server.admin().delete("/api/v1/devices/good").expect(204);
     server.admin().patch(path, &json!({"enabled": false, "name": "Still mine"})).expect(200);
+    // What was let pass while it was off is looked at when it is switched on.
+    server.admin().patch(path, &json!({"metric": "tmep"})).expect(200);
+    server.admin().patch(path, &json!({"enabled": true})).expect_problem(422, "unknown_metric", "tmep");
 }
 
 /// Replays the recording against a server with a rule, and answers how often it fired on each device.

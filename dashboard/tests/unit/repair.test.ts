@@ -16,12 +16,15 @@ const listed = (state: PushEndpoint['state']): PushEndpoint => ({
   last_delivered: null,
 });
 
-it.each<[string, string, PushEndpoint | undefined, Repair]>([
+it.each<[string, string | null, PushEndpoint | undefined, Repair]>([
   ['all is as it was', OWN.address, listed('active'), 'none'],
   ['the browser has another address', 'https://push.example/b', listed('active'), 'register'],
   ['another address, the former one is gone already', 'https://push.example/b', listed('removed'), 'register'],
   ['another address, and the former one is forgotten', 'https://push.example/b', undefined, 'register'],
   ['the provider refused the address', OWN.address, listed('removed'), 'renew'],
+  ['the browser lost it', null, listed('active'), 'renew'],
+  ['the browser lost what the provider refused', null, listed('removed'), 'renew'],
+  ['the browser lost what a person removed', null, undefined, 'end'],
   ['a person removed it, perhaps on another device', OWN.address, undefined, 'end'],
 ])('%s', (_name, address, found, repair) => {
   expect(judge(OWN, address, found)).toBe(repair);

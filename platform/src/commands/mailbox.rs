@@ -52,6 +52,13 @@ impl Outgoing {
         }
     }
 
+    /// Calls back whatever was not taken: the session is over, though its socket may not know yet.
+    pub(super) fn call_back_all(&self) {
+        if let Ok(mut waiting) = self.waiting.lock() {
+            waiting.command = None;
+        }
+    }
+
     /// Takes the oldest frame, if there is one.
     pub fn try_take(&self) -> Option<ToDevice> {
         let mut waiting = self.waiting.lock().ok()?;

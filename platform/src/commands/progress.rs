@@ -25,10 +25,13 @@ impl Progresses {
         if now_us >= until_us {
             return false;
         }
-        if let Some((before_us, _)) = self.waiting.insert(id, (until_us, event.clone())) {
-            self.due.remove(&(before_us, id));
-        }
-        self.due.insert((until_us, id));
+        let waiting = self.waiting.entry(id).or_insert_with(|| (until_us, event.clone()));
+        let before_us = waiting.0;
+        // What waits already does not wait longer for being replaced.
+        *waiting = (before_us.min(until_us), event.clone());
+        let due_us = waiting.0;
+        self.due.remove(&(before_us, id));
+        self.due.insert((due_us, id));
         true
     }
 

@@ -158,7 +158,9 @@ impl CommandsTask {
             Request::Began { device, epoch, outgoing } => self.began(device, epoch, outgoing, unit),
             Request::Ended { device, epoch } => {
                 if self.sessions.get(&device).is_some_and(|session| session.epoch == epoch) {
-                    self.sessions.remove(&device);
+                    if let Some(session) = self.sessions.remove(&device) {
+                        session.outgoing.call_back_all();
+                    }
                     self.interrupt(device, unit);
                 }
             }
@@ -221,7 +223,9 @@ impl CommandsTask {
         if self.sessions.get(&device).is_some_and(|session| session.epoch > epoch) {
             return;
         }
-        self.sessions.insert(device, Session { epoch, outgoing });
+        if let Some(old) = self.sessions.insert(device, Session { epoch, outgoing }) {
+            old.outgoing.call_back_all();
+        }
         self.interrupt(device, unit);
         // Whether the device had the wish before its session ended is not known.
         let given_up = self.table.of(device).filter(|c| c.cancel_requested && c.state != State::Queued);

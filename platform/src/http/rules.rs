@@ -419,14 +419,15 @@ pub async fn update(
         .complete(async move {
             let _editing = parts.rule_edits.lock().await;
             let found = find(&parts, &path).await?;
-            let allow_unknown_metric = change.allow_unknown_metric || change.metric.is_none();
+            let switched_on = change.enabled == Some(true) && !found.rule.enabled;
+            let allow_unknown_metric = change.allow_unknown_metric || (change.metric.is_none() && !switched_on);
             let rule = edited(&found.rule, change, parts.clock.now_us(), by)?;
             if rule == found.rule {
                 return Ok(found);
             }
             rule.check().map_err(|error| rule_problem(&error))?;
             // A name can be mended, and a rule switched off, whatever the devices have become.
-            if rule.enabled && judges_differently(&rule, &found.rule) {
+            if rule.enabled && (switched_on || judges_differently(&rule, &found.rule)) {
                 check_devices(&parts, &rule, allow_unknown_metric)?;
             }
             Ok(parts.alerting.update_rule(rule).await?)

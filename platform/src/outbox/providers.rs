@@ -21,6 +21,11 @@ struct Provider {
 }
 
 impl Provider {
+    /// It is left alone now. A clock that was set back by more than any pause is no reason to go on with one.
+    fn is_paused(&self, now_us: i64) -> bool {
+        now_us < self.until_us && self.until_us - now_us <= PAUSE_MAX_US
+    }
+
     fn is_idle(&self) -> bool {
         self.critical + self.ordinary == 0
     }
@@ -75,7 +80,7 @@ impl Providers {
         };
         match down {
             // Attempts that began together and fail together are one failure.
-            Some(_) if now_us < known.until_us => {}
+            Some(_) if known.is_paused(now_us) => {}
             Some(asked_us) => {
                 known.failures = known.failures.saturating_add(1);
                 known.until_us = now_us.saturating_add(asked_us.max(backoff_us(known.failures, random)));
@@ -90,7 +95,7 @@ impl Providers {
         if self.known.len() <= REMEMBERED_MAX {
             return;
         }
-        self.known.retain(|_, p| !p.is_idle() || p.until_us > now_us);
+        self.known.retain(|_, p| !p.is_idle() || p.is_paused(now_us));
         let mut idle: Vec<_> =
             self.known.iter().filter(|(_, p)| p.is_idle()).map(|(n, p)| (p.until_us, n.clone())).collect();
         idle.sort_unstable();
@@ -116,7 +121,7 @@ impl Providers {
             let none = Slots { all: 0, ordinary: 0 };
             let room = match p.failures {
                 0 => slots(self.per_provider, p.critical, p.ordinary),
-                _ if now_us < p.until_us || !p.is_idle() => none,
+                _ if p.is_paused(now_us) || !p.is_idle() => none,
                 _ => Slots { all: 1, ordinary: 1 },
             };
             (name.clone(), room)
@@ -126,7 +131,7 @@ impl Providers {
 
     /// When the next provider may be tried again.
     pub fn next_us(&self, now_us: i64) -> Option<i64> {
-        self.known.values().filter(|p| p.failures > 0 && p.until_us > now_us).map(|p| p.until_us).min()
+        self.known.values().filter(|p| p.failures > 0 && p.is_paused(now_us)).map(|p| p.until_us).min()
     }
 
     /// True if something is known of a provider.

@@ -11,30 +11,37 @@ import { fromBase64url, obtain, register, surroundings } from './subscribe';
 /** `register`: tell the server the address. `renew`: get another address. `end`: it was removed from the list on purpose. */
 export type Repair = 'none' | 'register' | 'renew' | 'end';
 
-export function judge(own: OwnEndpoint, address: string, listed: PushEndpoint | undefined): Repair {
+/** `address`: where the browser is reached now; null if it has lost its subscription. */
+export function judge(own: OwnEndpoint, address: string | null, listed: PushEndpoint | undefined): Repair {
+  // Nobody ends a subscription without the page forgetting it, too: this one was lost, unless the list knows better.
+  if (address === null) return listed === undefined ? 'end' : 'renew';
   if (address !== own.address) return 'register';
   // The server forgets what a person removes, perhaps on another device, and lists what a provider refused.
   if (listed === undefined) return 'end';
   return listed.state === 'removed' ? 'renew' : 'none';
 }
 
-/** To be called when a page starts. What fails here is tried again by the next. */
+/** To be called when a page starts. What fails here is tried again by the next. One tab at a time. */
 export async function repair(user: string): Promise<void> {
+  if (!('locks' in navigator)) return repairNow(user);
+  await navigator.locks.request('pulsewire.endpoint', () => repairNow(user));
+}
+
+async function repairNow(user: string): Promise<void> {
   const own = ownEndpoint();
   // Someone else's is not taken over without a click.
   if (own === null || own.user !== user || surroundings().permission !== 'granted') return;
   const known = await subscription();
-  if (known === null) return;
   const { items } = await api.endpoints();
   const listed = items.find((one) => one.id === own.id);
-  const todo = judge(own, known.endpoint, listed);
+  const todo = judge(own, known?.endpoint ?? null, listed);
   if (todo === 'none') return;
   if (todo === 'end') return endSubscription();
   let current = known;
-  if (todo === 'renew') {
+  if (todo === 'renew' || current === null) {
     const { webpush } = await api.pushConfig();
     if (!webpush.available || !webpush.public_key) return;
-    await known.unsubscribe();
+    await known?.unsubscribe();
     current = await obtain(fromBase64url(webpush.public_key));
   }
   const endpoint = await register(current, own.label);

@@ -2,7 +2,7 @@
 
 import { api, ApiError, onSignedOut } from '../api/client';
 import type { Session } from '../api/types';
-import { endSubscription, ownEndpoint } from './endpoint';
+import { endSubscription, ownEndpoint, subscription } from './endpoint';
 import { link } from './live.svelte';
 import { router } from './router.svelte';
 
@@ -75,6 +75,7 @@ class SessionState {
       // Still signed in, and it must not look otherwise: the cookie is good until the server hears of it.
       if (!(error instanceof ApiError && error.status === 401)) {
         link.start();
+        if (reached) void this.reach(own.label);
         throw error;
       }
     }
@@ -83,6 +84,16 @@ class SessionState {
     this.current = null;
     this.status = 'signed_out';
     router.go('/signin');
+  }
+
+  /** The sign-out failed when this browser had been given up already: whoever is still signed in is reached again. */
+  private async reach(label: string): Promise<void> {
+    try {
+      const [current, { register }] = await Promise.all([subscription(), import('../push/subscribe')]);
+      if (current !== null) await register(current, label);
+    } catch {
+      // The settings say that this browser is not subscribed.
+    }
   }
 
   /** The session is over: on to the sign-in page, and back here afterwards. */

@@ -7,6 +7,7 @@ use crate::catalogue::Catalogue;
 use crate::directory::Directory;
 use crate::ids::{AlertId, DeviceKey, RuleId, SeriesKey, UserName};
 use crate::sample::{ReportKind, StoredReport};
+use crate::value::ValueType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -67,11 +68,15 @@ struct Tracked {
 /// Where a rule stands in the list of rules.
 type Index = usize;
 
+/// The rules that look at a series, with their thresholds for its type.
+type Looking = Arc<[(Index, Limits)]>;
+
 /// What is known of a device that sends: which rules look at its series, and how far its time has come.
 #[derive(Default)]
 struct Sender {
-    // Filled as samples come, emptied when rules or the device change.
-    rules: HashMap<SeriesKey, Arc<[(Index, Limits)]>>,
+    // Filled as samples come, emptied when rules or the device change. The type is part of it: a device may declare an f64 as
+    // f32 from one session to the next.
+    rules: HashMap<SeriesKey, (ValueType, Looking)>,
     watermark_us: Option<i64>,
     moved: bool,
 }
@@ -278,18 +283,23 @@ impl Engine {
         time_us < newest.saturating_sub(self.limits.lateness_max_us)
     }
 
-    fn rules_of(&mut self, device: DeviceKey, series: SeriesKey, world: &World<'_>) -> Arc<[(Index, Limits)]> {
-        if let Some(known) = self.senders.get(&device).and_then(|sender| sender.rules.get(&series)) {
-            return known.clone();
+    fn rules_of(&mut self, device: DeviceKey, series: SeriesKey, world: &World<'_>) -> Looking {
+        let declared = world.catalogue.get(series);
+        let cached = self.senders.get(&device).and_then(|sender| sender.rules.get(&series));
+        if let (Some(declared), Some((value_type, rules))) = (declared, cached)
+            && declared.value_type == *value_type
+        {
+            return rules.clone();
         }
-        let found = world.catalogue.get(series).and_then(|s| Some((s, world.directory.by_key(s.device)?)));
+        let found = declared.and_then(|s| Some((s, world.directory.by_key(s.device)?)));
         // A series that the catalogue does not have yet is looked for again.
         let Some((series, of)) = found else { return Arc::from([]) };
         let looks = |rule: &Rule| rule.enabled && rule.metric == series.metric && rule.scope.takes(of);
         let slots = self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, &slot.as_ref()?.rule)));
         let rules = slots.filter(|(_, rule)| looks(rule)).map(|(index, rule)| (index, rule.limits(series.value_type)));
-        let rules: Arc<[_]> = rules.collect();
-        self.senders.entry(device).or_default().rules.insert(series.key, rules.clone());
+        let rules: Looking = rules.collect();
+        let entry = (series.value_type, rules.clone());
+        self.senders.entry(device).or_default().rules.insert(series.key, entry);
         rules
     }
 

@@ -211,3 +211,21 @@ fn what_changed_while_nothing_ran_is_made_up_for_at_the_start() {
     bench.directory.remove(DeviceKey(1));
     assert_eq!(reasons(&[only("d1")], &mut bench), [Some(ResolvedReason::DeviceDeleted)]);
 }
+
+#[test]
+fn a_metric_that_becomes_an_f32_is_compared_as_one_from_then_on() {
+    let (mut bench, mut changes) = (Bench::new(), Vec::new());
+    let (mut engine, _) = Stored::default().restore(&[rule(Comparison::Above, 21.7, 21.7, 0)], &mut bench);
+    let sent = f64::from(21.7_f32);
+    let mut send = |engine: &mut Engine, bench: &mut Bench, second: i64| {
+        let reports = [report(1, second * SECOND, sent, ReportKind::Live)];
+        bench.with(|world| engine.apply(second * SECOND, &reports, world, &mut changes));
+        changes.len()
+    };
+    assert_eq!(send(&mut engine, &mut bench, 1), 1, "as an f64 it is a little more than 21.7");
+    let metric = MetricName::parse("temp").expect("valid");
+    let series =
+        Series { key: SeriesKey(1), device: DeviceKey(1), metric, unit: String::new(), value_type: ValueType::F32 };
+    bench.catalogue = Catalogue::new(vec![series], SeriesKey(3));
+    assert_eq!(send(&mut engine, &mut bench, 2), 2, "as an f32 it is not");
+}

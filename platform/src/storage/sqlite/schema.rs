@@ -233,8 +233,8 @@ CREATE TABLE delivery_event (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What version 3 of `meta.db` adds: commands. They go with their device.
-const META_3: &str = "
+/// Version 2 as well: commands. They go with their device.
+const META_2_COMMANDS: &str = "
 CREATE TABLE command (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE,
@@ -277,9 +277,9 @@ CREATE TABLE command_set (
 ) STRICT;
 ";
 
-/// What version 4 of `meta.db` adds: finished commands by device, and those that were given up while their device could have
+/// And: finished commands by device, and those that were given up while their device could have
 /// them, which it has not answered. The states that are finished are 4 and above; 9 is canceled.
-const META_4: &str = "
+const META_2_FINISHED: &str = "
 CREATE INDEX command_finished ON command (device, seq, state, answered, attempt, deadline_us, changed_us) WHERE state >= 4;
 CREATE INDEX command_given_up ON command (device, seq)
     WHERE state >= 4 AND answered = 0 AND attempt > 0 AND (state = 9 OR cancel_requested = 1);
@@ -296,10 +296,10 @@ pub enum File {
 
 impl File {
     /// What each version adds to the one before.
-    fn steps(self) -> &'static [&'static str] {
+    fn steps(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Journal => &[JOURNAL],
-            Self::Meta => &[META, META_2, META_3, META_4],
+            Self::Journal => &[&[JOURNAL]],
+            Self::Meta => &[&[META], &[META_2, META_2_COMMANDS, META_2_FINISHED]],
         }
     }
 
@@ -340,7 +340,7 @@ pub fn open_writer(path: &Path, file: File, vfs: Option<&str>, synchronous: &str
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).with_context(context)?;
     let found = version(&transaction)?;
-    for step in file.steps().get(found..).unwrap_or_default() {
+    for step in file.steps().get(found..).unwrap_or_default().iter().copied().flatten() {
         transaction.execute_batch(step).with_context(context)?;
     }
     if found < file.version() {
