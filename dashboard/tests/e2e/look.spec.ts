@@ -7,13 +7,12 @@ test('the theme follows the system until one is chosen, and the choice survives 
   await expect(page.getByTestId('connection')).toBeVisible();
   const light = await background();
   await page.emulateMedia({ colorScheme: 'dark' });
-  const dark = await background();
-  expect(dark).not.toBe(light);
+  await expect.poll(background).not.toBe(light);
   await page.keyboard.press('t');
-  expect(await background()).toBe(light);
+  await expect.poll(background).toBe(light);
   await page.reload();
   await expect(page.getByTestId('connection')).toBeVisible();
-  expect(await background()).toBe(light);
+  await expect.poll(background).toBe(light);
 });
 
 test('shortcuts can be switched off', async ({ page }) => {

@@ -99,9 +99,10 @@ class SessionState {
   /** The session is over: on to the sign-in page, and back here afterwards. */
   ended(notice: string | null = null): void {
     link.stop();
+    // Socket and requests learn of it one after the other; the first to say why is heard.
+    if (notice !== null || this.status !== 'signed_out') this.notice = notice;
     this.current = null;
     this.status = 'signed_out';
-    this.notice = notice;
     if (router.route.page === 'signin') return;
     const back = router.href;
     router.go(back === '/' ? '/signin' : `/signin?next=${encodeURIComponent(back)}`, true);
