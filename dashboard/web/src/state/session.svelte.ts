@@ -2,6 +2,7 @@
 
 import { api, ApiError, onSignedOut } from '../api/client';
 import type { Session } from '../api/types';
+import { t } from '../i18n';
 import { endSubscription, ownEndpoint, subscription } from './endpoint';
 import { link } from './live.svelte';
 import { router } from './router.svelte';
@@ -111,4 +112,5 @@ class SessionState {
 
 export const session = new SessionState();
 
-onSignedOut(() => session.ended());
+// A request may hear of the end before the live socket does, which is stopped then and says nothing.
+onSignedOut(() => session.ended(session.status === 'signed_in' ? t('signin.session_ended') : null));
