@@ -31,6 +31,8 @@ pub const ONLY: &[(&str, &[&str])] = &[
     ("pulsewire_sim", &["cli.rs", "cli/"]),
     ("pulsewire_push_emulator", &["cli.rs", "cli/"]),
     ("pulsewire_dashboard", &["http/assets.rs"]),
+    // The layout of sealed samples.
+    ("pulsewire_chunk", &["storage/"]),
     // Implementations, beside the files that define them.
     ("SqliteJournal", &["app.rs", "storage/"]),
     ("SqliteMeta", &["app.rs", "storage/"]),

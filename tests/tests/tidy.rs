@@ -76,12 +76,13 @@ fn a_floor_imports_only_lower_floors() {
 #[test]
 fn protocol_and_core_stay_pure() {
     let mut wrong = Vec::new();
-    for below in ["proto-spec/src", "platform/core/src"] {
+    for below in ["proto-spec/src", "platform/core/src", "platform/chunk/src"] {
         wrong.extend(sources(below).iter().flat_map(|(file, text)| floors::impurities(file, text)));
     }
     for (manifest, allowed) in [
         ("proto-spec/Cargo.toml", &["hmac", "sha2", "subtle", "wincode"][..]),
         ("platform/core/Cargo.toml", &["sha2", "thiserror"]),
+        ("platform/chunk/Cargo.toml", &["pco", "thiserror", "xxhash-rust"]),
     ] {
         wrong.extend(floors::foreign_dependencies(manifest, &dependencies(manifest, "dependencies"), allowed));
     }
@@ -95,12 +96,20 @@ fn crates_know_only_the_crates_they_may() {
     for (manifest, allowed) in [
         ("proto-spec/Cargo.toml", &[][..]),
         ("platform/core/Cargo.toml", &[]),
+        ("platform/chunk/Cargo.toml", &[]),
         ("dashboard/Cargo.toml", &[]),
         ("device-sim/Cargo.toml", &["pulsewire-proto"]),
         ("push-emulator/Cargo.toml", &[]),
         (
             "platform/Cargo.toml",
-            &["pulsewire-core", "pulsewire-dashboard", "pulsewire-proto", "pulsewire-push-emulator", "pulsewire-sim"],
+            &[
+                "pulsewire-chunk",
+                "pulsewire-core",
+                "pulsewire-dashboard",
+                "pulsewire-proto",
+                "pulsewire-push-emulator",
+                "pulsewire-sim",
+            ],
         ),
         ("tests/Cargo.toml", &["pulsewire-proto"]),
     ] {
@@ -114,7 +123,16 @@ fn crates_know_only_the_crates_they_may() {
 #[test]
 fn versions_stand_once_in_the_workspace() {
     let mut wrong = Vec::new();
-    for manifest in ["proto-spec", "platform", "platform/core", "push-emulator", "device-sim", "dashboard", "tests"] {
+    for manifest in [
+        "proto-spec",
+        "platform",
+        "platform/core",
+        "platform/chunk",
+        "push-emulator",
+        "device-sim",
+        "dashboard",
+        "tests",
+    ] {
         let text = read(&repository().join(manifest).join("Cargo.toml"));
         let parsed: toml::Table = text.parse().expect("a manifest");
         for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
@@ -132,8 +150,15 @@ fn versions_stand_once_in_the_workspace() {
 fn every_module_is_documented() {
     let documented = |path: &Path| path.exists() && read(path).starts_with("//!");
     let mut wrong = Vec::new();
-    for below in ["proto-spec/src", "platform/src", "platform/core/src", "device-sim/src", "dashboard/src", "tests/src"]
-    {
+    for below in [
+        "proto-spec/src",
+        "platform/src",
+        "platform/core/src",
+        "platform/chunk/src",
+        "device-sim/src",
+        "dashboard/src",
+        "tests/src",
+    ] {
         for (name, path) in files(below).iter().filter(|(name, _)| name.ends_with(".rs")) {
             // Its own first line, or that of the module that it is a part of.
             let folder = path.parent().expect("a folder");
