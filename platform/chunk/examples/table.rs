@@ -1,6 +1,7 @@
 //! Bytes per sample and speed, on recorded files and on made-up classes of data.
 //!
-//! `cargo run --release -p pulsewire-chunk --example table -- FOLDER [LEVEL]`
+//! `cargo run --release -p pulsewire-chunk --example table -- FOLDER [LEVEL] [ROWS] [columns]`: ROWS per chunk; with a fourth word,
+//! also bytes per row of each column.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -88,9 +88,7 @@ impl Summary {
     fn of(kind: Kind, cells: &[u64]) -> Self {
         let bounds = match kind {
             Kind::Text => None,
-            Kind::F64 | Kind::F32 => {
-                bounds(cells.iter().map(|cell| f64::from_bits(*cell)).filter(|value| !value.is_nan()))
-            }
+            Kind::F64 | Kind::F32 => bounds(cells),
             Kind::I64 => {
                 let numbers = || cells.iter().map(|cell| *cell as i64);
                 numbers().min().zip(numbers().max()).map(|(min, max)| (min as f64, max as f64))
@@ -124,11 +122,23 @@ impl Summary {
     }
 }
 
-fn bounds(mut values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let first = values.next()?;
-    Some(values.fold((first, first), |(min, max), value| {
-        (if value < min { value } else { min }, if value > max { value } else { max })
-    }))
+/// Smallest and largest double that is not NaN.
+fn bounds(cells: &[u64]) -> Option<(f64, f64)> {
+    // Four at a time: each comparison waits for the one before in its lane only. NaN loses every comparison.
+    let (mut mins, mut maxs) = ([f64::INFINITY; 4], [f64::NEG_INFINITY; 4]);
+    let (fours, rest) = cells.as_chunks::<4>();
+    let mut see = |lane: usize, cell: u64| {
+        let value = f64::from_bits(cell);
+        mins[lane] = if value < mins[lane] { value } else { mins[lane] };
+        maxs[lane] = if value > maxs[lane] { value } else { maxs[lane] };
+    };
+    for four in fours {
+        (0..4).for_each(|lane| see(lane, four[lane]));
+    }
+    rest.iter().for_each(|cell| see(0, *cell));
+    let min = mins.into_iter().fold(f64::INFINITY, f64::min);
+    let max = maxs.into_iter().fold(f64::NEG_INFINITY, f64::max);
+    (min <= max).then_some((min, max))
 }
 
 fn put_column(out: &mut Vec<u8>, column: &ColumnIn, rows: usize, level: u8) -> Result<Summary, EncodeError> {

@@ -14,7 +14,7 @@ const RUNS: u8 = 5;
 const DICTIONARY: u8 = 6;
 
 /// Shorter columns are not worth a pco page.
-const PACKED_FROM: usize = 48;
+const PACKED_FROM: usize = 64;
 /// Digits after the point that are tried.
 const DIGITS_MAX: u8 = 12;
 /// Values that a scale is tried on before it is tried on all.
@@ -208,34 +208,30 @@ pub fn put(out: &mut Vec<u8>, cells: &[u64], level: u8) {
 /// A column without runs or a dictionary.
 fn flat(cells: &[u64], level: u8) -> Vec<u8> {
     let singles: Option<Vec<f32>> = cells.iter().map(|cell| narrow(*cell)).collect();
+    let bits: Vec<i64> = match &singles {
+        Some(singles) => singles.iter().map(|single| i64::from(single.to_bits())).collect(),
+        None => cells.iter().map(|cell| *cell as i64).collect(),
+    };
     let mut best = Vec::new();
-    match &singles {
-        Some(singles) => {
-            best.push(BITS_32);
-            ints::put_plain(&mut best, &singles.iter().map(|single| i64::from(single.to_bits())).collect::<Vec<_>>());
-        }
-        None => {
-            best.push(BITS_64);
-            ints::put_plain(&mut best, &cells.iter().map(|cell| *cell as i64).collect::<Vec<_>>());
-        }
-    }
     if cells.len() >= PACKED_FROM {
-        let mut bytes = Vec::new();
-        let written = match singles {
+        let written = match &singles {
             Some(singles) => {
-                bytes.push(PACKED_32);
-                packed::put(&mut bytes, &singles, level, ModeSpec::Auto)
+                best.push(PACKED_32);
+                packed::put(&mut best, singles, level, ModeSpec::Auto)
             }
             None => {
-                bytes.push(PACKED_64);
+                best.push(PACKED_64);
                 let doubles: Vec<f64> = cells.iter().map(|cell| f64::from_bits(*cell)).collect();
-                packed::put(&mut bytes, &doubles, level, ModeSpec::Auto)
+                packed::put(&mut best, &doubles, level, ModeSpec::Auto)
             }
         };
-        if written && bytes.len() < best.len() {
-            best = bytes;
+        if written && best.len() <= 1 + ints::plain_len(&bits) {
+            return best;
         }
+        best.clear();
     }
+    best.push(if singles.is_some() { BITS_32 } else { BITS_64 });
+    ints::put_plain(&mut best, &bits);
     best
 }
 

@@ -18,7 +18,10 @@ const PACKED_64: u8 = 9;
 const RUNS: u8 = 10;
 
 /// Shorter streams are not worth a pco page: its tables alone take tens of bytes.
-const PACKED_FROM: usize = 48;
+const PACKED_FROM: usize = 64;
+
+/// Bytes of the longest varint.
+const VARINT_MAX: usize = 10;
 
 /// What a stream looks like, from one pass over it.
 struct Shape {
@@ -71,6 +74,13 @@ pub fn put_plain(out: &mut Vec<u8>, numbers: &[i64]) {
     put_stream(out, numbers, None, false);
 }
 
+/// Bytes that [`put_plain`] would append, or a few more.
+pub fn plain_len(numbers: &[i64]) -> usize {
+    let Some(first) = numbers.first().copied() else { return 0 };
+    let shape = Shape::of(numbers, first);
+    if shape.delta_min == shape.delta_max { 1 + 2 * VARINT_MAX } else { Plain::best(numbers, &shape).len }
+}
+
 fn put_stream(out: &mut Vec<u8>, numbers: &[i64], level: Option<u8>, runs_allowed: bool) {
     let Some(first) = numbers.first().copied() else { return };
     let shape = Shape::of(numbers, first);
@@ -102,10 +112,10 @@ fn put_stream(out: &mut Vec<u8>, numbers: &[i64], level: Option<u8>, runs_allowe
             held = Some(bytes);
         }
     }
-    // Packing a stream of a few runs cannot win, and costs as much as any other.
+    // Packing a stream of few runs as it is has not won on any recorded data, and costs as much as any other.
     if let Some(level) = level
         && numbers.len() >= PACKED_FROM
-        && !(held.is_some() && runs <= numbers.len() / 64)
+        && !(held.is_some() && runs <= numbers.len() / 8)
     {
         put_packed(out, numbers, &shape, level);
         if out.len() - start > 0 && out.len() - start <= best.len {
