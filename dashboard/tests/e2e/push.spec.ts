@@ -11,8 +11,8 @@ async function registerWorker(page: Page): Promise<void> {
   });
 }
 
-/** Hands a push message to the service worker as the browser would. */
-async function push(page: Page, text: string): Promise<void> {
+/** Hands a push message to the service worker through DevTools, as the browser would. */
+async function inject(page: Page, text: string): Promise<void> {
   const session = await page.context().newCDPSession(page);
   const registration = new Promise<string>((done) => {
     session.on('ServiceWorker.workerRegistrationUpdated', ({ registrations }) => {
@@ -83,6 +83,20 @@ const shown = (page: Page) =>
     }));
   });
 
+type Shown = Awaited<ReturnType<typeof shown>>;
+
+/**
+ * Injects a push message until what is shown passes a check. Chromium now and then drops one that comes through DevTools: the
+ * call succeeds and the service worker never hears of it. It was seen on a busy machine; why is not known. A message that
+ * arrives twice is shown once, because it takes the place of what has its tag.
+ */
+async function push(page: Page, text: string, check: (list: Shown) => void): Promise<void> {
+  await expect(async () => {
+    await inject(page, text);
+    await expect(async () => check(await shown(page))).toPass({ timeout: 4_000 });
+  }).toPass({ timeout: 60_000 });
+}
+
 const MESSAGE = {
   v: 1,
   id: '01K1',
@@ -103,35 +117,29 @@ test.describe('with permission', () => {
 
   test('a message is shown by the service worker, and "resolved" takes its place', async ({ page }) => {
     await registerWorker(page);
-    await push(page, JSON.stringify(MESSAGE));
-    await expect.poll(() => shown(page)).toEqual([
-      {
-        title: 'Cold room too warm',
-        body: 'Cold room 1: -11.4 °C',
-        tag: 'alert-1',
-        data: { url: '/alerts?state=all', id: '01K1' },
-        icon: '/icons/critical.png',
-        requireInteraction: true,
-      },
-    ]);
-    await push(page, JSON.stringify({ ...MESSAGE, kind: 'resolved', body: 'Back at -16 °C' }));
-    await expect
-      .poll(async () => (await shown(page)).map(({ body, icon }) => [body, icon]))
-      .toEqual([['Back at -16 °C', '/icons/resolved.png']]);
-    // A browser under load may drop one that comes right after another.
-    await expect(async () => {
-      await push(page, JSON.stringify({ ...MESSAGE, tag: 'alert-2' }));
-      await expect.poll(async () => (await shown(page)).length, { timeout: 4_000 }).toBe(2);
-    }).toPass();
+    await push(page, JSON.stringify(MESSAGE), (list) =>
+      expect(list).toEqual([
+        {
+          title: 'Cold room too warm',
+          body: 'Cold room 1: -11.4 °C',
+          tag: 'alert-1',
+          data: { url: '/alerts?state=all', id: '01K1' },
+          icon: '/icons/critical.png',
+          requireInteraction: true,
+        },
+      ]),
+    );
+    await push(page, JSON.stringify({ ...MESSAGE, kind: 'resolved', body: 'Back at -16 °C' }), (list) =>
+      expect(list.map(({ body, icon }) => [body, icon])).toEqual([['Back at -16 °C', '/icons/resolved.png']]),
+    );
+    await push(page, JSON.stringify({ ...MESSAGE, tag: 'alert-2' }), (list) => expect(list).toHaveLength(2));
     // What cannot be read is shown all the same.
-    await push(page, 'no JSON');
-    await expect.poll(async () => (await shown(page)).map((one) => one.body)).toContain('no JSON');
+    await push(page, 'no JSON', (list) => expect(list.map((one) => one.body)).toContain('no JSON'));
   });
 
   test('a click on a notification leads the open page to what it is about', async ({ page, context }) => {
     await registerWorker(page);
-    await push(page, JSON.stringify(MESSAGE));
-    await expect.poll(async () => (await shown(page)).length).toBe(1);
+    await push(page, JSON.stringify(MESSAGE), (list) => expect(list).toHaveLength(1));
     const [worker] = context.serviceWorkers();
     expect(worker).toBeDefined();
     await worker?.evaluate(async () => {

@@ -1,4 +1,4 @@
-import { addRule, expect, removeRule, test } from './server';
+import { addRule, expect, READINGS_MS, removeRule, test } from './server';
 
 test('a rule is written as a sentence, counts what it looks at, and is edited, switched off and deleted', async ({ page }) => {
   await page.goto('/rules');
@@ -15,7 +15,9 @@ test('a rule is written as a sentence, counts what it looks at, and is edited, s
   await page.getByLabel('metric', { exact: true }).fill('temperature');
   await page.getByLabel('Threshold').fill('-100');
   // The numbers are those of the devices now.
-  await expect(page.getByTestId('rule-look')).toContainText('10 of them send this metric. 10 would match now.');
+  await expect(page.getByTestId('rule-look')).toContainText('10 of them send this metric. 10 would match now.', {
+    timeout: READINGS_MS,
+  });
   await page.getByLabel('Threshold').fill('99');
   await expect(page.getByTestId('rule-look')).toContainText('0 would match now.');
   await page.getByLabel('Clears at').fill('100');
@@ -79,7 +81,7 @@ test('a viewer reads rules and alerts, and is offered nothing that the server wo
     await page.getByLabel('User name').fill(viewer.name);
     await page.getByLabel('Password').fill(viewer.password);
     await page.keyboard.press('Enter');
-    await expect(page.getByRole('link', { name: 'Seen by all' })).toBeVisible({ timeout: 20_000 });
+    await expect(page.getByRole('link', { name: 'Seen by all' })).toBeVisible({ timeout: READINGS_MS });
     await expect(page.getByRole('button', { name: 'Acknowledge' })).toHaveCount(0);
     await expect(page.getByRole('checkbox')).toHaveCount(0);
     await page.goto(`/rules/${rule.id}`);

@@ -137,6 +137,13 @@ export const test = base.extend<{ complaints: string[] }, WorkerFixtures>({
   ],
 });
 
+/**
+ * How long it may take until a value of each cold room has come, and with it the alert of a rule that all of them break.
+ * Simulated devices fail as real ones do: now and then a sensor gives nothing for 45 s, or a device is silent for 30 s, and
+ * about 4 % of the time that is so for one of the ten cold rooms.
+ */
+export const READINGS_MS = 60_000;
+
 /** A rule over the API: critical, on the temperature of cold rooms, unless told otherwise. */
 export async function addRule(request: APIRequestContext, url: string, change: Record<string, unknown> = {}): Promise<{ id: string; name: string }> {
   const rule = {
