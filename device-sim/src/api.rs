@@ -57,6 +57,8 @@ pub struct Accounting {
     pub stored: u64,
     pub rejected: u64,
     pub replaced: u64,
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 #[derive(Deserialize)]

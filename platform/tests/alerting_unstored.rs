@@ -10,6 +10,7 @@ use pulsewire::ports::{
 };
 use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal, SqliteMeta};
 use pulsewire_core::alert::{Alert, AlertStep, Comparison, EngineLimits, Rule, Scope};
+use pulsewire_core::block::{Block, ReportHead, SeriesSet};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::device::Device;
 use pulsewire_core::directory::Directory;
@@ -17,9 +18,9 @@ use pulsewire_core::ids::{
     AlertId, DeviceId, DeviceKey, Fence, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, StreamId, UserName,
 };
 use pulsewire_core::notice::NoticePolicy;
-use pulsewire_core::sample::{ReportKind, Series, StoredReport, StoredRow};
+use pulsewire_core::sample::{ReportKind, Series};
 use pulsewire_core::severity::Severity;
-use pulsewire_core::value::{Value, ValueType};
+use pulsewire_core::value::ValueType;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -148,15 +149,12 @@ impl World {
     async fn send(&mut self, value: f64) {
         self.sequence += 1;
         let time_us = i64::try_from(self.sequence).expect("small");
-        let report = StoredReport {
-            device: DeviceKey(1),
-            stream: StreamId(1),
-            sequence: Sequence(self.sequence),
-            kind: ReportKind::Live,
-            digest: self.sequence,
-            rows: vec![StoredRow { time_us, values: vec![(SeriesKey(1), Value::F64(value))] }],
-        };
-        let batch = Arc::new(Batch { received_us: time_us, reports: vec![report], ..Batch::default() });
+        let (device, series, types) = (DeviceKey(1), vec![SeriesKey(1)], vec![ValueType::F64]);
+        let mut block = Block::new(Arc::new(SeriesSet { device, series, types }));
+        let (stream, sequence, digest) = (StreamId(1), Sequence(self.sequence), self.sequence);
+        block.reports.push(ReportHead { stream, sequence, digest, kind: ReportKind::Live, rows: 1 });
+        block.rows.push_dense(time_us, std::iter::once(value.to_bits()));
+        let batch = Arc::new(Batch { received_us: time_us, blocks: vec![block], ..Batch::default() });
         let receipt = self.journal.append(Lane(0), self.fence, batch.clone()).await.expect("stored");
         self.bus.publish(BusEvent::Committed(Arc::new(Committed { position: receipt.position, batch })));
     }

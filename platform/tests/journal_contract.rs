@@ -6,8 +6,9 @@ use pulsewire::ports::{Batch, BucketQuery, History, Journal, JournalError, Range
 use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal};
 use pulsewire_core::accounting::Accounting;
 use pulsewire_core::aggregate::Aggregate;
+use pulsewire_core::block::{Block, ReportHead, SeriesSet, ValueRef};
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, MetricName, Position, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::{ReportKind, Sample, Series, StoredReport, StoredRow};
+use pulsewire_core::sample::{ReportKind, Sample, Series};
 use pulsewire_core::value::{Value, ValueType};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,25 +26,45 @@ fn series(key: u32, name: &str, value_type: ValueType) -> Arc<Series> {
     Arc::new(Series { key: SeriesKey(key), device: DEVICE, metric, unit: "°C".into(), value_type })
 }
 
-fn report(stream: StreamId, sequence: u64, rows: Vec<StoredRow>) -> StoredReport {
-    StoredReport {
-        device: DEVICE,
-        stream,
-        sequence: Sequence(sequence),
-        kind: ReportKind::Live,
-        digest: sequence * 3,
-        rows,
+/// Time, and values by series.
+type Row = (i64, Vec<(u32, Value)>);
+
+/// A report of rows that all have the same series.
+fn report(stream: StreamId, sequence: u64, rows: Vec<Row>) -> Block {
+    let columns = rows.first().map(|(_, values)| values.as_slice()).unwrap_or_default();
+    let value_type = |value: &Value| match value {
+        Value::F64(_) => ValueType::F64,
+        Value::I64(_) => ValueType::I64,
+        Value::Bool(_) => ValueType::Bool,
+        Value::Text(_) => ValueType::Text,
+    };
+    let series = columns.iter().map(|(key, _)| SeriesKey(*key)).collect();
+    let types = columns.iter().map(|(_, value)| value_type(value)).collect();
+    let mut block = Block::new(Arc::new(SeriesSet { device: DEVICE, series, types }));
+    let (sequence, digest, count) = (Sequence(sequence), sequence * 3, u32::try_from(rows.len()).unwrap());
+    block.reports.push(ReportHead { stream, sequence, digest, kind: ReportKind::Live, rows: count });
+    for (time_us, values) in &rows {
+        block.rows.begin_row(*time_us);
+        for (_, value) in values {
+            block.rows.push_value(Some(match value {
+                Value::F64(v) => ValueRef::F64(*v),
+                Value::I64(v) => ValueRef::I64(*v),
+                Value::Bool(v) => ValueRef::Bool(*v),
+                Value::Text(v) => ValueRef::Text(v),
+            }));
+        }
     }
+    block
 }
 
-fn row(time_us: i64, values: Vec<(u32, Value)>) -> StoredRow {
-    StoredRow { time_us, values: values.into_iter().map(|(key, v)| (SeriesKey(key), v)).collect() }
+fn row(time_us: i64, values: Vec<(u32, Value)>) -> Row {
+    (time_us, values)
 }
 
-fn batch(series: Vec<Arc<Series>>, reports: Vec<StoredReport>) -> Arc<Batch> {
-    let values = reports.iter().flat_map(|r| &r.rows).map(|r| r.values.len() as u64).sum();
+fn batch(series: Vec<Arc<Series>>, blocks: Vec<Block>) -> Arc<Batch> {
+    let values = blocks.iter().map(|block| block.rows.count()).sum();
     let account = Accounting { reports: 1, received: values, stored: values, ..Accounting::default() };
-    Arc::new(Batch { received_us: 5, reports, series, accounting: vec![(DEVICE, account)] })
+    Arc::new(Batch { received_us: 5, blocks, series, accounting: vec![(DEVICE, account)] })
 }
 
 async fn new_stream(journal: &SqliteJournal, fence: Fence) -> StreamId {
@@ -76,7 +97,7 @@ async fn everything_is_there_again_after_a_restart() {
     assert_eq!(again.digests, [(DEVICE, stream, Sequence(1), 3)]);
     assert_eq!(again.accounting[0].1.stored, 2);
     let records = journal.read(LANE, Position(0), 10).await.unwrap();
-    assert_eq!(records[0].reports, stored.reports);
+    assert_eq!(records[0].blocks, stored.blocks);
     assert_eq!(journal.range(all(0)).await.unwrap().len(), 2);
 }
 
@@ -96,12 +117,16 @@ async fn values_come_back_bit_for_bit() {
         Value::I64(i64::MIN),
         Value::I64(3),
     ];
-    let rows = numbers.iter().enumerate().map(|(i, v)| row(i as i64, vec![(0, v.clone())]));
-    let mut rows: Vec<_> = rows.collect();
-    rows.push(row(0, vec![(1, Value::Bool(true)), (2, Value::Text("µ\0x".into()))]));
+    let mut blocks: Vec<_> = numbers
+        .iter()
+        .enumerate()
+        .map(|(i, v)| report(stream, i as u64 + 1, vec![row(i as i64, vec![(0, v.clone())])]))
+        .collect();
+    let others = vec![(1, Value::Bool(true)), (2, Value::Text("µ\0x".into()))];
+    blocks.push(report(stream, 8, vec![row(0, others)]));
     let catalogue =
         vec![series(0, "n", ValueType::F64), series(1, "b", ValueType::Bool), series(2, "s", ValueType::Text)];
-    journal.append(LANE, lane.fence, batch(catalogue, vec![report(stream, 1, rows)])).await.unwrap();
+    journal.append(LANE, lane.fence, batch(catalogue, blocks)).await.unwrap();
     let back = journal.range(all(0)).await.unwrap();
     for (sample, expected) in back.iter().zip(&numbers) {
         assert!(sample.value.same_bits(expected), "{:?} for {expected:?}", sample.value);

@@ -6,12 +6,13 @@
 mod support;
 
 use pulsewire::bus::in_process::InProcessBus;
-use pulsewire::ingest::{IncomingReport, Ingest, IngestOptions, IngestReply, Mailbox, MetricSetRef, Submission};
+use pulsewire::ingest::{IncomingBlock, Ingest, IngestOptions, IngestReply, Mailbox, MetricSetRef, Submission};
 use pulsewire::ports::{Clock, History, Journal, RangeQuery, StreamKind};
 use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal, Synchronous};
+use pulsewire_core::block::ReportHead;
 use pulsewire_core::ids::{DeviceKey, Lane, MetricName, Position, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::{JournalRecord, MetricDeclaration, ReportKind, Row};
-use pulsewire_core::value::{Value, ValueType};
+use pulsewire_core::sample::{JournalRecord, MetricDeclaration, ReportKind};
+use pulsewire_core::value::ValueType;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,16 +90,12 @@ async fn send(running: &Running, stream: StreamId, first: u64, random: &mut Rand
     while acknowledged < REPORTS {
         let group = 1 + random.below(30);
         while next <= REPORTS && next <= acknowledged + group {
-            let value = Value::F64(next as f64 / 3.0);
-            let report = IncomingReport {
-                stream,
-                sequence: Sequence(next),
-                kind: ReportKind::Live,
-                digest: next,
-                set: set.clone(),
-                rows: vec![Row { time_us: next.cast_signed() * 1000, values: vec![(0, value)] }],
-            };
-            let submission = Submission::Report { device: DEVICE, mailbox: mailbox.clone(), report };
+            let mut block = IncomingBlock::new(set.clone());
+            let (sequence, kind) = (Sequence(next), ReportKind::Live);
+            block.heads.push(ReportHead { stream, sequence, digest: next, kind, rows: 1 });
+            block.rows.push_dense(next.cast_signed() * 1000, std::iter::once((next as f64 / 3.0).to_bits()));
+            let blocks = vec![block];
+            let submission = Submission::Reports { device: DEVICE, mailbox: mailbox.clone(), blocks };
             running.ingest.submit(submission, 100).await.expect("the lane runs");
             next += 1;
         }
@@ -189,7 +186,12 @@ async fn check_all(running: &Running, stream: StreamId, done: u64) -> Result<(),
         }
         records.extend(more);
     }
-    let sequences = records.iter().flat_map(|r| &r.reports).filter(|r| r.stream == stream).map(|r| r.sequence.0);
+    let sequences = records
+        .iter()
+        .flat_map(|r| &r.blocks)
+        .flat_map(|b| &b.reports)
+        .filter(|r| r.stream == stream)
+        .map(|r| r.sequence.0);
     if !sequences.eq(1..=REPORTS) {
         return Err("the journal does not hold each report once and in order".into());
     }

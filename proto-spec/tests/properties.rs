@@ -327,6 +327,35 @@ impl Owned {
     }
 }
 
+/// What a report's rows say, bit by bit.
+#[derive(Debug, Default, PartialEq)]
+struct Cells(Vec<(i64, Vec<Option<String>>)>);
+
+impl RowSink for Cells {
+    fn row(&mut self, time_us: i64) {
+        self.0.push((time_us, Vec::new()));
+    }
+
+    fn value(&mut self, value: Value<'_>) {
+        let shown = match value {
+            Value::F64(value) => format!("f64 {:x}", value.to_bits()),
+            Value::F32(value) => format!("f32 {:x}", value.to_bits()),
+            other => format!("{other:?}"),
+        };
+        self.0.last_mut().unwrap().1.push(Some(shown));
+    }
+
+    fn absent(&mut self) {
+        self.0.last_mut().unwrap().1.push(None);
+    }
+}
+
+impl Cells {
+    fn present(&self) -> usize {
+        self.0.iter().flat_map(|row| &row.1).flatten().count()
+    }
+}
+
 fn value_of(metric_type: MetricType) -> BoxedStrategy<Owned> {
     match metric_type {
         MetricType::F64 => (-1e300..1e300f64).prop_map(Owned::F64).boxed(),
@@ -449,13 +478,61 @@ proptest! {
         let at = at.index(payload.len());
         payload[at] = byte;
         if let Ok(report) = Report::parse(&payload) {
-            let mut samples = report.samples(&set);
+            let (mut samples, mut before, mut error) = (report.samples(&set), 0, None);
             while let Some(sample) = samples.next() {
-                if sample.is_err() {
-                    prop_assert!(samples.next().is_none());
+                match sample {
+                    Ok(_) => before += 1,
+                    Err(first) => {
+                        prop_assert!(samples.next().is_none());
+                        error = Some(first);
+                    }
                 }
             }
+            let mut cells = Cells::default();
+            let read = report.read(&set, &mut cells);
+            prop_assert_eq!((read.err(), cells.present()), (error, before));
         }
+    }
+
+    #[test]
+    fn every_way_of_reading_a_report_reads_the_same((set, sparse, rows) in report_parts()) {
+        let mut builder = if sparse { ReportBuilder::sparse(&set) } else { ReportBuilder::dense(&set) };
+        let mut sent = Cells::default();
+        for (time_us, values) in &rows {
+            let values: Vec<Option<Value>> = values.iter().map(|value| value.as_ref().map(Owned::value)).collect();
+            builder.sparse_row(*time_us, &values).unwrap();
+            sent.row(*time_us);
+            values.iter().for_each(|value| match value {
+                Some(value) => sent.value(*value),
+                None => sent.absent(),
+            });
+        }
+        let report = builder.report(1, 1).unwrap();
+        let mut read = Cells::default();
+        report.read(&set, &mut read).unwrap();
+        prop_assert_eq!(&read, &sent);
+        prop_assert_eq!(read.present() as u64, report.check(&set).unwrap());
+    }
+
+    #[test]
+    fn rows_of_floats_read_without_looking_at_them_are_the_same(
+        rows in vec((any::<i32>(), any::<f64>(), any::<f32>()), 1..30), cut in any::<prop::sample::Index>(),
+    ) {
+        let metrics = vec![Metric::new("a", "", MetricType::F64), Metric::new("b", "", MetricType::F32)];
+        let set = MetricSet { set: 1, metrics };
+        let row_bytes = set.float_row_bytes().unwrap();
+        let mut builder = ReportBuilder::dense(&set);
+        for (time, a, b) in &rows {
+            builder.row(i64::from(*time), &[Value::F64(*a), Value::F32(*b)]).unwrap();
+        }
+        let report = builder.report(1, 1).unwrap();
+        let read: Vec<_> = report.float_rows(row_bytes).unwrap().map(Result::unwrap).collect();
+        let bytes = |a: f64, b: f32| [&a.to_le_bytes()[..], &b.to_le_bytes()[..]].concat();
+        let sent: Vec<_> = rows.iter().map(|(time, a, b)| (i64::from(*time), bytes(*a, *b))).collect();
+        prop_assert!(read.iter().map(|(time, bytes)| (*time, bytes.to_vec())).eq(sent));
+        let damaged = Report { body: &report.body[..cut.index(report.body.len())], ..report };
+        let error = damaged.float_rows(row_bytes).unwrap().find_map(Result::err);
+        prop_assert_eq!(error, damaged.check(&set).err());
     }
 
     #[test]

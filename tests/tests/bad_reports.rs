@@ -35,6 +35,18 @@ fn a_sequence_gap_closes_with_4011_and_names_the_next() {
 }
 
 #[test]
+fn what_is_not_taken_is_counted_by_reason() {
+    let server = Server::start();
+    check(&server, CloseCode::SequenceGap, "resend from 1", |device, stream| {
+        device.send(&report(&metrics(0), stream, 3, &[(now_us(), 3.0)]));
+    });
+    let accounting = &server.admin().device("bad")["accounting"];
+    assert_eq!((&accounting["received"], &accounting["stored"]), (&json!(1), &json!(0)));
+    assert_eq!((&accounting["dropped"], &accounting["dropped_by"]), (&json!(1), &json!({"sequence_gap": 1})));
+    server.expect_metric("pulsewire_samples_dropped_total{reason=\"sequence_gap\"}", 1.0);
+}
+
+#[test]
 fn a_skip_that_leaves_numbers_out_closes_with_4011() {
     check(&Server::start(), CloseCode::SequenceGap, "resend from 1", |device, stream| {
         let skip = Skip { stream, from: 2, to: 5, reason: SkipReason::Expired, text: String::new() };
@@ -140,6 +152,8 @@ fn a_row_far_in_the_future_is_rejected_and_the_others_are_stored() {
         (&accounting["received"], &accounting["stored"], &accounting["rejected"]),
         (&json!(3), &json!(2), &json!(1))
     );
+    assert_eq!(accounting["rejected_by"], json!({"time_in_future": 1}));
+    assert_eq!(&server.admin().get("/api/v1/overview").json()["accounting"], accounting, "it is the only device");
     server.assert_serves();
 }
 

@@ -91,8 +91,8 @@ impl ServerCount {
     pub(super) fn new(before: Accounting, after: Accounting, (reports, values): (u64, u64)) -> ServerCount {
         let grown = |count: fn(&Accounting) -> u64| count(&after).checked_sub(count(&before));
         let agrees = grown(|a| a.reports) == Some(reports)
-            && grown(|a| a.received) == Some(values)
-            && after.received == after.stored + after.rejected;
+            && grown(|a| a.stored + a.rejected) == Some(values)
+            && after.received == after.stored + after.duplicate + after.rejected + after.dropped;
         ServerCount { before, after, expected_reports: reports, expected_received: values, agrees }
     }
 
@@ -188,7 +188,7 @@ impl fmt::Display for ReplayReport {
                      {expected_received} were new",
                     device.device,
                     after.reports.saturating_sub(before.reports),
-                    after.received.saturating_sub(before.received),
+                    (after.stored + after.rejected).saturating_sub(before.stored + before.rejected),
                 )?;
             }
         }

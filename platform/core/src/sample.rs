@@ -1,6 +1,7 @@
 //! Reports as they pass from the hub through ingest into the journal.
 
-use crate::ids::{DeviceKey, MetricName, Position, Sequence, SeriesKey, StreamId};
+use crate::block::Block;
+use crate::ids::{DeviceKey, MetricName, Position, SeriesKey};
 use crate::value::{Value, ValueType};
 
 /// Live data, or data that was late on purpose: stored, never alarmed, not shown as live. SPEC §6.4.
@@ -23,15 +24,6 @@ pub struct MetricDeclaration {
     pub value_type: ValueType,
 }
 
-/// Readings that share a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Microseconds since the Unix epoch.
-    pub time_us: i64,
-    /// (index in the metric set, value).
-    pub values: Vec<(u16, Value)>,
-}
-
 /// One metric of one device, with the number the store knows it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
@@ -47,32 +39,6 @@ pub struct Series {
     pub value_type: ValueType,
 }
 
-/// Readings of one time after the catalogue gave each metric its series.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredRow {
-    /// Microseconds since the Unix epoch.
-    pub time_us: i64,
-    /// Readings, in the order of the metric set.
-    pub values: Vec<(SeriesKey, Value)>,
-}
-
-/// A report that passed every check, as the journal holds it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredReport {
-    /// Whose report.
-    pub device: DeviceKey,
-    /// Its stream.
-    pub stream: StreamId,
-    /// Its number; for a skip the last number of the skipped range.
-    pub sequence: Sequence,
-    /// Live or backfill.
-    pub kind: ReportKind,
-    /// Digest of the content as sent, to tell a repeat from a clone. SPEC §5.3.
-    pub digest: u64,
-    /// What is stored. Empty for a skip, or when everything was rejected.
-    pub rows: Vec<StoredRow>,
-}
-
 /// A committed journal record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalRecord {
@@ -81,7 +47,7 @@ pub struct JournalRecord {
     /// When the server took it, microseconds since the Unix epoch.
     pub received_us: i64,
     /// Its reports in the order they were accepted.
-    pub reports: Vec<StoredReport>,
+    pub blocks: Vec<Block>,
 }
 
 /// One value at one time.
@@ -107,6 +73,9 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
+    /// Every reason, by number.
+    pub const ALL: [Self; 4] = [Self::Other, Self::TimeInFuture, Self::TypeMismatch, Self::TimeOutOfRange];
+
     /// The label used in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {

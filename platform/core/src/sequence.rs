@@ -1,14 +1,14 @@
 //! What becomes of a report by its number: SPEC §5.3 as a pure state machine.
 //!
 //! One [`StreamProgress`] per stream. Numbers must come without holes (a hole is declared by SKIP), so a single high-water
-//! mark says what was taken; a short ring of digests tells a repeat from a clone.
+//! mark says what was taken; a short ring of digests tells a repeat from a clone. All of it is 144 bytes, in one piece,
+//! because there is one for every stream of every device.
 
 use crate::ids::Sequence;
-use std::collections::VecDeque;
 
-/// How many of the newest digests a stream remembers. A repeat older than that is believed: after a reconnect a device
-/// resends at most its window, and what matters is that two live devices with one identity collide soon.
-pub const DIGESTS_PER_STREAM: usize = 64;
+/// How many of the newest numbers a stream remembers the digests of. A repeat older than that is believed: after a
+/// reconnect a device resends at most its window, and what matters is that two live devices with one identity collide soon.
+pub const DIGESTS_PER_STREAM: usize = 32;
 
 /// What to do with a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,19 +31,20 @@ pub enum Verdict {
 pub struct StreamProgress {
     taken: Sequence,
     durable: Sequence,
-    digests: VecDeque<(Sequence, u64)>,
+    // Of the newest numbers taken, each in the place of its number modulo the length; 0 = not known.
+    digests: [u32; DIGESTS_PER_STREAM],
 }
 
 impl StreamProgress {
     /// A stream whose reports up to `durable` are stored.
     pub fn recovered(durable: Sequence) -> Self {
-        Self { taken: durable, durable, digests: VecDeque::new() }
+        Self { taken: durable, durable, digests: [0; DIGESTS_PER_STREAM] }
     }
 
-    /// Gives back a digest read from the journal, oldest first, when state is rebuilt at start.
+    /// Gives back a digest read from the journal when state is rebuilt at start.
     pub fn remember(&mut self, sequence: Sequence, digest: u64) {
-        if sequence <= self.durable {
-            self.push_digest(sequence, digest);
+        if self.is_remembered(sequence) {
+            self.digests[place(sequence)] = short(digest);
         }
     }
 
@@ -57,20 +58,22 @@ impl StreamProgress {
         self.taken
     }
 
+    /// True if something was taken that is neither committed nor rolled back.
+    pub fn is_open(&self) -> bool {
+        self.taken != self.durable
+    }
+
     /// Judges a report and, if it is fresh, takes its number.
     pub fn admit(&mut self, sequence: Sequence, digest: u64) -> Verdict {
         if sequence <= self.taken {
-            let known = self.digests.iter().rev().find(|(s, _)| *s == sequence);
-            return match known {
-                Some((_, d)) if *d != digest => Verdict::Clone,
-                _ => Verdict::Repeat,
-            };
+            let known = if self.is_remembered(sequence) { self.digests[place(sequence)] } else { 0 };
+            return if known != 0 && known != short(digest) { Verdict::Clone } else { Verdict::Repeat };
         }
         if sequence.0 != self.taken.0 + 1 {
             return Verdict::Gap { expected: Sequence(self.taken.0 + 1) };
         }
         self.taken = sequence;
-        self.push_digest(sequence, digest);
+        self.digests[place(sequence)] = short(digest);
         Verdict::Fresh
     }
 
@@ -83,6 +86,7 @@ impl StreamProgress {
         if from.0 > self.taken.0 + 1 {
             return Verdict::Gap { expected: Sequence(self.taken.0 + 1) };
         }
+        self.forget(self.taken, to);
         self.taken = to;
         Verdict::Fresh
     }
@@ -92,20 +96,31 @@ impl StreamProgress {
         self.durable = self.taken;
     }
 
-    /// What was taken since the last commit was not stored: forget it.
+    /// What was taken since the last commit was not stored: forget it. The digests whose place it took stay forgotten.
     pub fn roll_back(&mut self) {
+        self.forget(self.durable, self.taken);
         self.taken = self.durable;
-        while self.digests.back().is_some_and(|(s, _)| *s > self.durable) {
-            self.digests.pop_back();
-        }
     }
 
-    fn push_digest(&mut self, sequence: Sequence, digest: u64) {
-        if self.digests.len() == DIGESTS_PER_STREAM {
-            self.digests.pop_front();
-        }
-        self.digests.push_back((sequence, digest));
+    fn is_remembered(&self, sequence: Sequence) -> bool {
+        sequence.0 > 0 && sequence <= self.taken && self.taken.0 - sequence.0 < DIGESTS_PER_STREAM as u64
     }
+
+    /// Forgets the digests of the numbers after `after` up to `to`.
+    fn forget(&mut self, after: Sequence, to: Sequence) {
+        let first = after.0.max(to.0.saturating_sub(DIGESTS_PER_STREAM as u64)) + 1;
+        (first..=to.0).for_each(|n| self.digests[place(Sequence(n))] = 0);
+    }
+}
+
+fn place(sequence: Sequence) -> usize {
+    // The remainder is below 32.
+    (sequence.0 % DIGESTS_PER_STREAM as u64) as usize
+}
+
+/// Half of a digest, never 0: that a clone goes unnoticed once in four thousand million reports does not matter.
+fn short(digest: u64) -> u32 {
+    (digest as u32).max(1)
 }
 
 #[cfg(test)]
@@ -142,6 +157,34 @@ mod tests {
         assert_eq!(p.skip(Sequence(5), Sequence(9)), Verdict::Repeat);
         assert_eq!(p.admit(Sequence(7), 1), Verdict::Repeat);
         assert_eq!(p.admit(Sequence(10), 1), Verdict::Fresh);
+    }
+
+    #[test]
+    fn digests_are_those_of_the_newest_numbers_whatever_was_skipped() {
+        let mut p = StreamProgress::default();
+        assert!((1..=40).all(|n| p.admit(Sequence(n), n) == Verdict::Fresh));
+        assert_eq!(p.admit(Sequence(9), 1000), Verdict::Clone);
+        assert_eq!(p.admit(Sequence(8), 1000), Verdict::Repeat, "older than what is remembered");
+        assert_eq!(p.skip(Sequence(41), Sequence(60)), Verdict::Fresh);
+        assert_eq!(p.admit(Sequence(50), 1000), Verdict::Repeat, "a skipped number has no digest");
+        assert_eq!(p.admit(Sequence(30), 1000), Verdict::Clone);
+        assert_eq!(p.skip(Sequence(61), Sequence(u64::MAX >> 1)), Verdict::Fresh);
+        assert_eq!(p.admit(Sequence(60), 1000), Verdict::Repeat);
+    }
+
+    #[test]
+    fn a_start_remembers_what_the_journal_still_holds() {
+        let mut p = StreamProgress::recovered(Sequence(100));
+        for n in [1, 68, 69, 100, 101] {
+            p.remember(Sequence(n), n);
+        }
+        let clones: Vec<u64> = (1..=100).filter(|n| p.admit(Sequence(*n), 7) == Verdict::Clone).collect();
+        assert_eq!(clones, [69, 100]);
+    }
+
+    #[test]
+    fn a_stream_is_small() {
+        assert!(size_of::<StreamProgress>() <= 160);
     }
 
     proptest! {

@@ -6,8 +6,8 @@ use crate::ports::{
 };
 use crate::telemetry::names;
 use pulsewire_core::alert::{Acknowledgement, Alert, Change, Engine, Rule, StepKind, World};
+use pulsewire_core::block::Block;
 use pulsewire_core::ids::{AlertId, Lane, Position, RuleId, UserName};
-use pulsewire_core::sample::StoredReport;
 use pulsewire_core::ulid::Ulid;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl AlertingTask {
                     Ok(Some(BusEvent::Committed(committed))) => {
                         let next = committed.position.0 == self.cursor.position.0 + 1;
                         if next && !self.failing {
-                            self.judge(committed.position, committed.batch.received_us, &committed.batch.reports);
+                            self.judge(committed.position, committed.batch.received_us, &committed.batch.blocks);
                             self.store_changes().await;
                         } else if committed.position > self.cursor.position {
                             self.behind = true;
@@ -163,9 +163,9 @@ impl AlertingTask {
         act(&mut self.engine, &mut world, &mut self.pending);
     }
 
-    fn judge(&mut self, position: Position, received_us: i64, reports: &[StoredReport]) {
+    fn judge(&mut self, position: Position, received_us: i64, blocks: &[Block]) {
         self.with_world(|engine, world, changes| {
-            let judged = engine.apply(received_us, reports, world, changes);
+            let judged = engine.apply(received_us, blocks, world, changes);
             metrics::counter!(names::ALERTING_SAMPLES).increment(judged.samples);
             metrics::counter!(names::ALERTING_LATE).increment(judged.late);
         });
@@ -184,7 +184,7 @@ impl AlertingTask {
                     self.lose(Position(first.0 - 1), "the journal does not keep them any more");
                 }
                 for record in records {
-                    self.judge(record.position, record.received_us, &record.reports);
+                    self.judge(record.position, record.received_us, &record.blocks);
                     if self.pending.len() >= PENDING_MAX && self.flush().await.is_err() {
                         return;
                     }

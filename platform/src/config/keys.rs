@@ -196,14 +196,14 @@ pub const KEYS: &[Key] = &[
         "queue_reports",
         Kind::Integer(1, 10_000_000),
         "16384",
-        "Most reports that wait for a commit; above it sockets are not read.",
+        "Most submissions (the reports of one socket read each) that wait for a commit; above it sockets are not read.",
     ),
     key(
         "ingest",
         "queue_bytes",
         Kind::Bytes(65_536, 2047 * MIB),
         "64MiB",
-        "Most payload bytes that wait for a commit; above it sockets are not read.",
+        "Most bytes of reports in memory that wait for a commit; above it sockets are not read.",
     ),
     key(
         "ingest",

@@ -7,10 +7,12 @@ use super::query::{self, Page, time_text};
 use super::request::{Body, Caller};
 use crate::ports::{BusEvent, DeviceVerifier, NewDevice};
 use actix_web::{HttpResponse, web};
+use pulsewire_core::accounting::{Accounting, DropReason};
 use pulsewire_core::device::{self, Device};
 use pulsewire_core::ids::{DeviceId, GroupName};
 use pulsewire_core::presence::Presence;
 use pulsewire_core::role::Role;
+use pulsewire_core::sample::RejectReason;
 use pulsewire_proto::auth::Verifier;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -35,16 +37,53 @@ pub struct DeviceJson {
     accounting: AccountingJson,
 }
 
-/// What became of what a device sent; see `docs/http-api.md`.
+/// What became of what was sent; see `docs/http-api.md`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AccountingJson {
+    /// Reports accepted, without repeats.
     reports: u64,
-    duplicate: u64,
+    /// Reports that a device declared as lost.
     skipped: u64,
+    /// Values that arrived: `stored + duplicate + rejected + dropped`.
     received: u64,
+    /// Values stored.
     stored: u64,
-    rejected: u64,
+    /// Values of reports that came again.
+    duplicate: u64,
+    /// Stored live values that were older than the newest of their device when they came.
+    late: u64,
+    /// Stored values that took the place of one with the same time.
     replaced: u64,
+    /// Values not stored and never to be.
+    rejected: u64,
+    /// The same by reason; only reasons that occurred.
+    rejected_by: BTreeMap<String, u64>,
+    /// Values neither stored nor acknowledged.
+    dropped: u64,
+    /// The same by reason; only reasons that occurred.
+    dropped_by: BTreeMap<String, u64>,
+}
+
+impl AccountingJson {
+    /// An account for people to read.
+    pub fn new(account: &Accounting) -> Self {
+        let by = |reasons: &[(&'static str, u64)]| {
+            reasons.iter().filter(|(_, n)| *n > 0).map(|(name, n)| ((*name).to_owned(), *n)).collect()
+        };
+        Self {
+            reports: account.reports,
+            skipped: account.skipped,
+            received: account.received,
+            stored: account.stored,
+            duplicate: account.duplicate,
+            late: account.late,
+            replaced: account.replaced,
+            rejected: account.rejected_in_all(),
+            rejected_by: by(&RejectReason::ALL.map(|reason| (reason.name(), account.rejected[reason as usize]))),
+            dropped: account.dropped_in_all(),
+            dropped_by: by(&DropReason::ALL.map(|reason| (reason.name(), account.dropped[reason as usize]))),
+        }
+    }
 }
 
 /// Which devices.
@@ -140,15 +179,7 @@ fn to_json(state: &State, device: &Device) -> DeviceJson {
         last_seen: seen.last_seen_us.map(time_text),
         firmware: seen.firmware,
         metrics,
-        accounting: AccountingJson {
-            reports: account.reports,
-            duplicate: account.duplicate,
-            skipped: account.skipped,
-            received: account.received,
-            stored: account.stored,
-            rejected: account.rejected,
-            replaced: account.replaced,
-        },
+        accounting: AccountingJson::new(&account),
     }
 }
 

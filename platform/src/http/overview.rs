@@ -1,6 +1,7 @@
 //! The whole at a glance.
 
 use super::State;
+use super::devices::AccountingJson;
 use super::problem::Problem;
 use super::request::Caller;
 use actix_web::web;
@@ -23,6 +24,8 @@ pub struct OverviewJson {
     samples_per_s: f64,
     /// Values stored; those of deleted devices count until the next start.
     samples_stored: u64,
+    /// What became of everything that devices sent; that of deleted devices counts until the next start.
+    accounting: AccountingJson,
     /// Open live sockets.
     viewers: usize,
     /// Logged-in devices.
@@ -36,10 +39,12 @@ pub async fn overview(state: web::Data<State>, _caller: Caller) -> Result<web::J
     let total = state.directory.read().map_err(Problem::internal)?.len();
     let (online, stale) = state.presence.counts();
     let accounts = state.ingest.accounts();
+    let all = accounts.total();
     Ok(web::Json(OverviewJson {
         devices: DeviceCounts { total, online, stale, offline: total.saturating_sub(online + stale) },
         samples_per_s: accounts.values_per_s(state.clock.now_us()),
-        samples_stored: accounts.total().stored,
+        samples_stored: all.stored,
+        accounting: AccountingJson::new(&all),
         viewers: state.live.viewers(),
         sessions: online + stale,
         uptime_s: state.started.elapsed().as_secs(),

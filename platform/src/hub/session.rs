@@ -8,7 +8,7 @@ use super::report::{self, DeclaredSet};
 use super::transport::{self, Opening, Received, Sniffed, Transport};
 use super::{STOPPING, Shared};
 use crate::commands::Outgoing;
-use crate::ingest::{IngestReply, Mailbox, Refusal, Submission};
+use crate::ingest::{IncomingBlock, IngestReply, Mailbox, Refusal, Reserved, Submission};
 use crate::ports::StreamKind;
 use crate::telemetry::names;
 use pulsewire_core::device::Device;
@@ -19,7 +19,7 @@ use pulsewire_proto::frame::{Close, Hello, Nack};
 use pulsewire_proto::session::{
     Candidate, Candidates, Closed, ClosedBy, Output, ReportEvent, ServerEvent, ServerSession,
 };
-use pulsewire_proto::{CloseCode, DecodeError, FrameReader, HeaderError};
+use pulsewire_proto::{CloseCode, FrameReader};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Most streams opened and most metrics declared in one session. SPEC §11.
 const STREAMS_OPENED_MAX: usize = 256;
 const METRICS_DECLARED_MAX: usize = 8192;
+/// Most bytes of read reports that are gathered before they are submitted. A single report may be larger.
+const SUBMISSION_BYTES_MAX: usize = 256 << 10;
 /// How long a session that must end for the server's sake waits for its reports in flight.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
@@ -147,6 +149,10 @@ pub(super) struct Connection {
     pub(super) hello: Option<Hello>,
     pub(super) login: Option<LoggedIn>,
     sets: Vec<DeclaredSet>,
+    // Reports of the read under way, in order; empty between reads.
+    gathered: Vec<IncomingBlock>,
+    // What they take at most.
+    gathered_bytes: usize,
     streams_opened: usize,
     // What the commands' service has for the device.
     pub(super) outgoing: Arc<Outgoing>,
@@ -181,6 +187,8 @@ impl Connection {
             hello: None,
             login: None,
             sets: Vec::new(),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
             streams_opened: 0,
             outgoing: Arc::default(),
             command_sets: 0,
@@ -289,35 +297,44 @@ impl Connection {
     }
 
     async fn on_bytes(&mut self, mut input: &[u8]) {
+        // Taken out for the time of the call, since handling a frame needs all of the connection.
+        let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
+        let (mut now, mut frames) = (self.shared.now(), 0);
         while !self.session.is_closed() {
-            self.reader.set_limit(self.session.frame_limit());
-            // Taken out for the time of the call, since handling a frame needs all of the connection.
-            let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
-            let more = self.next_frame(&mut reader, &mut input).await;
-            self.reader = reader;
-            match more {
-                // Answers are taken out as they come, so that they do not gather while a long message is handled.
-                Ok(true) => {
-                    self.on_replies();
-                    self.on_outgoing();
+            reader.set_limit(self.session.frame_limit());
+            let frame = match reader.next_frame(&mut input) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    self.session.handle_header_error(&error);
+                    break;
                 }
-                Ok(false) => break,
-                Err(error) => self.session.handle_header_error(&error),
+            };
+            frames += 1;
+            let waited = match self.session.handle_frame(now, frame) {
+                None => false,
+                Some(ServerEvent::Report(report)) => self.on_report(&report, input.len()).await,
+                Some(event) => {
+                    // What came before it is submitted before it.
+                    self.submit_gathered(None).await;
+                    self.on_event(event).await;
+                    true
+                }
+            };
+            if waited {
+                now = self.shared.now();
+                // Answers are taken out as they come, so that they do not gather while a long message is handled.
+                self.on_replies();
+                self.on_outgoing();
             }
         }
+        self.submit_gathered(None).await;
+        metrics::counter!(names::FRAMES).increment(frames);
+        self.reader = reader;
         let whole = self.transport.as_ref().is_some_and(Transport::has_messages);
         if whole && self.reader.has_partial() && !self.session.is_closed() {
             self.session.close(CloseCode::Malformed, "a frame is cut off at the end of its WebSocket message");
         }
-    }
-
-    async fn next_frame(&mut self, reader: &mut FrameReader, input: &mut &[u8]) -> Result<bool, HeaderError> {
-        let Some(frame) = reader.next_frame(input)? else { return Ok(false) };
-        metrics::counter!(names::FRAMES).increment(1);
-        if let Some(event) = self.session.handle_frame(self.shared.now(), frame) {
-            self.on_event(event).await;
-        }
-        Ok(true)
     }
 
     async fn on_event(&mut self, event: ServerEvent<'_>) {
@@ -351,7 +368,7 @@ impl Connection {
                     pulsewire_proto::frame::StreamKind::Backlog => StreamKind::Backlog,
                 };
                 let request = open.request;
-                self.submit(0, |device, mailbox| Submission::OpenStream { device, mailbox, request, kind }).await;
+                self.submit(|device, mailbox| Submission::OpenStream { device, mailbox, request, kind }).await;
             }
             ServerEvent::MetricSet(set) => match DeclaredSet::new(set) {
                 Ok(declared) => {
@@ -365,10 +382,10 @@ impl Connection {
                 }
                 Err(error) => self.session.close(CloseCode::Malformed, &format!("METRIC_SET: {error}")),
             },
-            ServerEvent::Report(report) => self.on_report(&report).await,
+            ServerEvent::Report(report) => drop(self.on_report(&report, 0).await),
             ServerEvent::Skip(skip) => {
                 let (stream, from, to) = (StreamId(skip.stream), Sequence(skip.from), Sequence(skip.to));
-                self.submit(0, |device, mailbox| Submission::Skip { device, mailbox, stream, from, to }).await;
+                self.submit(|device, mailbox| Submission::Skip { device, mailbox, stream, from, to }).await;
             }
             ServerEvent::Delivered(delivered) => self.on_delivered(delivered).await,
             ServerEvent::Progress(progress) => self.on_progress(progress).await,
@@ -377,30 +394,79 @@ impl Connection {
         }
     }
 
-    async fn on_report(&mut self, event: &ReportEvent<'_>) {
-        let Some(declared) = self.sets.iter().find(|known| Arc::ptr_eq(&known.wire, &event.set)) else {
+    /// Reads a report to those gathered; `more` bytes of the same read follow. True if it had to wait for ingest.
+    async fn on_report(&mut self, event: &ReportEvent<'_>, more: usize) -> bool {
+        let Some(set) = self.sets.iter().position(|known| Arc::ptr_eq(&known.wire, &event.set)) else {
             // The machine only lets reports of declared sets through.
             self.session.close(CloseCode::Internal, "a declared metric set is missing");
-            return;
+            return false;
         };
-        let read: Result<_, DecodeError> = declared.read(&event.report, event.backfill);
-        match read {
-            Ok(report) => {
-                let bytes = report::decoded_bytes(&report).max(event.payload.len());
-                self.submit(bytes, |device, mailbox| Submission::Report { device, mailbox, report }).await;
+        let bytes = self.sets[set].read_bytes(&event.report);
+        let full = self.gathered_bytes + bytes > SUBMISSION_BYTES_MAX;
+        if full {
+            self.submit_gathered(None).await;
+        }
+        if bytes <= SUBMISSION_BYTES_MAX {
+            self.gather(set, event, bytes, more);
+            return full;
+        }
+        // There must be room for a large one before it is read: it may take many times the bytes that were sent.
+        match self.shared.parts.ingest.reserve(bytes).await {
+            Ok(reserved) => {
+                self.gather(set, event, bytes, 0);
+                self.submit_gathered(Some(reserved)).await;
             }
+            Err(_) => self.session.close(CloseCode::GoingAway, STOPPING),
+        }
+        true
+    }
+
+    fn gather(&mut self, set: usize, event: &ReportEvent<'_>, bytes: usize, more: usize) {
+        let declared = &self.sets[set];
+        let newest = self.gathered.last().is_some_and(|block| Arc::ptr_eq(&block.set, &declared.set));
+        if !newest {
+            let mut block = IncomingBlock::new(declared.set.clone());
+            // As if the rest of the read were reports like this one.
+            let frame_bytes = event.payload.len() + HEADER_BYTES;
+            let likely = (1 + more / frame_bytes).min(SUBMISSION_BYTES_MAX / bytes.max(1)).max(1);
+            block.heads.reserve(likely);
+            block.rows.reserve(likely * declared.rows_at_most(&event.report));
+            self.gathered_bytes += size_of::<IncomingBlock>();
+            self.gathered.push(block);
+        }
+        let Some(block) = self.gathered.last_mut() else { return };
+        match declared.read(&event.report, event.backfill, block) {
+            Ok(()) => self.gathered_bytes += bytes,
             Err(error) => self.session.close_malformed(&error),
         }
     }
 
-    async fn submit(
-        &mut self,
-        bytes: usize,
-        make: impl FnOnce(pulsewire_core::ids::DeviceKey, Arc<Mailbox>) -> Submission,
-    ) {
+    /// Submits what is gathered. Without a reservation there must be room for what it takes.
+    async fn submit_gathered(&mut self, reserved: Option<Reserved>) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        self.gathered_bytes = 0;
+        let mut blocks = std::mem::take(&mut self.gathered);
+        blocks.retain(|block| !block.heads.is_empty());
+        let Some(login) = self.login.as_ref().filter(|_| !blocks.is_empty()) else { return };
+        let bytes = blocks.iter().map(IncomingBlock::bytes).sum();
+        let submission = Submission::Reports { device: login.device.key, mailbox: self.mailbox.clone(), blocks };
+        let ingest = &self.shared.parts.ingest;
+        let submitted = match reserved {
+            Some(reserved) => ingest.submit_reserved(submission, reserved).await,
+            None => ingest.submit(submission, bytes).await,
+        };
+        if submitted.is_err() {
+            self.session.close(CloseCode::GoingAway, STOPPING);
+        }
+    }
+
+    async fn submit(&mut self, make: impl FnOnce(pulsewire_core::ids::DeviceKey, Arc<Mailbox>) -> Submission) {
+        // Small ones take a place in the queue, not its bytes.
         let Some(login) = &self.login else { return };
         let submission = make(login.device.key, self.mailbox.clone());
-        if self.shared.parts.ingest.submit(submission, bytes).await.is_err() {
+        if self.shared.parts.ingest.submit(submission, 0).await.is_err() {
             self.session.close(CloseCode::GoingAway, STOPPING);
         }
     }

@@ -1,8 +1,10 @@
 //! What became of everything, for people to read.
 
+use super::round::Counts;
+use foldhash::HashMap;
 use pulsewire_core::accounting::Accounting;
 use pulsewire_core::ids::DeviceKey;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::RwLock;
 
 /// Seconds over which the rate is averaged.
@@ -55,7 +57,7 @@ impl Accounts {
         rate
     }
 
-    pub(super) fn add(&self, changes: &[(DeviceKey, Accounting)], now_us: i64) {
+    pub(super) fn add(&self, changes: &Counts, now_us: i64) {
         let Ok(mut inner) = self.inner.write() else { return };
         let second = now_us.div_euclid(1_000_000);
         let mut stored = 0;

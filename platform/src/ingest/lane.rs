@@ -1,49 +1,34 @@
 //! The lane task: one batch after the other.
 
 use super::accounts::Accounts;
-use super::mailbox::{IngestReply, Mailbox, Refusal, Rejected};
-use super::report::{IncomingReport, Submission};
+use super::check::{self, SeriesOf, Times};
+use super::mailbox::{IngestReply, Mailbox, Refusal};
+use super::report::{IncomingBlock, MetricSetRef, Submission};
+use super::round::{Counts, Round, add_counts, count, drop_values};
+use super::state::LaneState;
 use super::{IngestOptions, Request};
-use crate::ports::{Batch, Bus, BusEvent, Clock, Committed, Journal, JournalError, StreamKind, StreamPosition};
+use crate::ports::{Batch, Bus, BusEvent, Clock, Committed, Journal, JournalError, StreamKind};
 use crate::telemetry::names;
 use futures_util::future::join_all;
-use pulsewire_core::accounting::Accounting;
+use pulsewire_core::accounting::{Accounting, DropReason};
+use pulsewire_core::block::{Block, ReportHead, SeriesSet};
 use pulsewire_core::catalogue::{Catalogue, Resolved, SeriesLimits};
-use pulsewire_core::ids::{DeviceKey, Fence, Lane, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::{RejectReason, ReportKind, Series, StoredReport, StoredRow, check_time};
-use pulsewire_core::sequence::{StreamProgress, Verdict};
-use std::collections::{HashMap, HashSet};
+use pulsewire_core::ids::{DeviceKey, Fence, Lane, Sequence, StreamId};
+use pulsewire_core::sample::{RejectReason, ReportKind, Series};
+use pulsewire_core::sequence::Verdict;
+use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
 use tokio::sync::mpsc;
 
 /// Most requests taken into one batch.
 const BATCH_REQUESTS_MAX: usize = 4096;
-/// Most rejections listed in one NACK. SPEC §6.6.
-const NACK_ITEMS_MAX: usize = 64;
 
-pub(super) type Streams = HashMap<(DeviceKey, StreamId), StreamProgress>;
-
-/// Dedup state as the journal knows it.
-pub(super) fn recover_streams(
-    positions: &[StreamPosition],
-    digests: &[(DeviceKey, StreamId, Sequence, u64)],
-) -> Streams {
-    let mut streams: Streams =
-        positions.iter().map(|p| ((p.device, p.stream), StreamProgress::recovered(p.sequence))).collect();
-    for (device, stream, sequence, digest) in digests {
-        if let Some(progress) = streams.get_mut(&(*device, *stream)) {
-            progress.remember(*sequence, *digest);
-        }
-    }
-    streams
-}
-
-/// What must go into the next append whatever it brings: series whose append failed, and counts of repeats, which need no
-/// commit of their own.
+/// What must go into the next append whatever it brings: series whose append failed, and counts of what needs no commit of its
+/// own.
 #[derive(Default)]
 pub(super) struct Unwritten {
     series: Vec<Arc<Series>>,
-    accounting: HashMap<DeviceKey, Accounting>,
+    accounting: Counts,
 }
 
 pub(super) struct LaneTask {
@@ -55,36 +40,10 @@ pub(super) struct LaneTask {
     pub clock: Arc<dyn Clock>,
     pub catalogue: Arc<RwLock<Catalogue>>,
     pub accounts: Arc<Accounts>,
-    pub streams: Streams,
+    pub state: LaneState,
     pub unwritten: Unwritten,
     /// Devices deleted since the start: their numbers are not used again, and nothing more of them is taken.
     pub forgotten: HashSet<DeviceKey>,
-}
-
-/// What one round gathers.
-#[derive(Default)]
-struct Round {
-    batch: Batch,
-    accounting: HashMap<DeviceKey, Accounting>,
-    rejected: HashMap<RejectReason, u64>,
-    // Streams with something to commit or to roll back.
-    touched: Vec<(DeviceKey, StreamId)>,
-    // Answers due after the commit, in the order of submissions.
-    answers: Vec<Answer>,
-}
-
-enum Answer {
-    Ack { mailbox: Arc<Mailbox>, device: DeviceKey, stream: StreamId },
-    Nack { mailbox: Arc<Mailbox>, reply: IngestReply },
-    Refused { mailbox: Arc<Mailbox>, refusal: Refusal },
-}
-
-impl Round {
-    /// Ends a session: nothing more of it is taken from now on, and it is told after what it is still owed.
-    fn refuse(&mut self, mailbox: Arc<Mailbox>, refusal: Refusal) {
-        mailbox.set_refused();
-        self.answers.push(Answer::Refused { mailbox, refusal });
-    }
 }
 
 struct Opening {
@@ -118,6 +77,7 @@ impl LaneTask {
                     }
                 }
             }
+            self.settle(&mut round);
             self.commit(round).await;
             // After the commit: it may retire a stream whose reports this round has taken.
             self.open_streams(openings).await;
@@ -131,11 +91,11 @@ impl LaneTask {
     }
 
     fn positions(&self, device: DeviceKey, streams: &[StreamId]) -> Vec<(StreamId, Sequence)> {
-        streams.iter().filter_map(|s| self.streams.get(&(device, *s)).map(|p| (*s, p.durable()))).collect()
+        streams.iter().filter_map(|s| self.state.durable(device, *s).map(|sequence| (*s, sequence))).collect()
     }
 
     fn forget(&mut self, device: DeviceKey) {
-        self.streams.retain(|(owner, _), _| *owner != device);
+        self.state.forget(device);
         self.unwritten.accounting.remove(&device);
         self.unwritten.series.retain(|s| s.device != device);
         self.accounts.forget(device);
@@ -155,9 +115,9 @@ impl LaneTask {
             match result {
                 Ok(opened) => {
                     if let Some(retired) = opened.retired {
-                        self.streams.remove(&(opening.device, retired));
+                        self.state.close_stream(opening.device, retired);
                     }
-                    self.streams.insert((opening.device, opened.stream), StreamProgress::default());
+                    self.state.open_stream(opening.device, opened.stream);
                     let reply = IngestReply::StreamOpened { request: opening.request, stream: opened.stream };
                     opening.mailbox.put(reply);
                 }
@@ -169,141 +129,177 @@ impl LaneTask {
     fn take(&mut self, round: &mut Round, openings: &mut Vec<Opening>, submission: Submission) {
         let (device, mailbox) = submission.sender();
         let mailbox = mailbox.clone();
-        if mailbox.is_refused() {
-            return;
-        }
+        let refused = mailbox.is_refused();
         if self.forgotten.contains(&device) {
-            round.refuse(mailbox, Refusal::DeviceGone);
+            // It has no account any more.
+            if !refused {
+                round.refuse(&mailbox, Refusal::DeviceGone);
+            }
             return;
         }
         match submission {
-            Submission::OpenStream { device, mailbox, request, kind } => {
-                openings.push(Opening { device, mailbox, request, kind });
-            }
-            Submission::Report { device, mailbox, report } => self.take_report(round, device, mailbox, report),
-            Submission::Skip { device, mailbox, stream, from, to } => {
-                let Some(progress) = self.streams.get_mut(&(device, stream)) else {
-                    round.refuse(mailbox, Refusal::UnknownStream(stream));
-                    return;
-                };
-                let before = progress.taken();
-                match progress.skip(from, to) {
-                    Verdict::Fresh => {
-                        let skipped = Accounting { skipped: to.0 - before.0, ..Accounting::default() };
-                        round.accounting.entry(device).or_default().add(&skipped);
-                        round.touched.push((device, stream));
-                        round.batch.reports.push(StoredReport {
-                            device,
-                            stream,
-                            sequence: to,
-                            kind: ReportKind::Live,
-                            digest: 0,
-                            rows: Vec::new(),
-                        });
-                        round.answers.push(Answer::Ack { mailbox, device, stream });
-                    }
-                    Verdict::Gap { expected } => {
-                        round.refuse(mailbox, Refusal::Gap { stream, expected, got: from });
-                    }
-                    Verdict::Repeat | Verdict::Clone => {
-                        round.answers.push(Answer::Ack { mailbox, device, stream });
-                    }
+            Submission::Reports { blocks, .. } => {
+                for block in blocks {
+                    self.take_block(round, device, &mailbox, block);
                 }
             }
+            _ if refused => {}
+            Submission::OpenStream { request, kind, .. } => {
+                openings.push(Opening { device, mailbox, request, kind });
+            }
+            Submission::Skip { stream, from, to, .. } => self.take_skip(round, device, &mailbox, stream, (from, to)),
         }
     }
 
-    fn take_report(&mut self, round: &mut Round, device: DeviceKey, mailbox: Arc<Mailbox>, report: IncomingReport) {
-        let stream = report.stream;
-        let Some(progress) = self.streams.get_mut(&(device, stream)) else {
+    fn take_skip(
+        &mut self,
+        round: &mut Round,
+        device: DeviceKey,
+        mailbox: &Arc<Mailbox>,
+        stream: StreamId,
+        (from, to): (Sequence, Sequence),
+    ) {
+        let Some(progress) = self.state.stream_mut(device, stream) else {
             round.refuse(mailbox, Refusal::UnknownStream(stream));
             return;
         };
-        match progress.admit(report.sequence, report.digest) {
+        let (before, was_open) = (progress.taken(), progress.is_open());
+        match progress.skip(from, to) {
             Verdict::Fresh => {
-                round.touched.push((device, stream));
-                let (sequence, digest, kind) = (report.sequence, report.digest, report.kind);
-                let (rows, nack) = self.check_rows(round, device, report);
-                if let Some(reply) = nack {
-                    round.answers.push(Answer::Nack { mailbox: mailbox.clone(), reply });
+                if !was_open {
+                    round.touched.push((device, stream));
                 }
-                round.batch.reports.push(StoredReport { device, stream, sequence, kind, digest, rows });
-                round.answers.push(Answer::Ack { mailbox, device, stream });
+                let skipped = Accounting { skipped: to.0 - before.0, ..Accounting::default() };
+                round.accounting.entry(device).or_default().add(&skipped);
+                let nothing = SeriesSet { device, series: Vec::new(), types: Vec::new() };
+                let mut block = Block::new(Arc::new(nothing));
+                let kind = ReportKind::Live;
+                block.reports.push(ReportHead { stream, sequence: to, digest: 0, kind, rows: 0 });
+                round.batch.blocks.push(block);
+                round.ack(mailbox, device, stream);
             }
-            Verdict::Repeat => {
-                self.unwritten.accounting.entry(device).or_default().duplicate += 1;
-                metrics::counter!(names::REPORTS_DUPLICATE).increment(1);
-                let duplicate = Accounting { duplicate: 1, ..Accounting::default() };
-                self.accounts.add(&[(device, duplicate)], round.batch.received_us);
-                round.answers.push(Answer::Ack { mailbox, device, stream });
-            }
-            Verdict::Clone => {
-                let sequence = report.sequence;
-                round.refuse(mailbox, Refusal::Clone { stream, sequence });
-            }
-            Verdict::Gap { expected } => {
-                round.refuse(mailbox, Refusal::Gap { stream, expected, got: report.sequence });
-            }
+            Verdict::Gap { expected } => round.refuse(mailbox, Refusal::Gap { stream, expected, got: from }),
+            Verdict::Repeat | Verdict::Clone => round.ack(mailbox, device, stream),
         }
     }
 
-    /// Splits a fresh report into what is stored and what is rejected.
-    fn check_rows(
-        &mut self,
-        round: &mut Round,
-        device: DeviceKey,
-        report: IncomingReport,
-    ) -> (Vec<StoredRow>, Option<IngestReply>) {
-        let series = self.series_of(round, device, &report);
-        let (now_us, ahead_us) = (round.batch.received_us, self.options.time_ahead_max_us);
-        let mut rejected = Rejections::default();
-        let mut received = 0;
-        let mut rows = Vec::with_capacity(report.rows.len());
-        for (index, row) in report.rows.into_iter().enumerate() {
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            received += row.values.len() as u64;
-            if let Err(reason) = check_time(row.time_us, now_us, ahead_us) {
-                rejected.add(Rejected { row: index, metric: None, reason }, row.values.len());
-                continue;
-            }
-            let mut values = Vec::with_capacity(row.values.len());
-            for (metric, value) in row.values {
-                match series.get(usize::from(metric)) {
-                    Some(Ok(key)) => values.push((*key, value)),
-                    Some(Err(reason)) => {
-                        let one = Rejected { row: index, metric: Some(metric.into()), reason: *reason };
-                        rejected.add(one, 1);
-                    }
-                    // The hub decodes rows by their set, so an index is always inside it.
-                    None => rejected.add(Rejected { row: index, metric: None, reason: RejectReason::Other }, 1),
-                }
-            }
-            if !values.is_empty() {
-                rows.push(StoredRow { time_us: row.time_us, values });
-            }
+    fn take_block(&mut self, round: &mut Round, device: DeviceKey, mailbox: &Arc<Mailbox>, block: IncomingBlock) {
+        let fresh = self.judge(round, device, mailbox, &block);
+        if matches!(fresh, Fresh::None) {
+            return;
         }
+        let series = self.series_of(round, device, &block.set);
+        let times = Times { now_us: round.batch.received_us, ahead_max_us: self.options.time_ahead_max_us };
+        let newest_us = self.state.newest_us(device);
         let account = round.accounting.entry(device).or_default();
-        account.reports += 1;
-        account.received += received;
-        account.rejected += u64::from(rejected.total);
-        account.stored += received - u64::from(rejected.total);
-        for (reason, n) in &rejected.by_reason {
-            *round.rejected.entry(*reason).or_default() += n;
+        if let (Fresh::All, SeriesOf::All(set)) = (&fresh, &series)
+            && let Some(seen) = check::all_storable(&block, times, newest_us)
+        {
+            let values = block.rows.count();
+            account.reports += block.heads.len() as u64;
+            account.received += values;
+            account.stored += values;
+            account.late += seen.late;
+            self.state.set_newest_us(device, seen.newest_us);
+            round.batch.blocks.push(Block { set: set.clone(), reports: block.heads, rows: block.rows });
+            return;
         }
-        (rows, rejected.into_nack(report.stream, report.sequence))
+        let fresh = match fresh {
+            Fresh::Some(fresh) => fresh,
+            Fresh::All | Fresh::None => vec![true; block.heads.len()],
+        };
+        let checked = check::pick(device, &block, &fresh, &series, times, newest_us);
+        account.add(&checked.account);
+        self.state.set_newest_us(device, checked.newest_us);
+        round.batch.blocks.push(checked.block);
+        for nack in checked.nacks {
+            round.nack(mailbox, nack);
+        }
     }
 
-    fn series_of(
-        &mut self,
-        round: &mut Round,
-        device: DeviceKey,
-        report: &IncomingReport,
-    ) -> Vec<Result<SeriesKey, RejectReason>> {
-        if let Some(known) = report.set.series.get() {
-            return known.iter().map(|key| Ok(*key)).collect();
+    /// Judges reports by their numbers; counts those that are not taken, and settles who is answered.
+    fn judge(&mut self, round: &mut Round, device: DeviceKey, mailbox: &Arc<Mailbox>, block: &IncomingBlock) -> Fresh {
+        let mut others = Accounting::default();
+        // Only made when a report is not fresh.
+        let mut fresh: Option<Vec<bool>> = None;
+        let (mut judged, mut any, mut row) = (0, false, 0);
+        let mut ended = mailbox.is_refused().then_some(DropReason::SessionEnded);
+        for run in block.heads.chunk_by(|a, b| a.stream == b.stream) {
+            let Some(stream) = run.first().map(|head| head.stream) else { continue };
+            let mut progress = None;
+            let mut was_open = false;
+            let mut lost = ended;
+            if ended.is_none() {
+                progress = self.state.stream_mut(device, stream);
+                match &progress {
+                    Some(progress) => was_open = progress.is_open(),
+                    None => {
+                        round.refuse(mailbox, Refusal::UnknownStream(stream));
+                        (lost, ended) = (Some(DropReason::UnknownStream), Some(DropReason::SessionEnded));
+                    }
+                }
+            }
+            let mut answered = false;
+            for head in run {
+                let rows = row..row + head.rows as usize;
+                row = rows.end;
+                let verdict = match (&mut progress, lost) {
+                    (Some(progress), None) => progress.admit(head.sequence, head.digest),
+                    (_, lost) => {
+                        let reason = lost.unwrap_or(DropReason::SessionEnded);
+                        drop_values(&mut others, reason, block.rows.count_in(rows));
+                        note(&mut fresh, judged, false);
+                        judged += 1;
+                        continue;
+                    }
+                };
+                let is_fresh = verdict == Verdict::Fresh;
+                match verdict {
+                    Verdict::Fresh => (answered, any) = (true, true),
+                    Verdict::Repeat => {
+                        let values = block.rows.count_in(rows);
+                        others.received += values;
+                        others.duplicate += values;
+                        round.repeats += 1;
+                        answered = true;
+                    }
+                    Verdict::Clone => {
+                        drop_values(&mut others, DropReason::Clone, block.rows.count_in(rows));
+                        round.refuse(mailbox, Refusal::Clone { stream, sequence: head.sequence });
+                        (lost, ended) = (Some(DropReason::SessionEnded), Some(DropReason::SessionEnded));
+                    }
+                    Verdict::Gap { expected } => {
+                        drop_values(&mut others, DropReason::SequenceGap, block.rows.count_in(rows));
+                        round.refuse(mailbox, Refusal::Gap { stream, expected, got: head.sequence });
+                        (lost, ended) = (Some(DropReason::SessionEnded), Some(DropReason::SessionEnded));
+                    }
+                }
+                note(&mut fresh, judged, is_fresh);
+                judged += 1;
+            }
+            if !was_open && progress.is_some_and(|progress| progress.is_open()) {
+                round.touched.push((device, stream));
+            }
+            if answered {
+                round.ack(mailbox, device, stream);
+            }
+        }
+        if !others.is_empty() {
+            round.settled.entry(device).or_default().add(&others);
+        }
+        match fresh {
+            _ if !any => Fresh::None,
+            Some(fresh) => Fresh::Some(fresh),
+            None => Fresh::All,
+        }
+    }
+
+    fn series_of(&mut self, round: &mut Round, device: DeviceKey, set: &MetricSetRef) -> SeriesOf {
+        if let Some(known) = set.series.get() {
+            return SeriesOf::All(known.clone());
         }
         let Ok(mut catalogue) = self.catalogue.write() else {
-            return vec![Err(RejectReason::Other); report.set.metrics.len()];
+            return SeriesOf::Part(vec![Err(RejectReason::Other); set.metrics.len()]);
         };
         let limits = SeriesLimits { in_all: self.options.series_max, per_device: self.options.series_per_device_max };
         let mut resolve = |metric| match catalogue.resolve(device, metric, limits) {
@@ -315,148 +311,122 @@ impl LaneTask {
             }
             Resolved::Rejected(reason) => Err(reason),
         };
-        let series: Vec<_> = report.set.metrics.iter().map(&mut resolve).collect();
-        if let Ok(all) = series.iter().copied().collect::<Result<Vec<_>, _>>() {
-            // Another report of the same set cannot have come first: one lane, one task.
-            let _ = report.set.series.set(all);
+        let series: Vec<_> = set.metrics.iter().map(&mut resolve).collect();
+        match series.iter().copied().collect::<Result<Vec<_>, _>>() {
+            Ok(series) => {
+                let types = set.metrics.iter().map(|metric| metric.value_type).collect();
+                let all = Arc::new(SeriesSet { device, series, types });
+                SeriesOf::All(set.series.get_or_init(|| all).clone())
+            }
+            Err(_) => SeriesOf::Part(series),
         }
-        series
+    }
+
+    /// Counts what does not depend on the commit. It is written with the next one.
+    fn settle(&mut self, round: &mut Round) {
+        if round.repeats > 0 {
+            metrics::counter!(names::REPORTS_DUPLICATE).increment(round.repeats);
+        }
+        let settled = std::mem::take(&mut round.settled);
+        self.note_unwritten(&settled, round.batch.received_us);
+    }
+
+    fn note_unwritten(&mut self, counts: &Counts, now_us: i64) {
+        if !counts.is_empty() {
+            add_counts(&mut self.unwritten.accounting, counts);
+            count(counts);
+            self.accounts.add(counts, now_us);
+        }
     }
 
     async fn commit(&mut self, mut round: Round) {
-        if round.batch.reports.is_empty() && round.batch.series.is_empty() {
-            self.answer(round.answers);
+        if round.batch.blocks.is_empty() && round.batch.series.is_empty() {
+            round.answer(&self.state);
             return;
         }
         let mut series = std::mem::take(&mut self.unwritten.series);
         series.append(&mut round.batch.series);
-        let repeats = std::mem::take(&mut self.unwritten.accounting);
+        let unwritten = std::mem::take(&mut self.unwritten.accounting);
         let mut accounting = round.accounting.clone();
-        for (device, repeat) in &repeats {
-            accounting.entry(*device).or_default().add(repeat);
-        }
-        round.batch.series = series;
-        round.batch.accounting = accounting.into_iter().collect();
-        let batch = Arc::new(round.batch);
+        add_counts(&mut accounting, &unwritten);
+        let mut batch = std::mem::take(&mut round.batch);
+        batch.series = series;
+        batch.accounting = accounting.into_iter().collect();
+        let batch = Arc::new(batch);
         let started = std::time::Instant::now();
         let result = self.journal.append(self.lane, self.fence, batch.clone()).await;
         metrics::histogram!(names::COMMIT_SECONDS).record(started.elapsed().as_secs_f64());
         match result {
             Ok(receipt) => {
-                for key in &round.touched {
-                    if let Some(progress) = self.streams.get_mut(key) {
-                        progress.commit();
-                    }
-                }
+                self.state.commit(&round.touched);
                 for (device, n) in &receipt.replaced {
                     round.accounting.entry(*device).or_default().replaced += n;
                 }
-                let changes: Vec<_> = round.accounting.into_iter().collect();
-                count(&changes, &round.rejected);
-                self.accounts.add(&changes, batch.received_us);
-                self.answer(round.answers);
+                count(&round.accounting);
+                self.accounts.add(&round.accounting, batch.received_us);
+                round.answer(&self.state);
                 self.bus.publish(BusEvent::Committed(Arc::new(Committed { position: receipt.position, batch })));
             }
             Err(error) => {
-                tracing::warn!(%error, reports = batch.reports.len(), "nothing of a batch was stored");
+                tracing::warn!(%error, blocks = batch.blocks.len(), "nothing of a batch was stored");
                 metrics::counter!(names::COMMITS_FAILED).increment(1);
-                for key in &round.touched {
-                    if let Some(progress) = self.streams.get_mut(key) {
-                        progress.roll_back();
-                    }
-                }
+                self.state.roll_back(&round.touched);
                 self.unwritten.series.clone_from(&batch.series);
-                self.unwritten.accounting = repeats;
-                let refusal = unavailable(&error);
-                for answer in round.answers {
-                    match answer {
-                        Answer::Refused { mailbox, refusal } => mailbox.put(IngestReply::Refused(refusal)),
-                        Answer::Ack { mailbox, .. } | Answer::Nack { mailbox, .. } if !mailbox.is_refused() => {
-                            mailbox.put(IngestReply::Refused(refusal.clone()));
-                        }
-                        Answer::Ack { .. } | Answer::Nack { .. } => {}
-                    }
-                }
+                self.unwritten.accounting = unwritten;
+                let not_stored = round.accounting.iter().map(|(device, account)| (*device, not_stored(account)));
+                let not_stored = not_stored.filter(|(_, account)| !account.is_empty()).collect();
+                self.note_unwritten(&not_stored, batch.received_us);
+                round.answer_failed(&unavailable(&error));
             }
         }
     }
 
-    fn answer(&self, answers: Vec<Answer>) {
-        // An Ack names how far its stream is durable, which covers later reports of the same round: their Nacks go first.
-        // Refusals end their session, so they go last.
-        let mut answers = answers;
-        answers.sort_by_key(|answer| match answer {
-            Answer::Nack { .. } => 0,
-            Answer::Ack { .. } => 1,
-            Answer::Refused { .. } => 2,
-        });
-        for answer in answers {
-            match answer {
-                Answer::Nack { mailbox, reply } => mailbox.put(reply),
-                Answer::Refused { mailbox, refusal } => mailbox.put(IngestReply::Refused(refusal)),
-                Answer::Ack { mailbox, device, stream } => {
-                    let sequence = self.streams.get(&(device, stream)).map(StreamProgress::durable);
-                    if let Some(sequence) = sequence.filter(|s| s.0 > 0) {
-                        mailbox.put(IngestReply::Ack { stream, sequence });
-                    }
-                }
-            }
-        }
-    }
-
-    /// At the end: counts of repeats that no later append took along.
+    /// At the end: counts that no later append took along.
     async fn write_rest(&mut self) {
         if self.unwritten.accounting.is_empty() && self.unwritten.series.is_empty() {
             return;
         }
         let batch = Batch {
             received_us: self.clock.now_us(),
-            reports: Vec::new(),
+            blocks: Vec::new(),
             series: std::mem::take(&mut self.unwritten.series),
             accounting: std::mem::take(&mut self.unwritten.accounting).into_iter().collect(),
         };
         if let Err(error) = self.journal.append(self.lane, self.fence, Arc::new(batch)).await {
-            tracing::warn!(%error, "counts of repeated reports since the last commit were not stored");
+            tracing::warn!(%error, "counts of what was repeated or dropped since the last commit were not stored");
         }
     }
+}
+
+/// Which reports of a block are taken.
+enum Fresh {
+    None,
+    All,
+    /// By report.
+    Some(Vec<bool>),
+}
+
+/// Notes whether the next report is fresh; `judged` were before it.
+fn note(fresh: &mut Option<Vec<bool>>, judged: usize, is_fresh: bool) {
+    match fresh {
+        Some(fresh) => fresh.push(is_fresh),
+        None if is_fresh => {}
+        // All before it were.
+        None => {
+            let list = fresh.insert(vec![true; judged]);
+            list.push(false);
+        }
+    }
+}
+
+/// What is left of the counts of a round that was not stored.
+fn not_stored(account: &Accounting) -> Accounting {
+    let mut left = Accounting::default();
+    drop_values(&mut left, DropReason::NotStored, account.received);
+    left
 }
 
 fn unavailable(error: &JournalError) -> Refusal {
     let stopped = matches!(error, JournalError::Stopped(_) | JournalError::StaleFence);
     Refusal::Unavailable { stopped }
-}
-
-/// Counted once it is durable: a round that fails comes again.
-fn count(changes: &[(DeviceKey, Accounting)], rejected: &HashMap<RejectReason, u64>) {
-    for (reason, values) in rejected {
-        metrics::counter!(names::SAMPLES_REJECTED, "reason" => reason.name()).increment(*values);
-    }
-    let mut sum = Accounting::default();
-    changes.iter().for_each(|(_, change)| sum.add(change));
-    metrics::counter!(names::REPORTS_STORED).increment(sum.reports);
-    metrics::counter!(names::REPORTS_SKIPPED).increment(sum.skipped);
-    metrics::counter!(names::SAMPLES_STORED).increment(sum.stored);
-    metrics::counter!(names::SAMPLES_REPLACED).increment(sum.replaced);
-}
-
-#[derive(Default)]
-struct Rejections {
-    items: Vec<Rejected>,
-    by_reason: HashMap<RejectReason, u64>,
-    total: u32,
-}
-
-impl Rejections {
-    fn add(&mut self, one: Rejected, values: usize) {
-        let values = u32::try_from(values).unwrap_or(u32::MAX);
-        self.total = self.total.saturating_add(values);
-        *self.by_reason.entry(one.reason).or_default() += u64::from(values);
-        if self.items.len() < NACK_ITEMS_MAX {
-            self.items.push(one);
-        }
-    }
-
-    fn into_nack(self, stream: StreamId, sequence: Sequence) -> Option<IngestReply> {
-        (self.total > 0).then_some(IngestReply::Nack { stream, sequence, items: self.items, total: self.total })
-    }
 }

@@ -82,8 +82,8 @@ pub enum IngestReply {
 
 /// A session's box of answers.
 ///
-/// It needs no bound of its own: each answer stands for at least one submission, and a session takes its answers out
-/// between any two frames that it handles.
+/// It needs no bound of its own: each answer stands for a submission or for a report in flight, of which the device's window
+/// allows only so many, and a session takes its answers out after every submission.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     replies: Mutex<VecDeque<IngestReply>>,

@@ -6,20 +6,23 @@
 //! being read.
 
 mod accounts;
+mod check;
 mod lane;
 mod mailbox;
 mod report;
+mod round;
+mod state;
 
 pub use accounts::Accounts;
 pub use mailbox::{IngestReply, Mailbox, Refusal, Rejected};
-pub use report::{IncomingReport, MetricSetRef, Submission};
+pub use report::{IncomingBlock, MetricSetRef, Submission};
 
 use crate::ports::{Bus, Clock, Journal, JournalError};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::ids::{DeviceKey, Lane, Position, Sequence, StreamId};
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Bounds of ingest; each is a key of `[ingest]` in the configuration.
@@ -27,7 +30,7 @@ use tokio::task::JoinHandle;
 pub struct IngestOptions {
     /// Most submissions that wait for a commit; above it sessions wait.
     pub queue_reports: usize,
-    /// Most payload bytes that wait for a commit; above it sessions wait.
+    /// Most bytes of read reports that wait for a commit; above it sessions wait.
     pub queue_bytes: usize,
     /// Most series in the store; values of further ones are rejected.
     pub series_max: usize,
@@ -41,10 +44,14 @@ pub struct IngestOptions {
 
 /// Where ingest's requests go.
 pub(crate) enum Request {
-    Submit(Submission, tokio::sync::OwnedSemaphorePermit),
+    Submit(Submission, OwnedSemaphorePermit),
     Positions { device: DeviceKey, streams: Vec<StreamId>, reply: oneshot::Sender<Vec<(StreamId, Sequence)>> },
     Forget { device: DeviceKey, reply: oneshot::Sender<()> },
 }
+
+/// A part of the allowance of `ingest.queue_bytes`; given back when what it was taken for is stored or refused.
+#[derive(Debug)]
+pub struct Reserved(OwnedSemaphorePermit);
 
 /// The lane has ended: the server is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +98,7 @@ impl Ingest {
             clock,
             catalogue: catalogue.clone(),
             accounts: accounts.clone(),
-            streams: lane::recover_streams(&opened.streams, &opened.digests),
+            state: state::LaneState::recover(&opened.streams, &opened.digests),
             unwritten: lane::Unwritten::default(),
             forgotten: HashSet::new(),
         };
@@ -107,15 +114,32 @@ impl Ingest {
         Ok((handle, catalogue, tokio::spawn(task.run(receiver))))
     }
 
-    /// Hands something to the lane; waits while the queue is full. The answer comes to the submission's mailbox.
+    /// Takes so many bytes of the queue's allowance; waits while there are too few. To be given to
+    /// [`submit_reserved`](Self::submit_reserved). Cancel safe.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn reserve(&self, bytes: usize) -> Result<Reserved, Stopping> {
+        // What is larger than the whole allowance may go when it is alone.
+        let bytes = u32::try_from(bytes.clamp(1, self.queue_bytes)).unwrap_or(u32::MAX);
+        let permit = self.bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Stopping)?;
+        Ok(Reserved(permit))
+    }
+
+    /// Hands something to the lane; waits while the queue is full. The answers come to the submission's mailbox.
     ///
     /// # Errors
     /// [`Stopping`].
     pub async fn submit(&self, submission: Submission, bytes: usize) -> Result<(), Stopping> {
-        // A report larger than the whole allowance may go when it is alone.
-        let bytes = u32::try_from(bytes.clamp(1, self.queue_bytes)).unwrap_or(u32::MAX);
-        let permit = self.bytes.clone().acquire_many_owned(bytes).await.map_err(|_| Stopping)?;
-        self.sender.send(Request::Submit(submission, permit)).await.map_err(|_| Stopping)
+        self.submit_reserved(submission, self.reserve(bytes).await?).await
+    }
+
+    /// [`submit`](Self::submit) with bytes that were reserved before.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn submit_reserved(&self, submission: Submission, reserved: Reserved) -> Result<(), Stopping> {
+        self.sender.send(Request::Submit(submission, reserved.0)).await.map_err(|_| Stopping)
     }
 
     /// The highest durable sequence of those of the device's streams that exist.

@@ -2,8 +2,9 @@
 
 use super::mailbox::Mailbox;
 use crate::ports::StreamKind;
-use pulsewire_core::ids::{DeviceKey, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::{MetricDeclaration, ReportKind, Row};
+use pulsewire_core::block::{ReportHead, Rows, SeriesSet};
+use pulsewire_core::ids::{DeviceKey, Sequence, StreamId};
+use pulsewire_core::sample::MetricDeclaration;
 use std::sync::{Arc, OnceLock};
 
 /// A metric set of one session, with the series its metrics turned out to be.
@@ -13,7 +14,7 @@ pub struct MetricSetRef {
     pub metrics: Vec<MetricDeclaration>,
     /// Filled at the first report whose metrics are all storable, so that later ones need no look-up by name. Series
     /// numbers never change while the device exists, and its sessions end when it is deleted.
-    pub(super) series: OnceLock<Vec<SeriesKey>>,
+    pub(super) series: OnceLock<Arc<SeriesSet>>,
 }
 
 impl MetricSetRef {
@@ -23,27 +24,34 @@ impl MetricSetRef {
     }
 }
 
-/// A report whose layout was checked, not yet its number, times and types.
+/// Reports under one metric set, in the order in which they came. Their layout was checked, not yet their numbers and times.
 #[derive(Debug, Clone)]
-pub struct IncomingReport {
-    /// Stream it belongs to.
-    pub stream: StreamId,
-    /// Its number there.
-    pub sequence: Sequence,
-    /// Live or backfill.
-    pub kind: ReportKind,
-    /// Digest of its content, independent of the session's numbering of metric sets. SPEC §5.3.
-    pub digest: u64,
+pub struct IncomingBlock {
     /// The set its rows refer to.
     pub set: Arc<MetricSetRef>,
-    /// Its rows.
-    pub rows: Vec<Row>,
+    /// The reports; their rows lie one after the other.
+    pub heads: Vec<ReportHead>,
+    /// All rows, with one cell per metric of the set.
+    pub rows: Rows,
+}
+
+impl IncomingBlock {
+    /// No reports yet.
+    pub fn new(set: Arc<MetricSetRef>) -> Self {
+        let rows = Rows::new(set.metrics.len());
+        Self { set, heads: Vec::new(), rows }
+    }
+
+    /// Bytes of memory held.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.heads.capacity() * size_of::<ReportHead>() + self.rows.bytes()
+    }
 }
 
 impl Submission {
     /// Whose it is and where its answer goes.
     pub(super) fn sender(&self) -> (DeviceKey, &Arc<Mailbox>) {
-        let (Self::Report { device, mailbox, .. }
+        let (Self::Reports { device, mailbox, .. }
         | Self::Skip { device, mailbox, .. }
         | Self::OpenStream { device, mailbox, .. }) = self;
         (*device, mailbox)
@@ -53,14 +61,14 @@ impl Submission {
 /// One thing a session wants done.
 #[derive(Debug)]
 pub enum Submission {
-    /// Store a report.
-    Report {
+    /// Store reports.
+    Reports {
         /// Whose.
         device: DeviceKey,
-        /// Where the answer goes.
+        /// Where the answers go.
         mailbox: Arc<Mailbox>,
-        /// The report.
-        report: IncomingReport,
+        /// The reports, in the order in which they came.
+        blocks: Vec<IncomingBlock>,
     },
     /// Note that reports are lost. SPEC §6.7.
     Skip {

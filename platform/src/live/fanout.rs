@@ -4,11 +4,11 @@ use super::events::{Events, TakenEvents};
 use super::subscription::{Pending, Subscription, Taken};
 use crate::telemetry::names;
 use pulsewire_core::alert::Alert;
+use pulsewire_core::block::Block;
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::command::Command;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{DeviceKey, Position, SeriesKey};
-use pulsewire_core::sample::{ReportKind, StoredReport};
 use pulsewire_core::selector::Selector;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -207,43 +207,53 @@ impl Fanout {
     pub fn apply(
         &mut self,
         position: Position,
-        reports: &[StoredReport],
+        blocks: &[Block],
         catalogue: &Catalogue,
         series_max: usize,
         pending_max: usize,
     ) {
-        for report in reports.iter().filter(|r| r.kind == ReportKind::Live) {
-            let named = self.by_device.get(&report.device);
+        let mut dropped = 0;
+        for block in blocks {
+            let named = self.by_device.get(&block.device());
             for key in self.everywhere.iter().chain(named.into_iter().flatten()) {
                 let Some(subscription) = self.subscriptions.get_mut(key) else { continue };
-                push_report(subscription, position, report, catalogue, series_max, pending_max);
+                dropped += push_block(subscription, position, block, catalogue, series_max, pending_max);
             }
+        }
+        if dropped > 0 {
+            metrics::counter!(names::LIVE_DROPPED).increment(dropped);
         }
         self.position = self.position.max(position);
     }
 }
 
-fn push_report(
+/// Puts the live rows of a block in; answers how many samples found no room.
+fn push_block(
     subscription: &mut Subscription,
     position: Position,
-    report: &StoredReport,
+    block: &Block,
     catalogue: &Catalogue,
     series_max: usize,
     pending_max: usize,
-) {
-    for row in &report.rows {
-        for (series, value) in &row.values {
-            let index = subscription.known_index(*series).or_else(|| {
-                let wanted = catalogue.get(*series).is_some_and(|s| subscription.selector().takes_metric(&s.metric));
-                wanted.then(|| subscription.index_of(*series, series_max)).flatten()
+) -> u64 {
+    // By column, once it has a value: the subscription's number for the series, if it takes it.
+    let mut indexes: Vec<Option<Option<u32>>> = vec![None; block.set.series.len()];
+    let mut dropped = 0;
+    for row in block.live_rows() {
+        for (column, value) in row.columns() {
+            let index = *indexes[column].get_or_insert_with(|| {
+                let series = block.set.series[column];
+                subscription.known_index(series).or_else(|| {
+                    let wanted = catalogue.get(series).is_some_and(|s| subscription.selector().takes_metric(&s.metric));
+                    wanted.then(|| subscription.index_of(series, series_max)).flatten()
+                })
             });
             let Some(index) = index else { continue };
-            let sample = Pending { index, time_us: row.time_us, value: value.clone(), position };
-            if !subscription.push(sample, pending_max) {
-                metrics::counter!(names::LIVE_DROPPED).increment(1);
-            }
+            let sample = Pending { index, time_us: row.time_us(), value: value.to_value(), position };
+            dropped += u64::from(!subscription.push(sample, pending_max));
         }
     }
+    dropped
 }
 
 /// The devices that a selector means now.

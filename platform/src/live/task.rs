@@ -4,8 +4,8 @@ use super::LiveParts;
 use super::fanout::Fanout;
 use super::presence::PresenceTable;
 use crate::ports::{BusEvent, JournalError, Lagged, Subscription};
+use pulsewire_core::block::Block;
 use pulsewire_core::ids::{Lane, Position};
-use pulsewire_core::sample::{ReportKind, StoredReport};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl LiveTask {
                     Ok(Some(BusEvent::Committed(committed))) => {
                         if committed.position.0 == self.cursor.0 + 1 {
                             let (position, now_us) = (committed.position, committed.batch.received_us);
-                            self.apply(position, now_us, &committed.batch.reports);
+                            self.apply(position, now_us, &committed.batch.blocks);
                         } else if committed.position > self.cursor {
                             self.catch_up().await;
                         }
@@ -103,11 +103,11 @@ impl LiveTask {
         }
     }
 
-    fn apply(&mut self, position: Position, now_us: i64, reports: &[StoredReport]) {
-        let live = reports.iter().filter(|r| r.kind == ReportKind::Live && !r.rows.is_empty());
-        self.presence.fresh(live.map(|r| r.device), now_us);
+    fn apply(&mut self, position: Position, now_us: i64, blocks: &[Block]) {
+        let live = blocks.iter().filter(|block| block.live_rows().next().is_some());
+        self.presence.fresh(live.map(Block::device), now_us);
         if let (Ok(catalogue), Ok(mut fanout)) = (self.parts.catalogue.read(), self.fanout.lock()) {
-            fanout.apply(position, reports, &catalogue, self.series_max, self.pending_max);
+            fanout.apply(position, blocks, &catalogue, self.series_max, self.pending_max);
         }
         self.cursor = position;
     }
@@ -131,7 +131,7 @@ impl LiveTask {
                         self.lose(Position(first.0 - 1));
                     }
                     for record in records {
-                        self.apply(record.position, record.received_us, &record.reports);
+                        self.apply(record.position, record.received_us, &record.blocks);
                     }
                 }
                 Err(JournalError::Corrupt { position, problem }) => {

@@ -8,10 +8,10 @@ use super::subscription::Pending;
 use super::{LiveOptions, LiveParts, Seat};
 use crate::ports::SnapshotQuery;
 use crate::telemetry::names;
+use pulsewire_core::block::ValueRef;
 use pulsewire_core::ids::{DeviceId, DeviceKey, Lane, MetricName, Position, SeriesKey};
 use pulsewire_core::presence::Presence;
 use pulsewire_core::selector::Selector;
-use pulsewire_core::value::Value;
 use pulsewire_proto::frame::{
     Aggregate, Close, DevicePresence, EventsLost, Gap, GapReason, Heartbeat, LiveWelcome, PresenceState, Refused,
     RefusedCode, Resume, Series, SeriesDef, SnapshotEnd, Subscribe,
@@ -373,20 +373,23 @@ impl Viewer {
             let subscription = fanout.get_mut(key)?;
             for record in records {
                 cursor = record.position;
-                for row in record.reports.into_iter().flat_map(|r| r.rows) {
-                    for (series, value) in row.values {
-                        let known = catalogue.get(series);
-                        let wanted = known.is_some_and(|s| {
-                            let device = directory.by_key(s.device);
-                            let selector = subscription.selector();
-                            device.is_some_and(|d| selector.takes_device(&d.id)) && selector.takes_metric(&s.metric)
-                        });
-                        let max = self.options.series_max;
-                        let Some(index) = wanted.then(|| subscription.index_of(series, max)).flatten() else {
-                            continue;
-                        };
-                        weight += if matches!(value, Value::Text(_)) { 5 } else { 1 };
-                        samples.push(Pending { index, time_us: row.time_us, value, position: cursor });
+                for block in &record.blocks {
+                    let device = directory.by_key(block.device());
+                    if !device.is_some_and(|d| subscription.selector().takes_device(&d.id)) {
+                        continue;
+                    }
+                    let max = self.options.series_max;
+                    for row in block.reports().flat_map(|report| report.rows()) {
+                        for (series, value) in row.values() {
+                            let known = catalogue.get(series);
+                            let wanted = known.is_some_and(|s| subscription.selector().takes_metric(&s.metric));
+                            let Some(index) = wanted.then(|| subscription.index_of(series, max)).flatten() else {
+                                continue;
+                            };
+                            weight += if matches!(value, ValueRef::Text(_)) { 5 } else { 1 };
+                            let (time_us, value) = (row.time_us(), value.to_value());
+                            samples.push(Pending { index, time_us, value, position: cursor });
+                        }
                     }
                 }
             }

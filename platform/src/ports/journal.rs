@@ -1,7 +1,8 @@
 use async_trait::async_trait;
 use pulsewire_core::accounting::Accounting;
+use pulsewire_core::block::Block;
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::{JournalRecord, Series, StoredReport};
+use pulsewire_core::sample::{JournalRecord, Series};
 use std::sync::Arc;
 
 /// What a stream is for. SPEC §5.1.
@@ -18,8 +19,8 @@ pub enum StreamKind {
 pub struct Batch {
     /// When the server took it, µs since the Unix epoch.
     pub received_us: i64,
-    /// The reports, each already judged fresh.
-    pub reports: Vec<StoredReport>,
+    /// The reports, each already judged fresh. A skip stands in a block of its own that has no columns.
+    pub blocks: Vec<Block>,
     /// Series that are new or changed; written before the samples.
     pub series: Vec<Arc<Series>>,
     /// What to add to the devices' accounts.
@@ -61,7 +62,7 @@ pub struct OpenedLane {
     pub next_series: SeriesKey,
     /// Every stream.
     pub streams: Vec<StreamPosition>,
-    /// Digests of the newest reports, oldest first.
+    /// Digests of the newest reports, in any order.
     pub digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
     /// Every device's account.
     pub accounting: Vec<(DeviceKey, Accounting)>,

@@ -33,12 +33,20 @@ names! {
     REPORTS_DUPLICATE = "pulsewire_reports_duplicate_total" (describe_counter);
     /// Reports that devices declared as lost.
     REPORTS_SKIPPED = "pulsewire_reports_skipped_total" (describe_counter);
+    /// Values that arrived: stored, duplicate, rejected and dropped ones together.
+    SAMPLES_RECEIVED = "pulsewire_samples_received_total" (describe_counter);
+    /// Values of reports that came again; they are stored once.
+    SAMPLES_DUPLICATE = "pulsewire_samples_duplicate_total" (describe_counter);
+    /// Stored live values that were older than the newest of their device when they came.
+    SAMPLES_LATE = "pulsewire_samples_late_total" (describe_counter);
     /// Values stored.
     SAMPLES_STORED = "pulsewire_samples_stored_total" (describe_counter);
     /// Stored values that replaced one of the same time.
     SAMPLES_REPLACED = "pulsewire_samples_replaced_total" (describe_counter);
-    /// Values not stored, by reason.
+    /// Values not stored and never to be, by reason.
     SAMPLES_REJECTED = "pulsewire_samples_rejected_total" (describe_counter);
+    /// Values neither stored nor acknowledged, by reason; their device sends them again.
+    SAMPLES_DROPPED = "pulsewire_samples_dropped_total" (describe_counter);
     /// Time from handing a batch to the journal until it is synced.
     COMMIT_SECONDS = "pulsewire_journal_commit_seconds" (describe_histogram);
     /// Batches of which nothing was stored.

@@ -87,6 +87,16 @@ impl MetricSet {
         self.metrics.len().div_ceil(8)
     }
 
+    /// Bytes of the values of a dense row, if the metrics are f64 and f32 only.
+    pub fn float_row_bytes(&self) -> Option<usize> {
+        let bytes = |metric: &Metric| match metric.metric_type {
+            MetricType::F64 => Some(8),
+            MetricType::F32 => Some(4),
+            MetricType::I64 | MetricType::Bool | MetricType::Text => None,
+        };
+        self.metrics.iter().map(bytes).sum()
+    }
+
     /// Checks the limits of SPEC §3.1 and §6.1.
     pub fn validate(&self) -> Result<(), DecodeError> {
         ensure(usize::from(self.set) < limits::METRIC_SETS, Self::NAME, "set", "0 to 127")?;

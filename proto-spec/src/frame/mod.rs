@@ -68,7 +68,7 @@ pub use snapshot_end::SnapshotEnd;
 pub use stream_id::StreamId;
 pub use stream_open::{StreamKind, StreamOpen};
 pub use subscribe::{Aggregate, Resume, Subscribe};
-pub use telemetry::{BuildError, Report, ReportBuilder, Sample, Samples, Value};
+pub use telemetry::{BuildError, FloatRows, Report, ReportBuilder, RowSink, Sample, Samples, Value};
 pub use texts::{TextSample, Texts};
 pub use unsubscribe::Unsubscribe;
 pub use welcome::{StreamPosition, TwinStatus, Welcome};

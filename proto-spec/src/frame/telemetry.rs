@@ -117,6 +117,34 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Gives every row to `sink`, cell by cell, gaps included: what [`samples`](Self::samples) does, faster. After an error the
+    /// sink has what came before it.
+    ///
+    /// `set` must be the one declared under [`set`](Self::set) when the report was sent.
+    pub fn read(&self, set: &MetricSet, sink: &mut impl RowSink) -> Result<(), DecodeError> {
+        let mut samples = self.samples(set);
+        while samples.row < samples.rows {
+            samples.begin_row()?;
+            sink.row(samples.time_us);
+            for (index, metric) in set.metrics.iter().enumerate() {
+                if samples.has(index) {
+                    sink.value(samples.value(metric.metric_type).map_err(in_field("value"))?);
+                } else {
+                    sink.absent();
+                }
+            }
+            samples.row += 1;
+        }
+        Ok(())
+    }
+
+    /// The rows of a dense report under a set that has only f64 and f32, so that each row's values take `row_bytes`
+    /// ([`MetricSet::float_row_bytes`]): time and bytes of the values. None if the report is sparse.
+    pub fn float_rows(&self, row_bytes: usize) -> Option<FloatRows<'a>> {
+        let (cursor, base_us, rows) = (Cursor::new(self.body), self.base_us, self.rows);
+        (!self.sparse).then_some(FloatRows { cursor, base_us, rows, row: 0, row_bytes })
+    }
+
     /// Checks every value against `set` and returns how many there are.
     pub fn check(&self, set: &MetricSet) -> Result<u64, DecodeError> {
         self.samples(set).try_fold(0, |count, sample| sample.map(|_| count + 1))
@@ -131,6 +159,51 @@ impl<'a> Report<'a> {
         put_varint(out, u64::from(self.rows));
         out.extend_from_slice(self.body);
     }
+}
+
+/// Takes the rows of a report, from [`Report::read`].
+pub trait RowSink {
+    /// A row begins. Then follows one call per metric of the set.
+    fn row(&mut self, time_us: i64);
+    /// The row's next metric has this value, which is of the metric's type.
+    fn value(&mut self, value: Value<'_>);
+    /// The row's next metric has no value.
+    fn absent(&mut self);
+}
+
+/// Iterator of [`Report::float_rows`]; to be dropped after an error.
+#[derive(Debug, Clone)]
+pub struct FloatRows<'a> {
+    cursor: Cursor<'a>,
+    base_us: i64,
+    rows: u32,
+    row: u32,
+    row_bytes: usize,
+}
+
+impl<'a> FloatRows<'a> {
+    #[inline]
+    fn step(&mut self) -> Result<(i64, &'a [u8]), DecodeError> {
+        let time_us = if self.row == 0 { self.base_us } else { row_time(&mut self.cursor, self.base_us)? };
+        self.row += 1;
+        Ok((time_us, self.cursor.bytes(self.row_bytes).map_err(in_field("value"))?))
+    }
+}
+
+impl<'a> Iterator for FloatRows<'a> {
+    type Item = Result<(i64, &'a [u8]), DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        (self.row < self.rows).then(|| self.step())
+    }
+}
+
+/// The time of a row after the first.
+#[inline]
+fn row_time(cursor: &mut Cursor<'_>, base_us: i64) -> Result<i64, DecodeError> {
+    let offset = cursor.zigzag_i64().map_err(in_field("offset"))?;
+    base_us.checked_add(offset).ok_or(in_field("offset")(Problem::NotAllowed("the row's time must fit i64")))
 }
 
 /// Iterator of [`Report::samples`].
@@ -152,11 +225,7 @@ impl<'a> Samples<'a, '_> {
     #[inline]
     fn begin_row(&mut self) -> Result<(), DecodeError> {
         if self.row > 0 {
-            let offset = self.cursor.zigzag_i64().map_err(in_field("offset"))?;
-            self.time_us = self
-                .base_us
-                .checked_add(offset)
-                .ok_or(in_field("offset")(Problem::NotAllowed("the row's time must fit i64")))?;
+            self.time_us = row_time(&mut self.cursor, self.base_us)?;
         }
         if self.sparse {
             self.presence = self.cursor.bytes(self.set.presence_bytes()).map_err(in_field("present"))?;
@@ -169,6 +238,12 @@ impl<'a> Samples<'a, '_> {
         self.metric = 0;
         self.in_row = true;
         Ok(())
+    }
+
+    /// Whether the row begun last has this metric.
+    #[inline]
+    fn has(&self, metric: usize) -> bool {
+        !self.sparse || self.presence[metric / 8] >> (metric % 8) & 1 == 1
     }
 
     #[inline]
@@ -205,8 +280,7 @@ impl<'a> Samples<'a, '_> {
             while let Some(metric) = self.set.metrics.get(self.metric) {
                 let index = self.metric;
                 self.metric += 1;
-                let present = !self.sparse || self.presence[index / 8] >> (index % 8) & 1 == 1;
-                if present {
+                if self.has(index) {
                     let value = self.value(metric.metric_type).map_err(in_field("value"))?;
                     return Ok(Some(Sample { row: self.row, time_us: self.time_us, metric: index as u32, value }));
                 }

@@ -23,15 +23,25 @@ export interface Session {
   };
 }
 
+/** `received = stored + duplicate + rejected + dropped`; all but the first two count values. */
 export interface Accounting {
   reports: number;
-  duplicate: number;
   skipped: number;
   received: number;
   stored: number;
-  rejected: number;
+  duplicate: number;
+  late: number;
   replaced: number;
+  rejected: number;
+  /** Only reasons that occurred. */
+  rejected_by: Partial<Record<RejectReason, number>>;
+  dropped: number;
+  /** Only reasons that occurred. */
+  dropped_by: Partial<Record<DropReason, number>>;
 }
+
+export type RejectReason = 'time_in_future' | 'time_out_of_range' | 'type_mismatch' | 'no_room_for_series';
+export type DropReason = 'not_stored' | 'sequence_gap' | 'clone' | 'unknown_stream' | 'session_ended';
 
 export interface Device {
   id: string;

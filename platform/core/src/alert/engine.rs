@@ -3,10 +3,10 @@
 use super::record::{Acknowledgement, Alert, AlertStep, ResolvedReason, StepKind, fired_text, short};
 use super::rule::{Limits, Rule};
 use super::track::{Outcome, Phase, Track};
+use crate::block::Block;
 use crate::catalogue::Catalogue;
 use crate::directory::Directory;
 use crate::ids::{AlertId, DeviceKey, RuleId, SeriesKey, UserName};
-use crate::sample::{ReportKind, StoredReport};
 use crate::value::ValueType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -237,11 +237,11 @@ impl Engine {
         }
     }
 
-    /// Judges what a device sent, in the order in which it was stored. Backfill is never judged.
+    /// Judges what devices sent, in the order in which it was stored. Backfill is never judged.
     pub fn apply(
         &mut self,
         received_us: i64,
-        reports: &[StoredReport],
+        blocks: &[Block],
         world: &mut World<'_>,
         changes: &mut Vec<Change>,
     ) -> Judged {
@@ -249,24 +249,45 @@ impl Engine {
         if self.by_id.is_empty() {
             return judged;
         }
-        for report in reports.iter().filter(|r| r.kind == ReportKind::Live) {
-            let device = report.device;
-            for row in &report.rows {
-                let time_us = row.time_us.min(received_us.saturating_add(self.limits.ahead_max_us));
-                for (series, value) in &row.values {
-                    let rules = self.rules_of(device, *series, world);
-                    let Some(value) = value.as_f64().filter(|_| !rules.is_empty()) else { continue };
-                    judged.samples += 1;
-                    let mut late = self.advance(device, time_us);
-                    let rules = if late { &[] } else { &*rules };
-                    for (index, limits) in rules {
-                        late |= self.judge(*index, limits, device, *series, (time_us, value), world, changes);
-                    }
-                    judged.late += u64::from(late);
-                }
+        let mut looking = Vec::new();
+        for block in blocks.iter().filter(|block| block.live_rows().next().is_some()) {
+            let device = block.device();
+            looking.clear();
+            looking.extend(block.set.series.iter().map(|series| self.rules_of(device, *series, world)));
+            if looking.iter().any(|rules: &Looking| !rules.is_empty()) {
+                self.apply_block(received_us, block, &looking, world, changes, &mut judged);
             }
         }
         judged
+    }
+
+    fn apply_block(
+        &mut self,
+        received_us: i64,
+        block: &Block,
+        looking: &[Looking],
+        world: &mut World<'_>,
+        changes: &mut Vec<Change>,
+        judged: &mut Judged,
+    ) {
+        let (device, latest_us) = (block.device(), received_us.saturating_add(self.limits.ahead_max_us));
+        for row in block.live_rows() {
+            let time_us = row.time_us().min(latest_us);
+            let mut row_is_late = None;
+            for (column, value) in row.columns() {
+                let rules = &looking[column];
+                let Some(value) = value.as_f64().filter(|_| !rules.is_empty()) else { continue };
+                judged.samples += 1;
+                // All values of a row have its time.
+                let mut late = *row_is_late.get_or_insert_with(|| self.advance(device, time_us));
+                let rules = if late { &[] } else { &**rules };
+                for (index, limits) in rules {
+                    let series = block.set.series[column];
+                    late |= self.judge(*index, limits, device, series, (time_us, value), world, changes);
+                }
+                judged.late += u64::from(late);
+            }
+        }
     }
 
     /// Moves a device's time on; true if the time is too far behind it.

@@ -6,17 +6,18 @@ use super::rule::Rule;
 use super::rule::tests::rule;
 use super::rule::{Comparison, Scope};
 use super::track::Track;
+use crate::block::{Block, ReportHead, SeriesSet, ValueRef};
 use crate::catalogue::Catalogue;
 use crate::device::Device;
 use crate::directory::Directory;
 use crate::ids::{AlertId, DeviceKey, RuleId, SeriesKey};
 use crate::ids::{DeviceId, MetricName, Sequence, StreamId};
-use crate::sample::{ReportKind, StoredReport};
-use crate::sample::{Series, StoredRow};
+use crate::sample::{ReportKind, Series};
 use crate::ulid::Ulid;
-use crate::value::{Value, ValueType};
+use crate::value::ValueType;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 const SECOND: i64 = 1_000_000;
 const LIMITS: EngineLimits =
@@ -65,10 +66,13 @@ impl Bench {
     }
 }
 
-fn report(device: u32, time_us: i64, value: f64, kind: ReportKind) -> StoredReport {
-    let row = StoredRow { time_us, values: vec![(SeriesKey(device), Value::F64(value))] };
-    let (stream, sequence) = (StreamId(1), Sequence(1));
-    StoredReport { device: DeviceKey(device), stream, sequence, kind, digest: 0, rows: vec![row] }
+fn report(device: u32, time_us: i64, value: f64, kind: ReportKind) -> Block {
+    let (device, series, types) = (DeviceKey(device), vec![SeriesKey(device)], vec![ValueType::F64]);
+    let mut block = Block::new(Arc::new(SeriesSet { device, series, types }));
+    block.reports.push(ReportHead { stream: StreamId(1), sequence: Sequence(1), digest: 0, kind, rows: 1 });
+    block.rows.begin_row(time_us);
+    block.rows.push_value(Some(ValueRef::F64(value)));
+    block
 }
 
 /// What is stored of an engine.
@@ -115,7 +119,7 @@ fn shown(change: &Change) -> Shown {
 }
 
 /// Judges reports in batches of one, killed (`true`: before its commit) as the schedule says.
-fn run(rules: &[Rule], reports: &[StoredReport], kills: &[bool]) -> Vec<Shown> {
+fn run(rules: &[Rule], reports: &[Block], kills: &[bool]) -> Vec<Shown> {
     let (mut bench, mut stored, mut all) = (Bench::new(), Stored::default(), Vec::new());
     let (mut engine, _) = stored.restore(rules, &mut bench);
     for (i, one) in reports.iter().enumerate() {
@@ -136,8 +140,8 @@ fn run(rules: &[Rule], reports: &[StoredReport], kills: &[bool]) -> Vec<Shown> {
     all
 }
 
-fn one_arrival(report: &StoredReport) -> i64 {
-    report.rows.first().map_or(0, |row| row.time_us)
+fn one_arrival(report: &Block) -> i64 {
+    report.rows.times().first().copied().unwrap_or(0)
 }
 
 fn rules() -> Vec<Rule> {

@@ -368,7 +368,7 @@ fn read_records(
         let blob = blob.as_blob().map_err(|error| JournalError::Retry(error.into()))?;
         let column = |i| row.get::<_, i64>(i).map_err(retry);
         match record::decode(column(0)?, column(1)?, column(2)?, blob) {
-            Ok(record) => records.push(record),
+            Ok((record, _)) => records.push(record),
             // The reader first gets what is whole; the next call meets the damage first.
             Err(_) if !records.is_empty() => break,
             Err(error) => return Err(error),

@@ -4,9 +4,10 @@ use super::checks::journal_error;
 use super::record;
 use crate::ports::{Batch, JournalError, OpenedLane, OpenedStream, Receipt, StreamKind, StreamPosition};
 use pulsewire_core::accounting::Accounting;
+use pulsewire_core::block::ValueRef;
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, MetricName, Position, Sequence, SeriesKey, StreamId};
 use pulsewire_core::sample::Series;
-use pulsewire_core::value::{Value, ValueType};
+use pulsewire_core::value::ValueType;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use std::collections::HashMap;
@@ -40,16 +41,16 @@ pub fn ensure_epoch(connection: &Connection) -> anyhow::Result<()> {
 }
 
 /// A value as SQLite keeps it bit for bit.
-pub struct Stored<'a>(pub &'a Value);
+pub struct Stored<'a>(pub ValueRef<'a>);
 
 impl ToSql for Stored<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         match self.0 {
-            Value::F64(v) if v.is_nan() => Ok(ToSqlOutput::from(v.to_bits().to_le_bytes().to_vec())),
-            Value::F64(v) => Ok(ToSqlOutput::from(*v)),
-            Value::I64(v) => Ok(ToSqlOutput::from(*v)),
-            Value::Bool(v) => Ok(ToSqlOutput::from(*v)),
-            Value::Text(v) => v.to_sql(),
+            ValueRef::F64(v) if v.is_nan() => Ok(ToSqlOutput::from(v.to_bits().to_le_bytes().to_vec())),
+            ValueRef::F64(v) => Ok(ToSqlOutput::from(v)),
+            ValueRef::I64(v) => Ok(ToSqlOutput::from(v)),
+            ValueRef::Bool(v) => Ok(ToSqlOutput::from(v)),
+            ValueRef::Text(v) => Ok(ToSqlOutput::from(v)),
         }
     }
 }
@@ -73,10 +74,8 @@ pub fn append(
     if !fence_holds(transaction, lane, fence)? {
         return Ok(Err(JournalError::StaleFence));
     }
-    let (blob, checksum) = match record::encode(&batch.reports) {
-        Ok(encoded) => encoded,
-        Err(error) => return Ok(Err(JournalError::Retry(error))),
-    };
+    let blob = record::encode(batch);
+    let checksum = record::checksum(&blob);
     let receipt = write_batch(transaction, lane, batch, &blob, checksum).map_err(journal_error)?;
     trim.added += blob.len() as u64;
     Ok(Ok(receipt))
@@ -100,19 +99,22 @@ fn write_batch(
     let mut update = transaction.prepare_cached("UPDATE sample SET value = ?3 WHERE series = ?1 AND time_us = ?2")?;
     let mut advance = transaction
         .prepare_cached("UPDATE stream SET sequence = ?3, used_us = ?4 WHERE device = ?1 AND stream = ?2")?;
-    for report in &batch.reports {
-        for row in &report.rows {
-            for (series, value) in &row.values {
-                let values = params![series.0, row.time_us, Stored(value)];
+    for block in &batch.blocks {
+        let device = block.device();
+        for row in block.reports().flat_map(|report| report.rows()) {
+            for (series, value) in row.values() {
+                let values = params![series.0, row.time_us(), Stored(value)];
                 if insert.execute(values)? == 0 {
                     // Last write wins.
                     update.execute(values)?;
-                    *replaced.entry(report.device).or_default() += 1;
+                    *replaced.entry(device).or_default() += 1;
                 }
             }
         }
-        let sequence = report.sequence.0.cast_signed();
-        advance.execute(params![report.device.0, report.stream.0, sequence, batch.received_us])?;
+        for run in block.reports.chunk_by(|a, b| a.stream == b.stream) {
+            let Some(last) = run.last() else { continue };
+            advance.execute(params![device.0, last.stream.0, last.sequence.0.cast_signed(), batch.received_us])?;
+        }
     }
     write_accounting(transaction, batch, &replaced)?;
     Ok(Receipt { position, replaced: replaced.into_iter().collect() })
@@ -148,29 +150,25 @@ fn write_accounting(
     batch: &Batch,
     replaced: &HashMap<DeviceKey, u64>,
 ) -> rusqlite::Result<()> {
-    let mut add = transaction.prepare_cached(
-        "INSERT INTO accounting (device, reports, duplicate, skipped, received, stored, rejected, replaced)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (device) DO UPDATE SET
-             reports = reports + ?2, duplicate = duplicate + ?3,
-             skipped = min(skipped, 9223372036854775807 - ?4) + ?4,
-             received = received + ?5, stored = stored + ?6, rejected = rejected + ?7, replaced = replaced + ?8",
+    let mut read = transaction.prepare_cached("SELECT counts FROM accounting WHERE device = ?1")?;
+    let mut write = transaction.prepare_cached(
+        "INSERT INTO accounting (device, counts) VALUES (?1, ?2) ON CONFLICT (device) DO UPDATE SET counts = ?2",
     )?;
-    for (device, a) in &batch.accounting {
-        let replaced = replaced.get(device).copied().unwrap_or(0);
-        let n = u64::cast_signed;
-        add.execute(params![
-            device.0,
-            n(a.reports),
-            n(a.duplicate),
-            n(a.skipped),
-            n(a.received),
-            n(a.stored),
-            n(a.rejected),
-            n(replaced)
-        ])?;
+    for (device, added) in &batch.accounting {
+        let known = read.query_row([device.0], |row| row.get::<_, String>(0)).optional()?;
+        let mut account = known.map(|counts| account(&counts)).transpose()?.unwrap_or_default();
+        account.add(added);
+        account.replaced += replaced.get(device).copied().unwrap_or(0);
+        write.execute(params![device.0, serde_json::Value::from(account.counts().to_vec()).to_string()])?;
     }
     Ok(())
+}
+
+/// An account as it is kept: its counts as a JSON list.
+fn account(counts: &str) -> rusqlite::Result<Accounting> {
+    let counts: Vec<u64> = serde_json::from_str(counts)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, error.into()))?;
+    Ok(Accounting::from_counts(&counts))
 }
 
 /// Makes a stream; errors as for [`append`].
@@ -278,25 +276,12 @@ fn read_streams(transaction: &Connection) -> rusqlite::Result<Vec<StreamPosition
 }
 
 fn read_accounting(transaction: &Connection) -> rusqlite::Result<Vec<(DeviceKey, Accounting)>> {
-    let mut statement = transaction
-        .prepare("SELECT device, reports, duplicate, skipped, received, stored, rejected, replaced FROM accounting")?;
-    let rows = statement.query_map([], |row| {
-        let n = |i| row.get::<_, i64>(i).map(i64::unsigned_abs);
-        let accounting = Accounting {
-            reports: n(1)?,
-            duplicate: n(2)?,
-            skipped: n(3)?,
-            received: n(4)?,
-            stored: n(5)?,
-            rejected: n(6)?,
-            replaced: n(7)?,
-        };
-        Ok((DeviceKey(row.get(0)?), accounting))
-    })?;
+    let mut statement = transaction.prepare("SELECT device, counts FROM accounting")?;
+    let rows = statement.query_map([], |row| Ok((DeviceKey(row.get(0)?), account(&row.get::<_, String>(1)?)?)))?;
     rows.collect()
 }
 
-/// Digests of the newest reports, oldest first. A damaged record among them is reported and passed over: digests only
+/// Digests of the newest reports. A damaged record among them is reported and passed over: digests only
 /// serve to notice clones.
 fn read_digests(
     transaction: &Connection,
@@ -313,15 +298,16 @@ fn read_digests(
         bytes += i64::try_from(blob.len()).unwrap_or(i64::MAX);
         let column = |i| row.get::<_, i64>(i).map_err(journal_error);
         match record::decode(column(0)?, column(1)?, column(2)?, &blob) {
-            Ok(record) => {
-                // A skip has no content and so no digest.
-                let reports = record.reports.iter().rev().filter(|r| r.digest != 0);
-                digests.extend(reports.map(|r| (r.device, r.stream, r.sequence, r.digest)));
+            Ok((record, _)) => {
+                for block in &record.blocks {
+                    // A skip has no content and so no digest.
+                    let reports = block.reports.iter().filter(|r| r.digest != 0);
+                    digests.extend(reports.map(|r| (block.device(), r.stream, r.sequence, r.digest)));
+                }
             }
             Err(error) => tracing::error!(%error, "a journal record is damaged; its samples were stored beside it"),
         }
     }
-    digests.reverse();
     Ok(digests)
 }
 

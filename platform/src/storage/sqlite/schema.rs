@@ -49,6 +49,19 @@ CREATE TABLE sample (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 2 of `journal.db` changes: counts by reason, and another layout of records. Records are only there for readers
+/// that are behind; the samples stay. With the epoch goes every position that was told to anyone. Repeats were counted by report
+/// before, which cannot be turned into values.
+const JOURNAL_2: &str = "
+CREATE TABLE accounting_2 (device INTEGER PRIMARY KEY, counts TEXT NOT NULL) STRICT;
+INSERT INTO accounting_2 (device, counts)
+    SELECT device, json_array(reports, skipped, received, stored, 0, 0, replaced, rejected) FROM accounting;
+DROP TABLE accounting;
+ALTER TABLE accounting_2 RENAME TO accounting;
+DELETE FROM journal;
+DELETE FROM store WHERE name = 'epoch';
+";
+
 const META: &str = "
 CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 CREATE TABLE device (
@@ -298,7 +311,7 @@ impl File {
     /// What each version adds to the one before.
     fn steps(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Journal => &[&[JOURNAL]],
+            Self::Journal => &[&[JOURNAL], &[JOURNAL_2]],
             Self::Meta => &[&[META], &[META_2, META_2_COMMANDS, META_2_FINISHED]],
         }
     }
