@@ -6,6 +6,7 @@
 
 mod admission;
 mod command;
+mod gather;
 mod handshake;
 mod logged_in;
 mod login;

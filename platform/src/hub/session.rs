@@ -1,6 +1,7 @@
 //! One connection from its first byte to its last.
 
 use super::admission::{Full, Guard};
+use super::gather::Gathered;
 use super::logged_in::LoggedIn;
 use super::login::Credential;
 use super::registry::EndSession;
@@ -8,7 +9,7 @@ use super::report::{self, DeclaredSet};
 use super::transport::{self, Opening, Received, Sniffed, Transport};
 use super::{STOPPING, Shared};
 use crate::commands::Outgoing;
-use crate::ingest::{IncomingBlock, IngestReply, Mailbox, Refusal, Reserved, Submission};
+use crate::ingest::{IngestReply, Mailbox, Refusal, Submission};
 use crate::ports::StreamKind;
 use crate::telemetry::names;
 use pulsewire_core::device::Device;
@@ -16,9 +17,7 @@ use pulsewire_core::ids::{Sequence, StreamId};
 use pulsewire_proto::auth::Binding;
 use pulsewire_proto::codec::HEADER_BYTES;
 use pulsewire_proto::frame::{Close, Hello, Nack};
-use pulsewire_proto::session::{
-    Candidate, Candidates, Closed, ClosedBy, Output, ReportEvent, ServerEvent, ServerSession,
-};
+use pulsewire_proto::session::{Candidate, Candidates, Closed, ClosedBy, Output, ServerEvent, ServerSession};
 use pulsewire_proto::{CloseCode, FrameReader};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,8 +32,6 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Most streams opened and most metrics declared in one session. SPEC §11.
 const STREAMS_OPENED_MAX: usize = 256;
 const METRICS_DECLARED_MAX: usize = 8192;
-/// Most bytes of read reports that are gathered before they are submitted. A single report may be larger.
-const SUBMISSION_BYTES_MAX: usize = 256 << 10;
 /// How long a session that must end for the server's sake waits for its reports in flight.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
@@ -141,18 +138,16 @@ pub(super) struct Connection {
     pub(super) transport: Option<Transport>,
     pub(super) session: ServerSession,
     reader: FrameReader,
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     // The device that proved itself or is about to.
     pub(super) claimed: Option<Arc<Device>>,
     // What its proof was or will be checked against.
     pub(super) candidates: Option<Candidates>,
     pub(super) hello: Option<Hello>,
     pub(super) login: Option<LoggedIn>,
-    sets: Vec<DeclaredSet>,
-    // Reports of the read under way, in order; empty between reads.
-    gathered: Vec<IncomingBlock>,
-    // What they take at most.
-    gathered_bytes: usize,
+    pub(super) sets: Vec<DeclaredSet>,
+    // Reports of the read under way; empty between reads.
+    pub(super) gathered: Gathered,
     streams_opened: usize,
     // What the commands' service has for the device.
     pub(super) outgoing: Arc<Outgoing>,
@@ -187,8 +182,7 @@ impl Connection {
             hello: None,
             login: None,
             sets: Vec::new(),
-            gathered: Vec::new(),
-            gathered_bytes: 0,
+            gathered: Gathered::default(),
             streams_opened: 0,
             outgoing: Arc::default(),
             command_sets: 0,
@@ -391,74 +385,6 @@ impl Connection {
             ServerEvent::Progress(progress) => self.on_progress(progress).await,
             ServerEvent::Result(result) => self.on_result(result).await,
             ServerEvent::CommandSet(set) => self.on_command_set(set).await,
-        }
-    }
-
-    /// Reads a report to those gathered; `more` bytes of the same read follow. True if it had to wait for ingest.
-    async fn on_report(&mut self, event: &ReportEvent<'_>, more: usize) -> bool {
-        let Some(set) = self.sets.iter().position(|known| Arc::ptr_eq(&known.wire, &event.set)) else {
-            // The machine only lets reports of declared sets through.
-            self.session.close(CloseCode::Internal, "a declared metric set is missing");
-            return false;
-        };
-        let bytes = self.sets[set].read_bytes(&event.report);
-        let full = self.gathered_bytes + bytes > SUBMISSION_BYTES_MAX;
-        if full {
-            self.submit_gathered(None).await;
-        }
-        if bytes <= SUBMISSION_BYTES_MAX {
-            self.gather(set, event, bytes, more);
-            return full;
-        }
-        // There must be room for a large one before it is read: it may take many times the bytes that were sent.
-        match self.shared.parts.ingest.reserve(bytes).await {
-            Ok(reserved) => {
-                self.gather(set, event, bytes, 0);
-                self.submit_gathered(Some(reserved)).await;
-            }
-            Err(_) => self.session.close(CloseCode::GoingAway, STOPPING),
-        }
-        true
-    }
-
-    fn gather(&mut self, set: usize, event: &ReportEvent<'_>, bytes: usize, more: usize) {
-        let declared = &self.sets[set];
-        let newest = self.gathered.last().is_some_and(|block| Arc::ptr_eq(&block.set, &declared.set));
-        if !newest {
-            let mut block = IncomingBlock::new(declared.set.clone());
-            // As if the rest of the read were reports like this one.
-            let frame_bytes = event.payload.len() + HEADER_BYTES;
-            let likely = (1 + more / frame_bytes).min(SUBMISSION_BYTES_MAX / bytes.max(1)).max(1);
-            block.heads.reserve(likely);
-            block.rows.reserve(likely * declared.rows_at_most(&event.report));
-            self.gathered_bytes += size_of::<IncomingBlock>();
-            self.gathered.push(block);
-        }
-        let Some(block) = self.gathered.last_mut() else { return };
-        match declared.read(&event.report, event.backfill, block) {
-            Ok(()) => self.gathered_bytes += bytes,
-            Err(error) => self.session.close_malformed(&error),
-        }
-    }
-
-    /// Submits what is gathered. Without a reservation there must be room for what it takes.
-    async fn submit_gathered(&mut self, reserved: Option<Reserved>) {
-        if self.gathered.is_empty() {
-            return;
-        }
-        self.gathered_bytes = 0;
-        let mut blocks = std::mem::take(&mut self.gathered);
-        blocks.retain(|block| !block.heads.is_empty());
-        let Some(login) = self.login.as_ref().filter(|_| !blocks.is_empty()) else { return };
-        let bytes = blocks.iter().map(IncomingBlock::bytes).sum();
-        let submission = Submission::Reports { device: login.device.key, mailbox: self.mailbox.clone(), blocks };
-        let ingest = &self.shared.parts.ingest;
-        let submitted = match reserved {
-            Some(reserved) => ingest.submit_reserved(submission, reserved).await,
-            None => ingest.submit(submission, bytes).await,
-        };
-        if submitted.is_err() {
-            self.session.close(CloseCode::GoingAway, STOPPING);
         }
     }
 

@@ -397,3 +397,37 @@ fn check_version(connection: &Connection, path: &Path, file: File) -> anyhow::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Journal;
+    use crate::storage::sqlite::{JournalOptions, SqliteJournal};
+    use pulsewire_core::ids::{Lane, Position};
+    use pulsewire_core::sample::RejectReason;
+
+    #[tokio::test]
+    async fn a_journal_of_the_first_version_keeps_its_counts_and_begins_a_new_epoch() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.db");
+        let old = Connection::open(&path).expect("opens");
+        old.execute_batch(JOURNAL).expect("makes the tables");
+        old.execute_batch(
+            "PRAGMA user_version = 1;
+             INSERT INTO store VALUES ('epoch', 77);
+             INSERT INTO journal VALUES (5, 0, 1, 2, x'00');
+             INSERT INTO accounting VALUES (3, 4, 9, 1, 30, 28, 2, 6);",
+        )
+        .expect("is filled");
+        drop(old);
+        let journal = SqliteJournal::open(JournalOptions::new(path)).expect("opens");
+        let lane = journal.open_lane(Lane(0)).await.expect("opens");
+        assert_ne!(lane.epoch, 77);
+        assert_eq!(lane.position, Position(0));
+        let account = lane.accounting[0].1;
+        assert!(account.balances(), "{account:?}");
+        assert_eq!((account.reports, account.received, account.stored, account.replaced), (4, 30, 28, 6));
+        assert_eq!(account.rejected[RejectReason::Other as usize], 2, "the reason was not kept");
+        assert!(journal.read(Lane(0), Position(0), 10).await.expect("reads").is_empty());
+    }
+}
