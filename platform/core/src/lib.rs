@@ -6,6 +6,7 @@
 pub mod accounting;
 pub mod aggregate;
 pub mod alert;
+pub mod batch;
 pub mod block;
 pub mod catalogue;
 pub mod command;

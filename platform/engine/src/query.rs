@@ -1,0 +1,510 @@
+//! Reading samples back: from chunks, from rollups where they answer the same, and from what is in memory.
+
+use crate::data::{self, ChunkRow};
+use crate::error::{QueryError, StoreError};
+use crate::heads::{Heads, Table, TableId};
+use crate::journal;
+use crate::merge::{self, HEAD, SEALING};
+use crate::rollup::{self, Level};
+use crate::shared::{DAMAGED_LISTED, Shared};
+use pulsewire_chunk::ChunkReader;
+use pulsewire_core::aggregate::{Aggregate, Buckets, floor};
+use pulsewire_core::block::ValueRef;
+use pulsewire_core::ids::{Lane, Position, SeriesKey};
+use pulsewire_core::sample::{JournalRecord, Sample};
+use pulsewire_core::value::{Value, ValueType};
+use rusqlite::Connection;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::merge::Piece;
+pub use pulsewire_core::aggregate::Bucket;
+
+/// Most bytes of text in one snapshot, beyond the newest value of each series.
+const SNAPSHOT_TEXT_BYTES: usize = 16 << 20;
+
+/// Raw samples of one series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RangeQuery {
+    /// Which series.
+    pub series: SeriesKey,
+    /// Inclusive, µs since the Unix epoch.
+    pub from_us: i64,
+    /// Exclusive.
+    pub to_us: i64,
+    /// Most samples to answer.
+    pub limit: usize,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+}
+
+/// Samples of one series in buckets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketQuery {
+    /// Range and most buckets to answer.
+    pub range: RangeQuery,
+    /// Width of a bucket.
+    pub step_us: i64,
+    /// How a bucket becomes values.
+    pub aggregates: Vec<Aggregate>,
+}
+
+/// Many series as they stood at one journal position.
+#[derive(Debug, Clone)]
+pub struct SnapshotQuery {
+    /// Which series.
+    pub series: Vec<SeriesKey>,
+    /// Samples from this time on; None means only the newest of each.
+    pub from_us: Option<i64>,
+    /// Most samples in all; each series gets an equal share, its newest.
+    pub samples_max: usize,
+}
+
+/// Answer to [`SnapshotQuery`].
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Everything up to this record is in the answer, and nothing after it.
+    pub position: Position,
+    /// Samples in time order, per series that has any.
+    pub samples: Vec<(SeriesKey, Vec<Sample>)>,
+    /// True if older samples in the range were left out.
+    pub cut: bool,
+}
+
+/// Reads. Any number of them, each for one thread.
+pub struct Reader {
+    data: Connection,
+    journal: Connection,
+    shared: Arc<Shared>,
+}
+
+/// What memory has of a series, and which tables to look at.
+#[derive(Default)]
+struct Memory {
+    tables: Vec<SealedTable>,
+    pieces: Vec<Piece>,
+    /// The newest value at all.
+    latest: Option<Sample>,
+}
+
+#[derive(Clone, Copy)]
+struct SealedTable {
+    id: TableId,
+    span_us: i64,
+    column: usize,
+    value_type: ValueType,
+}
+
+fn memory_of(heads: &Heads, series: SeriesKey, from_us: i64, to_us: i64) -> Memory {
+    let mut memory = Memory::default();
+    let Some(device) = heads.device_of(series).and_then(|device| heads.devices.get(&device)) else { return memory };
+    for table in &device.tables {
+        let Some(column) = table.column_of(series) else { continue };
+        let value_type = table.set.types.get(column).copied().unwrap_or(ValueType::F64);
+        memory.tables.extend(table.id.map(|id| SealedTable { id, span_us: table.span_us, column, value_type }));
+        if let Some(part) = &table.sealing {
+            memory.pieces.push(Piece::of_part(table, part, column, SEALING, from_us, to_us));
+        }
+        if !table.part.rows.is_empty() {
+            memory.pieces.push(Piece::of_part(table, &table.part, column, HEAD, from_us, to_us));
+        }
+        let latest = latest_of(table, column);
+        if let Some(sample) = latest
+            && memory.latest.as_ref().is_none_or(|known| known.time_us <= sample.time_us)
+        {
+            memory.latest = Some(sample);
+        }
+    }
+    memory.pieces.retain(|piece| !piece.times.is_empty());
+    memory
+}
+
+fn latest_of(table: &Table, column: usize) -> Option<Sample> {
+    let latest = table.latest.get(column).filter(|latest| latest.time_us != i64::MIN)?;
+    let value = match table.set.types.get(column)? {
+        ValueType::F64 | ValueType::F32 => Value::F64(f64::from_bits(latest.cell)),
+        ValueType::I64 => Value::I64(latest.cell.cast_signed()),
+        ValueType::Bool => Value::Bool(latest.cell != 0),
+        ValueType::Text => Value::Text(table.latest_texts.get(usize::try_from(latest.cell).ok()?)?.clone()),
+    };
+    Some(Sample { time_us: latest.time_us, value })
+}
+
+/// One series, its memory and the file at one moment.
+pub(crate) struct Source<'a> {
+    data: &'a Connection,
+    shared: &'a Shared,
+    series: SeriesKey,
+    tables: Vec<SealedTable>,
+    pieces: Vec<Piece>,
+    scanned: usize,
+    deadline: Option<Instant>,
+}
+
+impl Reader {
+    pub(crate) fn new(data: Connection, journal: Connection, shared: Arc<Shared>) -> Self {
+        Self { data, journal, shared }
+    }
+
+    /// Journal records after `after`, oldest first, at most `limit` and a few MiB. None at all means the end. If `after` is
+    /// older than what the journal keeps, the first record answered has a position above `after + 1`.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] and [`StoreError::Corrupt`].
+    pub fn records(&self, lane: Lane, after: Position, limit: usize) -> Result<Vec<JournalRecord>, StoreError> {
+        journal::read(&self.journal, lane, after, limit)
+    }
+
+    /// Runs `query` on the file as it is at one moment, with what memory has beyond it. What is sealed between the two looks
+    /// is seen twice, which merging undoes, and never missed: the file is looked at again if memory is ahead of it.
+    fn at_one_moment<M, R>(
+        &mut self,
+        look: impl Fn(&Heads) -> M,
+        query: impl FnOnce(&Connection, &Shared, M) -> Result<R, QueryError>,
+    ) -> Result<R, QueryError> {
+        loop {
+            let transaction = self.data.transaction()?;
+            let generation = data::generation(&transaction)?;
+            let heads = self.shared.read();
+            if heads.generation > generation {
+                continue;
+            }
+            let memory = look(&heads);
+            drop(heads);
+            return query(&transaction, &self.shared, memory);
+        }
+    }
+
+    /// Samples in time order.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn range(&mut self, query: &RangeQuery) -> Result<Vec<Sample>, QueryError> {
+        let mut samples = Vec::new();
+        self.visit(query, &mut |time_us, value| {
+            samples.push(Sample { time_us, value: value.to_value() });
+            if samples.len() >= query.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(samples)
+    }
+
+    /// Hands the samples of a range to `each` in time order, until it breaks. `limit` is not looked at.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn visit(
+        &mut self,
+        query: &RangeQuery,
+        each: &mut dyn FnMut(i64, ValueRef<'_>) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        if query.limit == 0 || query.from_us >= query.to_us {
+            return Ok(());
+        }
+        let look = |heads: &Heads| memory_of(heads, query.series, query.from_us, query.to_us);
+        self.at_one_moment(look, |data, shared, memory| {
+            let mut source = Source::new(data, shared, query.series, memory, query.deadline);
+            source.visit(query.from_us, query.to_us, each).map(drop)
+        })
+    }
+
+    /// One row per bucket that has any sample, in time order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn buckets(&mut self, query: &BucketQuery) -> Result<Vec<Bucket>, QueryError> {
+        let range = &query.range;
+        if range.limit == 0 || range.from_us >= range.to_us {
+            return Ok(Vec::new());
+        }
+        let look = |heads: &Heads| memory_of(heads, range.series, range.from_us, range.to_us);
+        self.at_one_moment(look, |data, shared, memory| {
+            let mut source = Source::new(data, shared, range.series, memory, range.deadline);
+            let mut buckets = Buckets::new(query.step_us, &query.aggregates);
+            // Rollups know one table only; where two have the series, samples decide.
+            let units = if source.tables.len() <= 1 { buckets.units() } else { Vec::new() };
+            let levels: Vec<Level> = units.into_iter().filter_map(Level::of_unit).collect();
+            let mut out = Vec::new();
+            let _ = source.feed(&levels, range.from_us, range.to_us, &mut buckets, &mut out, range.limit)?;
+            out.extend(buckets.finish());
+            out.truncate(range.limit);
+            Ok(out)
+        })
+    }
+
+    /// Many series at one position.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn snapshot(&mut self, query: &SnapshotQuery) -> Result<Snapshot, QueryError> {
+        let from_us = query.from_us.unwrap_or(i64::MAX);
+        let look = |heads: &Heads| {
+            let memory = query.series.iter().map(|series| memory_of(heads, *series, from_us, i64::MAX));
+            (heads.applied, memory.collect::<Vec<_>>())
+        };
+        self.at_one_moment(look, |data, shared, (position, memories)| {
+            let mut answer = Snapshot { position, ..Snapshot::default() };
+            let share = (query.samples_max / query.series.len().max(1)).max(1);
+            let mut text_bytes = 0;
+            for (series, memory) in query.series.iter().zip(memories) {
+                let samples = match query.from_us {
+                    None => memory.latest.into_iter().collect(),
+                    Some(from_us) => {
+                        let mut source = Source::new(data, shared, *series, memory, None);
+                        let (samples, cut) = source.newest(from_us, share)?;
+                        answer.cut |= cut;
+                        samples
+                    }
+                };
+                let samples = without_much_text(samples, &mut text_bytes, &mut answer.cut);
+                if !samples.is_empty() {
+                    answer.samples.push((*series, samples));
+                }
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// Leaves out older texts beyond the bound; the newest of a series always stays.
+fn without_much_text(samples: Vec<Sample>, bytes: &mut usize, cut: &mut bool) -> Vec<Sample> {
+    let length = |sample: &Sample| if let Value::Text(text) = &sample.value { text.len() } else { 0 };
+    let mut first = samples.len();
+    for (at, sample) in samples.iter().enumerate().rev() {
+        *bytes += length(sample);
+        if *bytes > SNAPSHOT_TEXT_BYTES && length(sample) > 0 && first < samples.len() {
+            *cut = true;
+            break;
+        }
+        first = at;
+    }
+    samples.into_iter().skip(first).collect()
+}
+
+impl<'a> Source<'a> {
+    /// What is in the file alone, of one column of one table.
+    pub fn sealed(data: &'a Connection, shared: &'a Shared, series: SeriesKey, table: TableId, span_us: i64) -> Self {
+        let table = SealedTable { id: table, span_us, column: 0, value_type: ValueType::F64 };
+        let memory = Memory { tables: vec![table], ..Memory::default() };
+        // The keeper's work is bounded by the width of a block, not by a query's limits.
+        Self { scanned: usize::MAX, ..Self::new(data, shared, series, memory, None) }
+    }
+
+    fn new(
+        data: &'a Connection,
+        shared: &'a Shared,
+        series: SeriesKey,
+        memory: Memory,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self { data, shared, series, tables: memory.tables, pieces: memory.pieces, scanned: 0, deadline }
+    }
+
+    fn check(&mut self, samples: usize) -> Result<(), QueryError> {
+        if self.scanned == usize::MAX {
+            return Ok(());
+        }
+        self.scanned += samples;
+        let most = self.shared.options.scan_samples;
+        if self.scanned > most {
+            return Err(QueryError::TooMuch(format!(
+                "the range holds more than {most} samples; ask for a shorter one, or for steps of whole minutes"
+            )));
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(QueryError::TooMuch("the query took too long; ask for a shorter range or larger steps".into()));
+        }
+        Ok(())
+    }
+
+    fn chunks(&self, from_us: i64, to_us: i64) -> Result<Vec<ChunkRow>, QueryError> {
+        let mut all = Vec::new();
+        for table in &self.tables {
+            all.extend(data::chunks(self.data, table.id, from_us, to_us.saturating_sub(1), table.span_us)?);
+        }
+        if self.tables.len() > 1 {
+            all.sort_by_key(|chunk| chunk.from_us);
+        }
+        Ok(all)
+    }
+
+    fn decode(&mut self, chunk: &ChunkRow, from_us: i64, to_us: i64) -> Result<Option<Piece>, QueryError> {
+        self.check(usize::try_from(chunk.rows).unwrap_or(0))?;
+        let series = self.series.0;
+        let decoded = data::with_bytes(self.data, chunk.chunk, |bytes| {
+            let reader = ChunkReader::open(bytes)?;
+            let Some(column) = reader.column(series)? else { return Ok(None) };
+            Ok(Some(Piece::of_column(&reader.times()?, column, chunk.seal, from_us, to_us)))
+        })?;
+        let result: Result<Option<Piece>, pulsewire_chunk::DecodeError> = match decoded {
+            Some(result) => result,
+            None => return Ok(None),
+        };
+        match result {
+            Ok(piece) => Ok(piece.filter(|piece| !piece.times.is_empty())),
+            Err(error) => {
+                self.quarantine(chunk, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// A damaged chunk is reported once and passed over; the keeper sets it aside.
+    fn quarantine(&self, chunk: &ChunkRow, problem: &str) {
+        let mut status = self.shared.status();
+        if !status.damaged_chunks.contains(&chunk.chunk) && status.damaged_chunks.len() < DAMAGED_LISTED {
+            tracing::error!(
+                chunk = chunk.chunk,
+                table = chunk.table.0,
+                from_us = chunk.from_us,
+                to_us = chunk.to_us,
+                rows = chunk.rows,
+                problem,
+                "a chunk is damaged; its samples cannot be read"
+            );
+            status.damaged_chunks.push(chunk.chunk);
+            drop(status);
+            self.shared.wake();
+        }
+    }
+
+    /// Hands the samples of a range to `each`, in time order.
+    pub fn visit(
+        &mut self,
+        from_us: i64,
+        to_us: i64,
+        each: &mut dyn FnMut(i64, ValueRef<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, QueryError> {
+        let chunks = self.chunks(from_us, to_us)?;
+        let mut memory: Vec<Piece> = self.pieces.iter().map(|piece| cut(piece, from_us, to_us)).collect();
+        memory.retain(|piece| !piece.times.is_empty());
+        memory.sort_by_key(|piece| piece.times.first().copied());
+        let (mut chunks, mut memory) = (chunks.into_iter().peekable(), memory.into_iter().peekable());
+        loop {
+            // A cluster: what overlaps directly or by way of another.
+            let first_chunk = chunks.peek().map(|chunk| chunk.from_us.max(from_us));
+            let first_piece = memory.peek().and_then(|piece| piece.times.first().copied());
+            let Some(mut end_us) = first_chunk.into_iter().chain(first_piece).min() else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let mut cluster = Vec::new();
+            loop {
+                if let Some(chunk) = chunks.next_if(|chunk| chunk.from_us <= end_us) {
+                    end_us = end_us.max(chunk.to_us.min(to_us.saturating_sub(1)));
+                    cluster.extend(self.decode(&chunk, from_us, to_us)?);
+                } else if let Some(piece) = memory.next_if(|piece| piece.times.first().is_some_and(|t| *t <= end_us)) {
+                    end_us = end_us.max(piece.times.last().copied().unwrap_or(end_us));
+                    cluster.push(piece);
+                } else {
+                    break;
+                }
+            }
+            if merge::visit(&cluster, each).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+
+    /// The newest samples from a time on, at most `most`; true if there are more.
+    fn newest(&mut self, from_us: i64, most: usize) -> Result<(Vec<Sample>, bool), QueryError> {
+        let mut chunks = self.chunks(from_us, i64::MAX)?;
+        // From the end until there is enough: a chunk that begins before all that was taken may still overlap it.
+        chunks.sort_by_key(|chunk| std::cmp::Reverse(chunk.to_us));
+        let mut pieces = self.pieces.clone();
+        let mut left = chunks.into_iter().peekable();
+        loop {
+            let mut samples = Vec::new();
+            let _ = merge::visit(&pieces, &mut |time_us, value| {
+                samples.push(Sample { time_us, value: value.to_value() });
+                ControlFlow::Continue(())
+            });
+            // What was not read yet ends before this.
+            let unread_us = left.peek().map_or(i64::MIN, |chunk| chunk.to_us);
+            let certain = samples.iter().filter(|sample| sample.time_us > unread_us).count();
+            if certain > most || left.peek().is_none() {
+                let extra = samples.len().saturating_sub(most);
+                samples.drain(..extra);
+                return Ok((samples, extra > 0));
+            }
+            if let Some(chunk) = left.next() {
+                pieces.extend(self.decode(&chunk, from_us, i64::MAX)?);
+            }
+        }
+    }
+
+    /// Feeds a range into buckets, from the coarsest of `levels` that has it, else from samples.
+    fn feed(
+        &mut self,
+        levels: &[Level],
+        from_us: i64,
+        to_us: i64,
+        buckets: &mut Buckets,
+        out: &mut Vec<Bucket>,
+        limit: usize,
+    ) -> Result<ControlFlow<()>, QueryError> {
+        let Some((level, finer)) = levels.split_first() else {
+            let mut full = false;
+            let _ = self.visit(from_us, to_us, &mut |time_us, value| {
+                buckets.push(time_us, value);
+                full = buckets.ended() > 0 && out.len() + buckets.ended() >= limit;
+                if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            out.extend(buckets.take());
+            return Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+        };
+        let unit = level.unit_us();
+        // Whole units only; what is left at the ends is finer.
+        let inner = floor(from_us.saturating_add(unit - 1), unit)..floor(to_us, unit);
+        if inner.is_empty() {
+            return self.feed(finer, from_us, to_us, buckets, out, limit);
+        }
+        let mut at_us = from_us;
+        for block in self.rollups(*level, inner.start, inner.end)? {
+            let (start, end) = (block.from_us.max(inner.start), block.to_us.min(inner.end));
+            if start < at_us || start >= end {
+                continue;
+            }
+            if at_us < start && self.feed(finer, at_us, start, buckets, out, limit)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            for (start_us, partial) in block.partials.iter().filter(|(t, _)| (start..end).contains(t)) {
+                buckets.push_partial(unit, *start_us, partial);
+            }
+            at_us = end;
+            out.extend(buckets.take());
+            if out.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        if at_us < to_us { self.feed(finer, at_us, to_us, buckets, out, limit) } else { Ok(ControlFlow::Continue(())) }
+    }
+
+    /// Rollups of a level within a range that are as they should be: nothing in memory belongs to them.
+    fn rollups(&mut self, level: Level, from_us: i64, to_us: i64) -> Result<Vec<rollup::Block>, QueryError> {
+        let Some(table) = self.tables.first().copied() else { return Ok(Vec::new()) };
+        self.check(0)?;
+        let pieces = &self.pieces;
+        let outdated = |from_us: i64, to_us: i64| {
+            pieces.iter().any(|piece| {
+                let at = piece.times.partition_point(|t| *t < from_us);
+                piece.times.get(at).is_some_and(|t| *t < to_us)
+            })
+        };
+        rollup::read(self.data, table.id, table.column, table.value_type, level, from_us..to_us, &outdated)
+    }
+}
+
+fn cut(piece: &Piece, from_us: i64, to_us: i64) -> Piece {
+    let rows = piece.times.partition_point(|t| *t < from_us)..piece.times.partition_point(|t| *t < to_us);
+    if rows == (0..piece.times.len()) {
+        return piece.clone();
+    }
+    Piece {
+        times: piece.times[rows.clone()].to_vec(),
+        cells: piece.cells[rows.clone()].to_vec(),
+        texts: piece.texts.clone(),
+        value_type: piece.value_type,
+        rank: piece.rank,
+        orders: piece.orders.get(rows).unwrap_or_default().to_vec(),
+    }
+}

@@ -1,0 +1,214 @@
+//! Rows become chunks.
+
+use crate::data::{self, ChunkRow, kind_of};
+use crate::error::StoreError;
+use crate::heads::{SealedTable, TableId, Taken, TakenTable};
+use crate::resolve::{Resolved, settle};
+use crate::rollup::Level;
+use pulsewire_chunk::{ChunkReader, ColumnIn, LEVEL_DEFAULT, encode};
+use pulsewire_core::aggregate::floor;
+use pulsewire_core::block::SeriesSet;
+use pulsewire_core::ids::SeriesKey;
+use rusqlite::Connection;
+use std::collections::HashMap;
+
+/// Most rows of a chunk. More compress no better, and a query for a moment decodes a whole column.
+pub(crate) const CHUNK_ROWS_MAX: usize = 8192;
+
+/// A chunk of fewer rows is small: it compresses badly, and is merged with others of its kind. As in `data.db`'s index.
+pub(crate) const CHUNK_ROWS_SMALL: i64 = 1024;
+
+/// Rows of a table on their way into a chunk, by ascending time.
+pub(crate) struct Encoded {
+    pub from_us: i64,
+    pub to_us: i64,
+    pub rows: usize,
+    pub data: Vec<u8>,
+}
+
+/// A column to encode, as it is gathered.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    pub cells: Vec<u64>,
+    pub present: Vec<bool>,
+}
+
+/// Encodes rows, columns given in the order of the set.
+pub(crate) fn encode_columns(
+    set: &SeriesSet,
+    times: &[i64],
+    columns: &[Gathered],
+    texts: &[&str],
+    level: u8,
+) -> Result<Encoded, StoreError> {
+    let columns: Vec<ColumnIn<'_>> = set
+        .series
+        .iter()
+        .zip(&set.types)
+        .zip(columns)
+        .map(|((series, value_type), column)| ColumnIn {
+            series: series.0,
+            kind: kind_of(*value_type),
+            cells: &column.cells,
+            present: (!column.present.iter().all(|p| *p)).then_some(&column.present[..]),
+            texts: if kind_of(*value_type) == pulsewire_chunk::Kind::Text { texts } else { &[] },
+        })
+        .collect();
+    let data = encode(times, &columns, level).map_err(|error| StoreError::Retry(error.into()))?;
+    let (from_us, to_us) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
+    Ok(Encoded { from_us, to_us, rows: times.len(), data })
+}
+
+fn encode_rows(resolved: &Resolved, rows: &[u32]) -> Result<Encoded, StoreError> {
+    let times: Vec<i64> = rows.iter().map(|row| resolved.times[*row as usize]).collect();
+    let mut columns = Vec::with_capacity(resolved.set.series.len());
+    for column in 0..resolved.set.series.len() {
+        let mut gathered = Gathered { cells: Vec::with_capacity(rows.len()), present: Vec::with_capacity(rows.len()) };
+        for row in rows {
+            let cell = resolved.cell(*row as usize, column);
+            gathered.cells.push(cell.unwrap_or(0));
+            gathered.present.push(cell.is_some());
+        }
+        columns.push(gathered);
+    }
+    let texts: Vec<&str> = resolved.part.rows.texts().iter().map(AsRef::as_ref).collect();
+    encode_columns(&resolved.set, &times, &columns, &texts, LEVEL_DEFAULT)
+}
+
+/// What a device's head became, before it is written.
+pub(crate) struct Prepared {
+    tables: Vec<PreparedTable>,
+    replaced: u64,
+}
+
+struct PreparedTable {
+    // Rows after everything sealed before, then those that are not.
+    chunks: Vec<Encoded>,
+    late: Option<Late>,
+}
+
+struct Late {
+    from_us: i64,
+    to_us: i64,
+    // By series its times: what may have been there before.
+    cells: Vec<(SeriesKey, Vec<i64>)>,
+}
+
+/// Sorts, settles and encodes; the costly part, for which no lock and no transaction is needed.
+pub(crate) fn prepare(taken: &Taken) -> Result<Prepared, StoreError> {
+    let mut resolved: Vec<Resolved> =
+        taken.tables.iter().map(|table| Resolved::new(table.set.clone(), table.part.clone())).collect();
+    // Counted when it came, if it was the same table; values of two tables meet only here.
+    let replaced = settle(&mut resolved);
+    let mut tables = Vec::with_capacity(resolved.len());
+    for (table, resolved) in taken.tables.iter().zip(&resolved) {
+        tables.push(prepare_table(table, resolved)?);
+    }
+    Ok(Prepared { tables, replaced })
+}
+
+fn prepare_table(table: &TakenTable, resolved: &Resolved) -> Result<PreparedTable, StoreError> {
+    let rows: Vec<u32> = (0..resolved.times.len()).filter(|r| !resolved.is_empty_row(*r)).map(|r| r as u32).collect();
+    let forward = rows.partition_point(|row| resolved.times[*row as usize] <= table.sealed_us);
+    let mut prepared = PreparedTable { chunks: Vec::new(), late: None };
+    // Apart, so that chunks of what comes in order never overlap.
+    for part in [&rows[..forward], &rows[forward..]] {
+        for some in part.chunks(CHUNK_ROWS_MAX) {
+            prepared.chunks.push(encode_rows(resolved, some)?);
+        }
+    }
+    let late = rows.partition_point(|row| resolved.times[*row as usize] <= table.related_sealed_us);
+    if let (Some(first), Some(last)) = (rows[..late].first(), rows[..late].last()) {
+        let time = |row: &u32| resolved.times[*row as usize];
+        let cells = table.set.series.iter().enumerate().map(|(column, series)| {
+            let times = rows[..late].iter().filter(|row| resolved.cell(**row as usize, column).is_some()).map(time);
+            (*series, times.collect())
+        });
+        prepared.late = Some(Late { from_us: time(first), to_us: time(last), cells: cells.collect() });
+    }
+    Ok(prepared)
+}
+
+/// Writes it; answers what changed, and how many values took the place of sealed ones.
+pub(crate) fn write(
+    connection: &Connection,
+    taken: &Taken,
+    prepared: &Prepared,
+) -> Result<(Vec<SealedTable>, u64), StoreError> {
+    let mut replaced = prepared.replaced;
+    let mut sealed = Vec::with_capacity(taken.tables.len());
+    for (table, prepared) in taken.tables.iter().zip(&prepared.tables) {
+        let mut rolled_us = table.rolled_us;
+        if let Some(late) = &prepared.late {
+            replaced += count_replaced(connection, &table.related, late)?;
+            if let Some(id) = table.id.filter(|_| late.from_us < rolled_us) {
+                let first = data::drop_rollups(connection, id, late.from_us, late.to_us, table.floor_us)?;
+                // Also where there was none: perhaps there is reason for one now. But not where samples are gone already.
+                let again_us = floor(first.unwrap_or(late.from_us).min(late.from_us), Level::Minute.block_us());
+                let kept_us =
+                    floor(table.floor_us.saturating_add(Level::Minute.block_us() - 1), Level::Minute.block_us());
+                rolled_us = rolled_us.min(again_us.max(kept_us));
+            }
+        }
+        let spans = prepared.chunks.iter().map(|chunk| chunk.to_us.saturating_sub(chunk.from_us));
+        let span_us = spans.fold(table.span_us, i64::max);
+        let id = data::write_table(connection, taken.device, table, rolled_us, span_us)?;
+        let columns = i64::try_from(table.set.series.len()).unwrap_or(i64::MAX);
+        let mut small = 0;
+        for chunk in &prepared.chunks {
+            let rows = i64::try_from(chunk.rows).unwrap_or(i64::MAX);
+            small += u32::from(rows < CHUNK_ROWS_SMALL);
+            let row = ChunkRow {
+                chunk: 0,
+                table: id,
+                seal: taken.seal,
+                from_us: chunk.from_us,
+                to_us: chunk.to_us,
+                rows,
+                columns,
+            };
+            data::insert_chunk(connection, &row, &chunk.data)?;
+        }
+        let newest = prepared.chunks.iter().map(|chunk| chunk.to_us).max();
+        let sealed_us = newest.map_or(table.sealed_us, |newest| newest.max(table.sealed_us));
+        sealed.push(SealedTable { index: table.index, small, id, sealed_us, rolled_us, span_us });
+    }
+    let mut account = taken.account;
+    account.replaced += replaced;
+    data::write_device(connection, taken, &account)?;
+    Ok((sealed, replaced))
+}
+
+/// Samples and bytes of what was prepared.
+pub(crate) fn size(taken: &Taken, prepared: &Prepared) -> (u64, u64) {
+    let samples = taken.tables.iter().map(|table| table.part.rows.count()).sum();
+    (prepared.tables.iter().map(|table| table.chunks.len() as u64).sum(), samples)
+}
+
+/// How many late values stand where `data.db` has one.
+fn count_replaced(connection: &Connection, tables: &[TableId], late: &Late) -> Result<u64, StoreError> {
+    let mut known: HashMap<SeriesKey, Vec<i64>> = HashMap::new();
+    for table in tables {
+        // Spans are known by table in memory; late data are rare enough to ask for all.
+        for chunk in data::chunks(connection, *table, late.from_us, late.to_us, i64::MAX)? {
+            data::with_bytes(connection, chunk.chunk, |bytes| {
+                // A damaged chunk is found and reported by whoever reads it for its values.
+                let Ok(reader) = ChunkReader::open(bytes) else { return };
+                let Ok(times) = reader.times() else { return };
+                for (series, _) in &late.cells {
+                    let Ok(Some(column)) = reader.column(series.0) else { continue };
+                    let has = |row: usize| column.present.as_ref().is_none_or(|p| p.get(row) == Some(&true));
+                    let present = times.iter().enumerate().filter(|(row, _)| has(*row)).map(|(_, time)| *time);
+                    known.entry(*series).or_default().extend(present);
+                }
+            })?;
+        }
+    }
+    let mut replaced = 0;
+    for (series, times) in &late.cells {
+        let Some(before) = known.get_mut(series) else { continue };
+        before.sort_unstable();
+        replaced += times.iter().filter(|time| before.binary_search(time).is_ok()).count() as u64;
+    }
+    Ok(replaced)
+}

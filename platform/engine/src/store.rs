@@ -1,0 +1,144 @@
+//! Opening a store: what `data.db` says, then what the journal has beyond it.
+
+use crate::data;
+use crate::error::StoreError;
+use crate::file::{self, File};
+use crate::heads::{Heads, StreamState};
+use crate::journal;
+use crate::keeper::Keeper;
+use crate::options::StoreOptions;
+use crate::query::Reader;
+use crate::shared::{Shared, Status, Waker};
+use crate::writer::Writer;
+use anyhow::Context;
+use pulsewire_core::batch::Batch;
+use pulsewire_core::ids::{DeviceKey, Position, Sequence, StreamId};
+use rusqlite::Connection;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Most digests of reports remembered across a restart; they only serve to notice two devices with one identity.
+const DIGESTS_MAX: usize = 200_000;
+
+type Digest = (DeviceKey, StreamId, Sequence, u64);
+
+/// An open store. Cheap to clone; the files stay open while any writer, keeper or reader lives.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// Opens or makes the files of a folder, and reads again what was not sealed.
+    ///
+    /// # Errors
+    /// If they cannot be used, or were made by another version.
+    pub fn open(options: StoreOptions) -> anyhow::Result<(Self, Writer, Keeper)> {
+        let journal = file::open_writer(&options, File::Journal)?;
+        let data = file::open_writer(&options, File::Data)?;
+        journal::ensure_epoch(&journal)?;
+        let mut heads = data::load(&data).context("reading data.db")?;
+        let mut status = Status::default();
+        let digests = replay(&journal, &data, &mut heads, &options, &mut status).context("reading journal.db")?;
+        let position = heads.applied;
+        let (through, bytes) = (heads.sealed_through().0, journal::bytes(&journal)?);
+        let shared = Arc::new(Shared::new(options, heads, through, bytes));
+        *shared.status() = status;
+        let writer = Writer::new(journal, shared.clone(), position, digests);
+        let keeper = Keeper::new(data, shared.clone());
+        Ok((Self { shared }, writer, keeper))
+    }
+
+    /// A reader with connections of its own.
+    ///
+    /// # Errors
+    /// If the files cannot be opened.
+    pub fn reader(&self) -> anyhow::Result<Reader> {
+        let options = &self.shared.options;
+        let data = file::open_reader(&options.folder, options.vfs.as_deref(), File::Data)?;
+        let journal = file::open_reader(&options.folder, options.vfs.as_deref(), File::Journal)?;
+        Ok(Reader::new(data, journal, self.shared.clone()))
+    }
+
+    /// Keeps records after this position for a reader that has not read them yet, within `hold_bytes`.
+    pub fn hold(&self, after: Position) {
+        self.shared.held_after.store(after.0, Ordering::Release);
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        let mut status = self.shared.status().clone();
+        status.journal_bytes = self.shared.journal_bytes.load(Ordering::Acquire);
+        status.heads_bytes = self.shared.read().bytes as u64;
+        status
+    }
+
+    /// Wakes the keeper.
+    pub fn waker(&self) -> Waker {
+        Waker(self.shared.clone())
+    }
+}
+
+fn replay(
+    journal: &Connection,
+    data: &Connection,
+    heads: &mut Heads,
+    options: &StoreOptions,
+    status: &mut Status,
+) -> Result<Vec<Digest>, StoreError> {
+    take_streams(journal, data, heads)?;
+    for series in journal::series(journal)? {
+        heads.set_device_of(series.key, Some(series.device));
+    }
+    let mut digests: VecDeque<Digest> = VecDeque::new();
+    journal::for_each(journal, |position, received_us, record| {
+        let record = match record {
+            Ok(record) => record,
+            Err(problem) => {
+                tracing::error!(%position, problem, "a journal record is damaged; what of it was not sealed is lost");
+                status.damaged.push(format!("journal record {position}: {problem}"));
+                heads.applied = heads.applied.max(position);
+                return;
+            }
+        };
+        for block in &record.blocks {
+            let reports = block.reports.iter().filter(|report| report.digest != 0);
+            digests.extend(reports.map(|r| (block.device(), r.stream, r.sequence, r.digest)));
+        }
+        while digests.len() > DIGESTS_MAX {
+            digests.pop_front();
+        }
+        let mut batch = Batch { received_us, blocks: record.blocks, series: Vec::new(), accounting: record.accounting };
+        let sealed = |device: &DeviceKey| heads.devices.get(device).is_some_and(|d| position <= d.position);
+        batch.blocks.retain(|block| !sealed(&block.device()));
+        batch.accounting.retain(|(device, _)| !sealed(device));
+        let newest = heads.applied.max(position);
+        heads.apply(position, &batch, options.chunk_rows);
+        heads.applied = newest;
+    })?;
+    heads.found.clear();
+    Ok(digests.into())
+}
+
+/// Streams exist as `journal.db` says; `data.db` says how far they had come.
+fn take_streams(journal: &Connection, data: &Connection, heads: &mut Heads) -> Result<(), StoreError> {
+    let streams = journal::streams(journal)?;
+    let known: HashSet<(DeviceKey, StreamId)> = streams.iter().map(|(device, stream, _)| (*device, *stream)).collect();
+    let mut gone = data.prepare("DELETE FROM stream WHERE device = ?1 AND stream = ?2")?;
+    for (key, device) in &mut heads.devices {
+        let (kept, retired) = device.streams.iter().partition(|s| known.contains(&(*key, s.stream)));
+        let retired: Vec<StreamState> = retired;
+        device.streams = kept;
+        for stream in retired {
+            gone.execute([key.0, stream.stream.0])?;
+        }
+    }
+    for (device, stream, opened_us) in streams {
+        let device = heads.devices.entry(device).or_default();
+        if !device.streams.iter().any(|s| s.stream == stream) {
+            device.streams.push(StreamState { stream, sequence: Sequence(0), used_us: opened_us });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! The writer: one transaction, one sync, then the rows are in memory and the caller may acknowledge.
+
+use crate::error::StoreError;
+use crate::heads::StreamState;
+use crate::journal;
+use crate::shared::Shared;
+use pulsewire_core::accounting::Accounting;
+use pulsewire_core::batch::Batch;
+use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, Sequence, SeriesKey, StreamId};
+use pulsewire_core::sample::Series;
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long an append waits for memory before it is refused.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+
+/// What is asked of the writer.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Become the owner of a lane.
+    OpenLane(Lane),
+    /// Store a batch.
+    Append {
+        /// Which lane.
+        lane: Lane,
+        /// As given when it was opened.
+        fence: Fence,
+        /// What.
+        batch: Arc<Batch>,
+    },
+    /// Make a stream.
+    OpenStream(StreamRequest),
+    /// Remove what a deleted device has. What is in `data.db` goes bit by bit.
+    Forget(DeviceKey),
+}
+
+/// A stream to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamRequest {
+    /// Which lane.
+    pub lane: Lane,
+    /// As given when it was opened.
+    pub fence: Fence,
+    /// For whom.
+    pub device: DeviceKey,
+    /// For what was kept while there was no connection.
+    pub backlog: bool,
+    /// Now.
+    pub now_us: i64,
+    /// Most streams of a device; one more retires the one unused for longest.
+    pub streams_max: usize,
+}
+
+/// A stream just made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedStream {
+    /// Its id.
+    pub stream: StreamId,
+    /// The one that had to go for it.
+    pub retired: Option<StreamId>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Receipt {
+    /// Where its record stands.
+    pub position: Position,
+    /// Per device: stored values that took the place of one with the same time, found by this append or by sealing since
+    /// the one before.
+    pub replaced: Vec<(DeviceKey, u64)>,
+}
+
+/// A stream and how far it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamPosition {
+    /// Whose.
+    pub device: DeviceKey,
+    /// Which.
+    pub stream: StreamId,
+    /// Highest durable sequence; 0 = none yet.
+    pub sequence: Sequence,
+}
+
+/// A lane taken into ownership, with everything needed to go on where the last owner stopped.
+#[derive(Debug)]
+pub struct OpenedLane {
+    /// To be given with every append.
+    pub fence: Fence,
+    /// Changes when positions start anew.
+    pub epoch: u64,
+    /// The newest record.
+    pub position: Position,
+    /// Every series.
+    pub series: Vec<Series>,
+    /// The lowest series number never used.
+    pub next_series: SeriesKey,
+    /// Every stream.
+    pub streams: Vec<StreamPosition>,
+    /// Digests of the newest reports, oldest first.
+    pub digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
+    /// Every device's account.
+    pub accounting: Vec<(DeviceKey, Accounting)>,
+}
+
+/// The answer to one command.
+#[derive(Debug)]
+pub enum Outcome {
+    /// To [`Command::OpenLane`].
+    Lane(Box<OpenedLane>),
+    /// To [`Command::Append`].
+    Appended(Receipt),
+    /// To [`Command::OpenStream`].
+    Stream(OpenedStream),
+    /// To [`Command::Forget`].
+    Forgotten,
+}
+
+/// Writes the journal. For one thread.
+pub struct Writer {
+    connection: Connection,
+    shared: Arc<Shared>,
+    position: Position,
+    digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
+    bytes: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        connection: Connection,
+        shared: Arc<Shared>,
+        position: Position,
+        digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
+    ) -> Self {
+        let bytes = shared.journal_bytes.load(Ordering::Acquire);
+        Self { connection, shared, position, digests, bytes }
+    }
+
+    /// Runs the commands in one transaction with one sync. An inner error is about its command alone.
+    ///
+    /// Appends wait while the memory for unsealed rows is full, at most ten seconds.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing of any command was stored; after `Stopped` that is unknown, and every later call fails.
+    pub fn commit(&mut self, commands: &[Command]) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+        if let Some(reason) = self.shared.status().stopped.clone() {
+            return Err(StoreError::Stopped(anyhow::anyhow!("{reason}")));
+        }
+        if commands.iter().any(|command| matches!(command, Command::Append { .. })) {
+            self.wait_for_room()?;
+        }
+        let result = self.run(commands);
+        if let Err(StoreError::Stopped(error)) = &result {
+            let reason = format!("{error:#}");
+            tracing::error!(reason, "the journal stopped: nothing more is acknowledged until a restart");
+            self.shared.status().stopped = Some(reason);
+        }
+        result
+    }
+
+    fn wait_for_room(&self) -> Result<(), StoreError> {
+        let (started, most) = (Instant::now(), self.shared.options.heads_bytes);
+        while self.shared.read().bytes > most {
+            let failing = self.shared.status().failing.clone();
+            if failing.is_some() || started.elapsed() > ROOM_WAIT {
+                let why = failing.unwrap_or_else(|| "sealing is too slow".into());
+                return Err(StoreError::Retry(anyhow::anyhow!("the memory for unsealed rows is full: {why}")));
+            }
+            self.shared.wake();
+            self.shared.wait_for_room(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, commands: &[Command]) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let (mut position, mut added) = (self.position, 0);
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            outcomes.push(match command {
+                Command::OpenLane(lane) => {
+                    let fence = journal::raise_fence(&transaction, *lane)?;
+                    let opened = open_lane(&transaction, &self.shared, fence, position, &mut self.digests)?;
+                    Ok(Outcome::Lane(Box::new(opened)))
+                }
+                Command::Append { lane, fence, batch } if journal::fence_holds(&transaction, *lane, *fence)? => {
+                    position = Position(position.0 + 1);
+                    added += journal::append(&transaction, *lane, position, batch)?;
+                    Ok(Outcome::Appended(Receipt { position, replaced: Vec::new() }))
+                }
+                Command::OpenStream(request) if journal::fence_holds(&transaction, request.lane, request.fence)? => {
+                    let used = used_at(&self.shared, request.device);
+                    Ok(Outcome::Stream(journal::open_stream(&transaction, request, &used)?))
+                }
+                Command::Append { .. } | Command::OpenStream(_) => Err(StoreError::StaleFence),
+                Command::Forget(device) => {
+                    journal::forget(&transaction, *device)?;
+                    Ok(Outcome::Forgotten)
+                }
+            });
+        }
+        let removed = trim(&transaction, &self.shared, self.bytes + added)?;
+        transaction.commit()?;
+        self.position = position;
+        self.bytes = (self.bytes + added).saturating_sub(removed);
+        self.shared.journal_bytes.store(self.bytes, Ordering::Release);
+        self.take_up(commands, &mut outcomes);
+        Ok(outcomes)
+    }
+
+    /// What is durable now becomes visible.
+    fn take_up(&self, commands: &[Command], outcomes: &mut [Result<Outcome, StoreError>]) {
+        let options = &self.shared.options;
+        let mut heads = self.shared.write();
+        for (command, outcome) in commands.iter().zip(outcomes) {
+            match (command, outcome) {
+                (Command::Append { batch, .. }, Ok(Outcome::Appended(receipt))) => {
+                    receipt.replaced = heads.apply(receipt.position, batch, options.chunk_rows);
+                    receipt.replaced.append(&mut heads.found);
+                }
+                (Command::OpenStream(request), Ok(Outcome::Stream(opened))) => {
+                    let device = heads.devices.entry(request.device).or_default();
+                    device.streams.retain(|s| Some(s.stream) != opened.retired);
+                    let state = StreamState { stream: opened.stream, sequence: Sequence(0), used_us: request.now_us };
+                    device.streams.push(state);
+                }
+                (Command::Forget(device), Ok(Outcome::Forgotten)) => {
+                    heads.forget(*device);
+                    heads.forgotten.push(*device);
+                }
+                _ => {}
+            }
+        }
+        let busy = !heads.due.is_empty() || !heads.forgotten.is_empty() || heads.bytes > options.heads_bytes / 4 * 3;
+        drop(heads);
+        if busy || self.unsealed_bytes() > options.unsealed_bytes {
+            self.shared.wake();
+        }
+    }
+
+    fn unsealed_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.shared.options.retain_bytes)
+    }
+}
+
+fn used_at(shared: &Shared, device: DeviceKey) -> Vec<(StreamId, i64)> {
+    let heads = shared.read();
+    let streams = heads.devices.get(&device).map(|d| d.streams.iter().map(|s| (s.stream, s.used_us)).collect());
+    streams.unwrap_or_default()
+}
+
+fn open_lane(
+    connection: &Connection,
+    shared: &Shared,
+    fence: Fence,
+    position: Position,
+    digests: &mut Vec<(DeviceKey, StreamId, Sequence, u64)>,
+) -> rusqlite::Result<OpenedLane> {
+    let heads = shared.read();
+    let streams = heads.devices.iter().flat_map(|(device, d)| {
+        d.streams.iter().map(|s| StreamPosition { device: *device, stream: s.stream, sequence: s.sequence })
+    });
+    Ok(OpenedLane {
+        fence,
+        epoch: journal::value(connection, "epoch")?.cast_unsigned(),
+        position,
+        series: journal::series(connection)?,
+        next_series: SeriesKey(u32::try_from(journal::value(connection, "next_series")?).unwrap_or(u32::MAX)),
+        streams: streams.collect(),
+        digests: std::mem::take(digests),
+        accounting: heads.devices.iter().map(|(device, d)| (*device, d.account)).collect(),
+    })
+}
+
+/// Deletes records that nobody needs any more while there are too many; answers their bytes.
+fn trim(connection: &Connection, shared: &Shared, bytes: u64) -> rusqlite::Result<u64> {
+    let options = &shared.options;
+    let mut removed = 0;
+    loop {
+        let left = bytes.saturating_sub(removed);
+        if left <= options.retain_bytes {
+            return Ok(removed);
+        }
+        let held = if left > options.hold_bytes { u64::MAX } else { shared.held_after.load(Ordering::Acquire) };
+        // What is not sealed is nowhere else.
+        match journal::delete_oldest(connection, held.min(shared.sealed_through()))? {
+            Some(bytes) => removed += bytes,
+            None => return Ok(removed),
+        }
+    }
+}
