@@ -248,7 +248,7 @@ fn ensure_hours(connection: &Connection, shared: &Shared, table: &Known, from_us
     if start_us + Level::Hour.block_us() > table.rolled_us {
         return Ok(false);
     }
-    let made = rollup::make(connection, shared, table.id, &table.set, table.span_us, Level::Hour, start_us, true)?;
+    let made = rollup::make(connection, shared, table, Level::Hour, start_us, true)?;
     if let Some((data, columns)) = made {
         rollup::insert(connection, table.id, Level::Hour, start_us, &data, columns)?;
     }

@@ -9,9 +9,10 @@ use crate::error::{QueryError, StoreError};
 use crate::heads::TableId;
 use crate::query::Source;
 use crate::shared::Shared;
+use crate::tidy::Known;
 use pulsewire_chunk::{ChunkReader, Column, ColumnIn, Kind, LEVEL_DEFAULT, encode};
 use pulsewire_core::aggregate::{HOUR_US, MINUTE_US, Partial, floor};
-use pulsewire_core::block::{SeriesSet, ValueRef};
+use pulsewire_core::block::ValueRef;
 use pulsewire_core::value::{Value, ValueType};
 use rusqlite::{Connection, params};
 use std::ops::{ControlFlow, Range};
@@ -174,14 +175,13 @@ fn hours(minutes: &Partials) -> Partials {
 pub(crate) fn make(
     connection: &Connection,
     shared: &Shared,
-    table: TableId,
-    set: &SeriesSet,
-    span_us: i64,
+    known: &Known,
     level: Level,
     start_us: i64,
     forced: bool,
 ) -> Result<Option<(Vec<u8>, usize)>, StoreError> {
     let end_us = start_us.saturating_add(level.block_us());
+    let (table, set, span_us) = (known.id, &known.set, known.span_us);
     let mut columns = Vec::new();
     for (column, (series, value_type)) in set.series.iter().zip(&set.types).enumerate() {
         if *value_type == ValueType::Text {

@@ -129,26 +129,22 @@ pub(crate) fn roll(
     if end_us > complete_us {
         return Ok(false);
     }
-    let made = rollup::make(connection, shared, table.id, &table.set, table.span_us, level, start_us, forced)?;
+    let made = rollup::make(connection, shared, table, level, start_us, forced)?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     if let Some((data, columns)) = made {
         rollup::insert(&transaction, table.id, level, start_us, &data, columns)?;
     }
-    // The end of a block of hours may be the end of its last minutes too; the next call then finds it behind.
-    let mut rolled_us = end_us;
     if level == Level::Minute && end_us % hours == 0 {
         let start_us = end_us - hours;
-        let made =
-            rollup::make(&transaction, shared, table.id, &table.set, table.span_us, Level::Hour, start_us, forced)?;
+        let made = rollup::make(&transaction, shared, table, Level::Hour, start_us, forced)?;
         if let Some((data, columns)) = made {
             rollup::insert(&transaction, table.id, Level::Hour, start_us, &data, columns)?;
         }
-        rolled_us = end_us;
     }
-    data::set_rolled(&transaction, table.id, rolled_us)?;
+    data::set_rolled(&transaction, table.id, end_us)?;
     transaction.commit()?;
     if let Some(table) = shared.write().table_mut(table.device, table.id) {
-        table.rolled_us = rolled_us;
+        table.rolled_us = end_us;
     }
     Ok(true)
 }
