@@ -115,23 +115,38 @@ fn expire_chunks(
 ) -> Result<bool, StoreError> {
     let Some(any_us) = cuts.iter().flatten().max().copied() else { return Ok(false) };
     let whole_us = whole(cuts);
-    let old: Vec<(i64, i64, i64)> = {
-        let mut statement = connection
-            .prepare_cached("SELECT chunk, to_us, columns FROM chunk WHERE tbl = ?1 AND to_us < ?2 ORDER BY from_us")?;
-        let rows =
-            statement.query_map(params![table.id.0, any_us], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut old: Vec<(i64, i64, i64)> = Vec::new();
+    {
+        let mut statement = connection.prepare_cached(
+            "SELECT chunk, from_us, to_us, columns FROM chunk WHERE tbl = ?1 AND to_us < ?2 ORDER BY from_us",
+        )?;
+        let mut rows = statement.query(params![table.id.0, any_us])?;
         let left = |to_us: i64| cuts.iter().filter(|cut| cut.is_none_or(|cut| to_us >= cut)).count() as i64;
-        rows.filter(|row| row.as_ref().map_or(true, |(_, to_us, columns)| *columns > left(*to_us)))
-            .take(STEP_ROWS as usize)
-            .collect::<Result<_, _>>()?
-    };
-    let Some(last_us) = old.iter().map(|(_, to_us, _)| *to_us).max() else { return Ok(false) };
-    if rolled && table.rolled_us <= last_us {
-        let complete_us = table.sealed_us.max(now_us.saturating_sub(QUIET_US));
-        return tidy::roll(connection, shared, table, complete_us, true);
+        while let Some(row) = rows.next()? {
+            let (to_us, columns): (i64, i64) = (row.get(2)?, row.get(3)?);
+            if columns > left(to_us) {
+                old.push((row.get(0)?, row.get(1)?, to_us));
+            }
+            if old.len() as i64 >= STEP_ROWS {
+                break;
+            }
+        }
     }
+    if rolled {
+        let mut ready = Vec::new();
+        for (chunk, from_us, to_us) in old {
+            match ensure_minutes(connection, shared, table, from_us, to_us, now_us)? {
+                Ensured::Made => return Ok(true),
+                Ensured::There => ready.push((chunk, from_us, to_us)),
+                // The block of its end is not complete; it goes later.
+                Ensured::Later => {}
+            }
+        }
+        old = ready;
+    }
+    let Some(last_us) = old.iter().map(|(_, _, to_us)| *to_us).max() else { return Ok(false) };
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for (chunk, to_us, _) in &old {
+    for (chunk, _, to_us) in &old {
         if whole_us.is_some_and(|whole_us| *to_us < whole_us) {
             data::delete_chunk(&transaction, *chunk)?;
             continue;
@@ -239,6 +254,45 @@ fn delete_rollup(connection: &Connection, table: TableId, level: Level, from_us:
     ])
 }
 
+enum Ensured {
+    There,
+    /// One block was made; there may be more to make.
+    Made,
+    Later,
+}
+
+/// Makes the first block of minutes that a range of samples needs and that is not there, however little it saves.
+fn ensure_minutes(
+    connection: &Connection,
+    shared: &Shared,
+    table: &Known,
+    from_us: i64,
+    to_us: i64,
+    now_us: i64,
+) -> Result<Ensured, StoreError> {
+    let complete_us = table.sealed_us.max(now_us.saturating_sub(QUIET_US));
+    let block_us = Level::Minute.block_us();
+    // What comes late to a time whose samples are gone already is not rolled up again.
+    let mut at_us = from_us.max(table.floor_us);
+    while at_us <= to_us {
+        let start_us = floor(at_us, block_us);
+        if start_us.saturating_add(block_us) > complete_us {
+            return Ok(Ensured::Later);
+        }
+        if bytes_of(connection, table.id, Level::Minute, start_us)?.is_none()
+            && let Some((data, columns)) = rollup::make(connection, shared, table, Level::Minute, start_us, true)?
+        {
+            rollup::insert(connection, table.id, Level::Minute, start_us, &data, columns)?;
+            return Ok(Ensured::Made);
+        }
+        let Some(next_us) = data::next_chunk_from(connection, table.id, start_us + block_us, table.span_us)? else {
+            break;
+        };
+        at_us = next_us;
+    }
+    Ok(Ensured::There)
+}
+
 /// Makes the hours of which a block of minutes is a part, if they can be made and are not there.
 fn ensure_hours(connection: &Connection, shared: &Shared, table: &Known, from_us: i64) -> Result<bool, StoreError> {
     let start_us = floor(from_us, Level::Hour.block_us());
@@ -257,18 +311,17 @@ fn ensure_hours(connection: &Connection, shared: &Shared, table: &Known, from_us
 
 /// Removes a little of what is oldest.
 fn shrink(connection: &mut Connection, shared: &Shared, now_us: i64) -> Result<bool, StoreError> {
-    let oldest: Option<(i64, i64, i64, u32)> = connection
+    let oldest: Option<(i64, i64, i64, i64, u32)> = connection
         .query_row(
-            "SELECT chunk, chunk.tbl, to_us, (SELECT device FROM tbl WHERE tbl.tbl = chunk.tbl) FROM chunk
+            "SELECT chunk, chunk.tbl, from_us, to_us, (SELECT device FROM tbl WHERE tbl.tbl = chunk.tbl) FROM chunk
              ORDER BY to_us LIMIT 1",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
         )
         .optional()?;
-    if let Some((chunk, id, to_us, device)) = oldest {
+    if let Some((chunk, id, from_us, to_us, device)) = oldest {
         if let Some(table) = tidy::known(shared, DeviceKey(device), TableId(id))
-            && table.rolled_us <= to_us
-            && tidy::roll(connection, shared, &table, table.sealed_us.max(now_us.saturating_sub(QUIET_US)), true)?
+            && let Ensured::Made = ensure_minutes(connection, shared, &table, from_us, to_us, now_us)?
         {
             return Ok(true);
         }

@@ -186,7 +186,7 @@ pub(crate) fn open_reader(folder: &Path, vfs: Option<&str>, file: File) -> anyho
     let path = file.path(folder);
     let connection = connect(&path, vfs, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     check_version(&connection, &path, file)?;
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
+    connection.execute_batch("PRAGMA cache_size = -4096;")?;
     Ok(connection)
 }
 

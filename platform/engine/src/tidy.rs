@@ -45,6 +45,7 @@ pub(crate) struct Known {
     pub set: Arc<SeriesSet>,
     pub sealed_us: i64,
     pub rolled_us: i64,
+    pub floor_us: i64,
     pub span_us: i64,
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn known(shared: &Shared, device: DeviceKey, id: TableId) -> Option<K
         set: table.set.clone(),
         sealed_us: table.sealed_us,
         rolled_us: table.rolled_us,
+        floor_us: table.floor_us,
         span_us: table.span_us,
     })
 }
@@ -85,7 +87,7 @@ impl Round {
             let Some(table) = known(shared, device, id) else { continue };
             match job {
                 Job::Roll => {
-                    if roll(connection, shared, &table, table.sealed_us, false)? {
+                    if roll(connection, shared, &table)? {
                         self.queue.push_front((device, id, job));
                         return Ok(Some(Step::Rolled));
                     }
@@ -105,15 +107,8 @@ fn may_roll(table: &Table) -> bool {
     table.sealed_us != i64::MIN && table.sealed_us >= table.rolled_us.saturating_add(Level::Minute.block_us())
 }
 
-/// Makes the next block of a table that ends at or before `complete_us`; false if there is none. With `forced` also one
-/// that saves little.
-pub(crate) fn roll(
-    connection: &mut Connection,
-    shared: &Shared,
-    table: &Known,
-    complete_us: i64,
-    forced: bool,
-) -> Result<bool, StoreError> {
+/// Makes the next block of a table if it is worth it; false if there is none that is complete.
+fn roll(connection: &mut Connection, shared: &Shared, table: &Known) -> Result<bool, StoreError> {
     let (minutes, hours) = (Level::Minute.block_us(), Level::Hour.block_us());
     let Some(next_us) = data::next_chunk_from(connection, table.id, table.rolled_us, table.span_us)? else {
         return Ok(false);
@@ -126,17 +121,17 @@ pub(crate) fn roll(
         _ => (Level::Minute, start_us),
     };
     let end_us = start_us.saturating_add(level.block_us());
-    if end_us > complete_us {
+    if end_us > table.sealed_us {
         return Ok(false);
     }
-    let made = rollup::make(connection, shared, table, level, start_us, forced)?;
+    let made = rollup::make(connection, shared, table, level, start_us, false)?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     if let Some((data, columns)) = made {
         rollup::insert(&transaction, table.id, level, start_us, &data, columns)?;
     }
     if level == Level::Minute && end_us % hours == 0 {
         let start_us = end_us - hours;
-        let made = rollup::make(&transaction, shared, table, Level::Hour, start_us, forced)?;
+        let made = rollup::make(&transaction, shared, table, Level::Hour, start_us, false)?;
         if let Some((data, columns)) = made {
             rollup::insert(&transaction, table.id, Level::Hour, start_us, &data, columns)?;
         }
