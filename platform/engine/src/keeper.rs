@@ -23,7 +23,7 @@ const FORGET_CHUNKS: i64 = 256;
 /// Free pages given back to the system in one step.
 const VACUUM_PAGES: i64 = 512;
 /// Free pages that are kept for what comes next: a twentieth of the file, and at least so many.
-const SPARE_PAGES: i64 = 1024;
+const SPARE_PAGES: i64 = 64;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
