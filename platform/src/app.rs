@@ -13,16 +13,20 @@ use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
 use crate::outbox::{Outbox, OutboxOptions, OutboxParts};
 use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, User, UserStore};
-use crate::storage::sqlite::{DataFolder, JournalOptions, SqliteJournal, SqliteMeta};
+use crate::storage::sqlite::{DataFolder, SqliteMeta};
+use crate::storage::telemetry::{Keep, Policy, StoreOptions, TelemetryStore};
 use crate::telemetry;
 use anyhow::Context;
 use pulsewire_core::alert::EngineLimits;
+use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::directory::Directory;
-use pulsewire_core::ids::UserName;
+use pulsewire_core::ids::{DeviceKey, SeriesKey, UserName};
 use pulsewire_core::notice::NoticePolicy;
+use pulsewire_core::retention::RetentionPlan;
 use pulsewire_core::role::Role;
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::path::Path;
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 
@@ -93,12 +97,9 @@ impl App {
         let metrics = telemetry::metrics_handle().map_err(anyhow::Error::msg)?;
 
         let meta = Arc::new(SqliteMeta::open(&folder.file("meta.db"))?);
-        let journal_options = JournalOptions {
-            retain_bytes: config.journal.retain_bytes,
-            hold_bytes: config.journal.hold_bytes_max,
-            ..JournalOptions::new(folder.file("journal.db"))
-        };
-        let journal = Arc::new(SqliteJournal::open(journal_options)?);
+        let retention = Arc::new(Retention { plan: config.retention.clone(), known: OnceLock::new() });
+        let options = store_options(&config, folder.path(), retention.clone());
+        let journal = Arc::new(TelemetryStore::open(options, config.store.query_time_max)?);
         let passwords = Arc::new(Passwords::new()?);
         let made_password = first_user(&*meta, &passwords, start.admin_password, clock.now_us()).await?;
 
@@ -111,6 +112,7 @@ impl App {
                 .await
                 .context("opening the journal")?;
         let ingest = Arc::new(ingest);
+        let _ = retention.known.set((directory.clone(), catalogue.clone()));
         let parts = LiveParts {
             journal: journal.clone(),
             history: journal.clone(),
@@ -288,6 +290,37 @@ impl App {
     }
 }
 
+/// The retention plan, once devices and series are known; until then everything is kept.
+struct Retention {
+    plan: RetentionPlan,
+    known: OnceLock<(Arc<RwLock<Directory>>, Arc<RwLock<Catalogue>>)>,
+}
+
+impl Policy for Retention {
+    fn keep(&self, device: DeviceKey, series: SeriesKey) -> Keep {
+        let times = self.known.get().and_then(|(directory, catalogue)| {
+            let (directory, catalogue) = (directory.read().ok()?, catalogue.read().ok()?);
+            Some(self.plan.of(directory.by_key(device)?, &catalogue.get(series)?.metric))
+        });
+        let times = times.unwrap_or_default();
+        Keep { raw_us: times.raw_us, minute_us: times.minute_us, hour_us: times.hour_us }
+    }
+}
+
+fn store_options(config: &Config, folder: &Path, policy: Arc<Retention>) -> StoreOptions {
+    StoreOptions {
+        retain_bytes: config.journal.retain_bytes,
+        hold_bytes: config.journal.hold_bytes_max,
+        unsealed_bytes: config.store.unsealed_bytes_max,
+        heads_bytes: config.store.heads_bytes_max,
+        chunk_rows: config.store.chunk_rows,
+        size_bytes: config.store.size_bytes_max,
+        scan_samples: config.store.query_samples_max,
+        policy,
+        ..StoreOptions::new(folder.to_path_buf())
+    }
+}
+
 fn bind_http(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address).map_err(|e| port_error("http", address, &e))?;
     listener.set_nonblocking(true)?;
@@ -337,7 +370,7 @@ pub fn random_password() -> anyhow::Result<String> {
 }
 
 /// Finishes deletions that a stop or a crash cut short: what the journal has of devices that do not exist any more.
-fn forget_leftovers(ingest: &Arc<Ingest>, directory: &RwLock<Directory>, journal: Arc<SqliteJournal>) {
+fn forget_leftovers(ingest: &Arc<Ingest>, directory: &RwLock<Directory>, journal: Arc<TelemetryStore>) {
     let Ok(known) = directory.read() else { return };
     let gone: Vec<_> = ingest.devices_at_start().iter().copied().filter(|d| known.by_key(*d).is_none()).collect();
     drop(known);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Batch {
     /// When the server took it, µs since the Unix epoch.
     pub received_us: i64,
-    /// The reports, each already judged fresh.
+    /// The reports, each already judged fresh. A skip stands in a block of its own that has no columns.
     pub blocks: Vec<Block>,
     /// Series that are new or changed; written before the samples.
     pub series: Vec<Arc<Series>>,

@@ -9,6 +9,7 @@ mod parse;
 pub use keys::{KEYS, Key, Kind};
 pub use parse::{ConfigErrors, Overrides};
 
+use pulsewire_core::retention::RetentionPlan;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct Config {
     pub device: Device,
     pub ingest: Ingest,
     pub journal: Journal,
+    pub store: Store,
+    pub retention: RetentionPlan,
     pub alerting: Alerting,
     pub commands: Commands,
     pub live: Live,
@@ -89,6 +92,18 @@ pub struct Ingest {
 pub struct Journal {
     pub retain_bytes: u64,
     pub hold_bytes_max: u64,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Store {
+    pub heads_bytes_max: usize,
+    pub unsealed_bytes_max: u64,
+    pub chunk_rows: usize,
+    pub size_bytes_max: u64,
+    pub query_samples_max: usize,
+    pub query_time_max: Duration,
 }
 
 /// `[alerting]`

@@ -1,7 +1,8 @@
 //! From text to [`Config`], with every mistake named.
 
 use super::keys::{KEYS, Key, Kind};
-use super::{Alerting, Apns, Commands, Config, Device, Fcm, Http, Ingest, Journal, Live, Log, Push, Tls};
+use super::{Alerting, Apns, Commands, Config, Device, Fcm, Http, Ingest, Journal, Live, Log, Push, Store, Tls};
+use pulsewire_core::retention::{RetentionPlan, Times};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -270,10 +271,27 @@ impl Reader {
         Some(Fcm { service_account_file: self.file_path("push.fcm_service_account_file")?, url })
     }
 
+    fn retention(&mut self) -> RetentionPlan {
+        let time = |path: &str| {
+            let us = i64::try_from(self.duration(path).as_micros()).unwrap_or(i64::MAX);
+            (us > 0).then_some(us)
+        };
+        let default = Times {
+            raw_us: time("retention.raw"),
+            minute_us: time("retention.minute"),
+            hour_us: time("retention.hour"),
+        };
+        RetentionPlan::parse(default, &self.text("retention.overrides")).unwrap_or_else(|why| {
+            self.mistakes.push(format!("retention.overrides: {why}"));
+            RetentionPlan::default()
+        })
+    }
+
     fn finish(mut self) -> Result<Config, ConfigErrors> {
         let tls = self.tls();
         let public_url = self.public_url();
         let push = self.push(public_url.as_deref());
+        let retention = self.retention();
         let config = Config {
             data_dir: PathBuf::from(self.text("data_dir")),
             name: self.text("name"),
@@ -314,6 +332,15 @@ impl Reader {
                 retain_bytes: self.integer("journal.retain_bytes"),
                 hold_bytes_max: self.integer("journal.hold_bytes_max"),
             },
+            store: Store {
+                heads_bytes_max: self.integer("store.heads_bytes_max"),
+                unsealed_bytes_max: self.integer("store.unsealed_bytes_max"),
+                chunk_rows: self.integer("store.chunk_rows"),
+                size_bytes_max: self.integer("store.size_bytes_max"),
+                query_samples_max: self.integer("store.query_samples_max"),
+                query_time_max: self.duration("store.query_time_max"),
+            },
+            retention,
             alerting: Alerting {
                 rules_max: self.integer("alerting.rules_max"),
                 gap_max: self.duration("alerting.gap_max"),

@@ -7,7 +7,7 @@ use super::query::{self, Page, json_value, parse_step, parse_time, time_text};
 use super::request::Caller;
 use crate::ports::{BucketQuery, RangeQuery, SnapshotQuery};
 use actix_web::web;
-use pulsewire_core::aggregate::Aggregate;
+use pulsewire_core::aggregate::{Aggregate, Bucket};
 use pulsewire_core::ids::MetricName;
 use pulsewire_core::sample::{Sample, Series};
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,12 @@ pub async fn history(state: web::Data<State>, caller: Caller<HistoryQuery>) -> R
         Some(step) => {
             let step_us = parse_step(step)?;
             let aggregate = aggregate(asked.agg.as_deref(), &series)?;
-            state.history.buckets(BucketQuery { range, step_us, aggregate }).await?
+            let buckets = state.history.buckets(BucketQuery { range, step_us, aggregates: vec![aggregate] }).await?;
+            let sample = |bucket: Bucket| {
+                let value = bucket.values.into_iter().next().flatten()?;
+                Some(Sample { time_us: bucket.start_us, value })
+            };
+            buckets.into_iter().filter_map(sample).collect()
         }
         None if asked.agg.is_some() => {
             return Err(Problem::field("agg", "agg needs a step"));

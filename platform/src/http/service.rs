@@ -14,7 +14,7 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
     let reason = if state.stopping.load(Ordering::Acquire) {
         Some("the server is stopping".to_owned())
     } else {
-        state.journal.stopped().map(|reason| format!("the journal has stopped: {reason}"))
+        state.journal.status().stopped.map(|reason| format!("the journal has stopped: {reason}"))
     };
     match reason {
         None => HttpResponse::Ok().json(serde_json::json!({"ready": true})),

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pulsewire_core::aggregate::Aggregate;
+use pulsewire_core::aggregate::{Aggregate, Bucket};
 use pulsewire_core::ids::{Position, SeriesKey};
 use pulsewire_core::sample::Sample;
 
@@ -17,14 +17,14 @@ pub struct RangeQuery {
 }
 
 /// Samples of one series in buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketQuery {
     /// Range and most buckets to answer.
     pub range: RangeQuery,
     /// Width of a bucket.
     pub step_us: i64,
-    /// How a bucket becomes a value.
-    pub aggregate: Aggregate,
+    /// How a bucket becomes values.
+    pub aggregates: Vec<Aggregate>,
 }
 
 /// Many series as they stood at one journal position.
@@ -69,11 +69,12 @@ pub trait History: Send + Sync {
     /// [`HistoryError`].
     async fn range(&self, query: RangeQuery) -> Result<Vec<Sample>, HistoryError>;
 
-    /// One sample per bucket that has any, in time order; its time is the bucket's start.
+    /// One row per bucket that has any sample, in time order, with one value per aggregate. The answer is the same bit for
+    /// bit whether samples or rollups gave it.
     ///
     /// # Errors
     /// [`HistoryError`].
-    async fn buckets(&self, query: BucketQuery) -> Result<Vec<Sample>, HistoryError>;
+    async fn buckets(&self, query: BucketQuery) -> Result<Vec<Bucket>, HistoryError>;
 
     /// Many series at one position.
     ///

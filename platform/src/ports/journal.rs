@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use pulsewire_core::accounting::Accounting;
-use pulsewire_core::block::Block;
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, Sequence, SeriesKey, StreamId};
 use pulsewire_core::sample::{JournalRecord, Series};
 use std::sync::Arc;
+
+pub use pulsewire_core::batch::Batch;
 
 /// What a stream is for. SPEC §5.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,19 +13,6 @@ pub enum StreamKind {
     Live,
     /// Reports kept while there was no connection.
     Backlog,
-}
-
-/// A group of reports that become durable together.
-#[derive(Debug, Clone, Default)]
-pub struct Batch {
-    /// When the server took it, µs since the Unix epoch.
-    pub received_us: i64,
-    /// The reports, each already judged fresh. A skip stands in a block of its own that has no columns.
-    pub blocks: Vec<Block>,
-    /// Series that are new or changed; written before the samples.
-    pub series: Vec<Arc<Series>>,
-    /// What to add to the devices' accounts.
-    pub accounting: Vec<(DeviceKey, Accounting)>,
 }
 
 /// What became of a batch.
@@ -75,6 +63,29 @@ pub struct OpenedStream {
     pub stream: StreamId,
     /// The stream that had to go because the device held too many.
     pub retired: Option<StreamId>,
+}
+
+/// How the store is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// Why appends are refused until a restart, if they are.
+    pub stopped: Option<String>,
+    /// Why samples stay in memory and in the journal instead of being sealed, if they do: for example a full disk.
+    pub failing: Option<String>,
+    /// Bytes of journal records.
+    pub journal_bytes: u64,
+    /// Bytes of memory for samples that are not sealed.
+    pub heads_bytes: u64,
+    /// Bytes that the telemetry takes on disk.
+    pub disk_bytes: u64,
+    /// Bytes that it may take; 0 = no limit.
+    pub size_bytes_max: u64,
+    /// Chunks written since the start.
+    pub chunks: u64,
+    /// Samples in them.
+    pub sealed: u64,
+    /// What was found damaged since the start, in words; at most 100 entries.
+    pub damaged: Vec<String>,
 }
 
 /// One variant per reaction.
@@ -137,7 +148,7 @@ pub trait Journal: Send + Sync {
     /// [`JournalError`].
     async fn read(&self, lane: Lane, after: Position, limit: usize) -> Result<Vec<JournalRecord>, JournalError>;
 
-    /// Removes a deleted device's series, samples, streams and account, in steps that let appends through.
+    /// Forgets a deleted device. What it stored goes bit by bit afterwards, in steps that let appends through.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -147,6 +158,6 @@ pub trait Journal: Send + Sync {
     /// earlier ones may go. The newest call counts. Without any, nothing is held.
     fn hold(&self, after: Position);
 
-    /// Why appends are refused until a restart, if they are.
-    fn stopped(&self) -> Option<String>;
+    /// How the store is doing.
+    fn status(&self) -> StoreStatus;
 }

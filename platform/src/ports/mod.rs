@@ -17,7 +17,9 @@ pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription, Topic};
 pub use clock::Clock;
 pub use commands::{CommandCommit, CommandPage, CommandStore, CommandWrite, Written};
 pub use history::{BucketQuery, History, HistoryError, RangeQuery, Snapshot, SnapshotQuery};
-pub use journal::{Batch, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StreamKind, StreamPosition};
+pub use journal::{
+    Batch, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StoreStatus, StreamKind, StreamPosition,
+};
 pub use meta::{
     Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
 };

@@ -265,8 +265,7 @@ impl History for TelemetryStore {
 
     async fn buckets(&self, query: BucketQuery) -> Result<Vec<Bucket>, HistoryError> {
         let range = self.range_of(&query.range);
-        let query =
-            pulsewire_engine::BucketQuery { range, step_us: query.step_us, aggregates: query.aggregates };
+        let query = pulsewire_engine::BucketQuery { range, step_us: query.step_us, aggregates: query.aggregates };
         self.query(move |reader| reader.buckets(&query)).await
     }
 

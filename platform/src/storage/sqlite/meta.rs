@@ -1,8 +1,8 @@
 //! Devices and their credentials in `meta.db`; users and sign-ins are in the sibling file.
 
+use super::super::worker::{Worker, WorkerGone};
 use super::columns::damaged;
-use super::schema::{self, File};
-use super::worker::{Worker, WorkerGone};
+use super::schema;
 use crate::ports::{Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice};
 use anyhow::Context;
 use async_trait::async_trait;
@@ -15,8 +15,8 @@ use std::path::Path;
 /// `meta.db`: one writer thread, one reader thread.
 pub struct SqliteMeta {
     // Dropped in this order: the writer closes last, since only it can bring the WAL back into the file.
-    reader: Worker,
-    writer: Worker,
+    reader: Worker<Connection>,
+    writer: Worker<Connection>,
 }
 
 /// What goes wrong inside a job.
@@ -61,8 +61,8 @@ impl SqliteMeta {
     /// # Errors
     /// If the file cannot be used, or was made by a newer version.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let writer = schema::open_writer(path, File::Meta, None, "FULL")?;
-        let reader = schema::open_reader(path, None)?;
+        let writer = schema::open_writer(path)?;
+        let reader = schema::open_reader(path)?;
         Ok(Self {
             writer: Worker::start("meta-write", writer).context("starting the writer thread of meta.db")?,
             reader: Worker::start("meta-read", reader).context("starting the reader thread of meta.db")?,

@@ -1,4 +1,4 @@
-//! Opening the files, their tables and their versions.
+//! Opening `meta.db`, its tables and its version.
 
 use anyhow::Context;
 use rusqlite::{Connection, OpenFlags};
@@ -7,60 +7,6 @@ use std::time::Duration;
 
 /// Prepared statements kept per connection: more than there are.
 const STATEMENTS: usize = 64;
-
-const JOURNAL: &str = "
-CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-CREATE TABLE lane (lane INTEGER PRIMARY KEY, fence INTEGER NOT NULL) STRICT;
-CREATE TABLE journal (
-    position INTEGER PRIMARY KEY,
-    lane INTEGER NOT NULL,
-    received_us INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    record BLOB NOT NULL
-) STRICT;
-CREATE TABLE series (
-    series INTEGER PRIMARY KEY,
-    device INTEGER NOT NULL,
-    metric TEXT NOT NULL,
-    unit TEXT NOT NULL,
-    type INTEGER NOT NULL,
-    UNIQUE (device, metric)
-) STRICT;
-CREATE TABLE stream (
-    device INTEGER NOT NULL,
-    stream INTEGER NOT NULL,
-    kind INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
-    used_us INTEGER NOT NULL,
-    PRIMARY KEY (device, stream)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE accounting (
-    device INTEGER PRIMARY KEY,
-    reports INTEGER NOT NULL, duplicate INTEGER NOT NULL, skipped INTEGER NOT NULL,
-    received INTEGER NOT NULL, stored INTEGER NOT NULL, rejected INTEGER NOT NULL, replaced INTEGER NOT NULL
-) STRICT;
--- `value` has no affinity, so SQLite keeps what it is given: REAL, INTEGER, TEXT, and a BLOB of 8 bytes for NaN, which
--- SQLite would turn into NULL.
-CREATE TABLE sample (
-    series INTEGER NOT NULL,
-    time_us INTEGER NOT NULL,
-    value ANY NOT NULL,
-    PRIMARY KEY (series, time_us)
-) STRICT, WITHOUT ROWID;
-";
-
-/// What version 2 of `journal.db` changes: counts by reason, and another layout of records. Records are only there for readers
-/// that are behind; the samples stay. With the epoch goes every position that was told to anyone. Repeats were counted by report
-/// before, which cannot be turned into values.
-const JOURNAL_2: &str = "
-CREATE TABLE accounting_2 (device INTEGER PRIMARY KEY, counts TEXT NOT NULL) STRICT;
-INSERT INTO accounting_2 (device, counts)
-    SELECT device, json_array(reports, skipped, received, stored, 0, 0, replaced, rejected) FROM accounting;
-DROP TABLE accounting;
-ALTER TABLE accounting_2 RENAME TO accounting;
-DELETE FROM journal;
-DELETE FROM store WHERE name = 'epoch';
-";
 
 const META: &str = "
 CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -298,82 +244,53 @@ CREATE INDEX command_given_up ON command (device, seq)
     WHERE state >= 4 AND answered = 0 AND attempt > 0 AND (state = 9 OR cancel_requested = 1);
 ";
 
-/// Which of the two files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum File {
-    /// `journal.db`.
-    Journal,
-    /// `meta.db`.
-    Meta,
-}
+/// What each version adds to the one before.
+const STEPS: &[&[&str]] = &[&[META], &[META_2, META_2_COMMANDS, META_2_FINISHED]];
 
-impl File {
-    /// What each version adds to the one before.
-    fn steps(self) -> &'static [&'static [&'static str]] {
-        match self {
-            Self::Journal => &[&[JOURNAL], &[JOURNAL_2]],
-            Self::Meta => &[&[META], &[META_2, META_2_COMMANDS, META_2_FINISHED]],
-        }
-    }
-
-    /// The version that this build writes.
-    fn version(self) -> usize {
-        self.steps().len()
-    }
-}
-
-/// Opens a file for its writer, making its tables if it is new and adding what its version lacks. `vfs` names another file layer than the system's; tests
-/// use it to lose writes that were not synced.
+/// Opens the file for its writer, making its tables if it is new and adding what its version lacks.
 ///
 /// # Errors
 /// If the file cannot be opened or written, is not ours, or was made by a newer version.
-pub fn open_writer(path: &Path, file: File, vfs: Option<&str>, synchronous: &str) -> anyhow::Result<Connection> {
+pub fn open_writer(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let context = || format!("opening {}", path.display());
-    let mut connection = match vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
-        None => Connection::open_with_flags(path, flags),
-    }
-    .with_context(context)?;
+    let mut connection = Connection::open_with_flags(path, flags).with_context(context)?;
     connection.busy_timeout(Duration::from_secs(5)).with_context(context)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    check_version(&connection, path, file)?;
+    check_version(&connection, path)?;
     // A growing WAL costs a metadata sync per commit; after the first checkpoint it is overwritten in place. 4,096 pages
     // (16 MiB) keep checkpoints rare without a long recovery.
     connection
-        .execute_batch(&format!(
+        .execute_batch(
             "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = {synchronous};
+             PRAGMA synchronous = FULL;
              PRAGMA wal_autocheckpoint = 4096;
              PRAGMA foreign_keys = ON;
              PRAGMA temp_store = MEMORY;
-             PRAGMA cache_size = -8192;"
-        ))
+             PRAGMA cache_size = -8192;",
+        )
         .with_context(context)?;
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).with_context(context)?;
     let found = version(&transaction)?;
-    for step in file.steps().get(found..).unwrap_or_default().iter().copied().flatten() {
+    for step in STEPS.get(found..).unwrap_or_default().iter().copied().flatten() {
         transaction.execute_batch(step).with_context(context)?;
     }
-    if found < file.version() {
-        transaction.pragma_update(None, "user_version", i64::try_from(file.version())?).with_context(context)?;
+    if found < STEPS.len() {
+        transaction.pragma_update(None, "user_version", i64::try_from(STEPS.len())?).with_context(context)?;
     }
     transaction.commit().with_context(context)?;
     Ok(connection)
 }
 
-/// Opens a file for reading.
+/// Opens the file for reading.
 ///
 /// # Errors
 /// If it cannot be opened.
-pub fn open_reader(path: &Path, vfs: Option<&str>) -> anyhow::Result<Connection> {
+pub fn open_reader(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
-        None => Connection::open_with_flags(path, flags),
-    }
-    .with_context(|| format!("opening {} for reading", path.display()))?;
+    let connection =
+        Connection::open_with_flags(path, flags).with_context(|| format!("opening {} for reading", path.display()))?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
@@ -385,14 +302,14 @@ fn version(connection: &Connection) -> anyhow::Result<usize> {
     usize::try_from(version).map_err(|_| anyhow::anyhow!("the store's version is {version}, which is none of ours"))
 }
 
-fn check_version(connection: &Connection, path: &Path, file: File) -> anyhow::Result<()> {
+fn check_version(connection: &Connection, path: &Path) -> anyhow::Result<()> {
     let found = version(connection).with_context(|| format!("{} is not a Pulsewire store", path.display()))?;
-    if found > file.version() {
+    if found > STEPS.len() {
         anyhow::bail!(
             "{} was made by a newer version of Pulsewire (its format is {found}, this build knows {}); \
              start that version, or give another --data-dir",
             path.display(),
-            file.version()
+            STEPS.len()
         );
     }
     Ok(())
