@@ -8,7 +8,8 @@ use pulsewire::ports::{
     AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Batch, Bus, BusEvent, Clock, Committed, Cursor,
     Journal, MetaError, Topic,
 };
-use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal, SqliteMeta};
+use pulsewire::storage::sqlite::SqliteMeta;
+use pulsewire::storage::telemetry::{StoreOptions, TelemetryStore};
 use pulsewire_core::alert::{Alert, AlertStep, Comparison, EngineLimits, Rule, Scope};
 use pulsewire_core::block::{Block, ReportHead, SeriesSet};
 use pulsewire_core::catalogue::Catalogue;
@@ -105,7 +106,7 @@ fn rule() -> Rule {
 
 struct World {
     store: Arc<Full>,
-    journal: Arc<SqliteJournal>,
+    journal: Arc<TelemetryStore>,
     bus: Arc<InProcessBus>,
     alerting: Alerting,
     fence: Fence,
@@ -117,7 +118,8 @@ impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let meta = SqliteMeta::open(&folder.path().join("meta.db")).expect("a store");
-        let journal = SqliteJournal::open(JournalOptions::new(folder.path().join("journal.db"))).expect("a journal");
+        let journal = TelemetryStore::open(StoreOptions::new(folder.path().to_path_buf()), Duration::from_secs(30))
+            .expect("a journal");
         let journal = Arc::new(journal);
         let lane = journal.open_lane(Lane(0)).await.expect("a lane");
         let store = Arc::new(Full { meta, full: AtomicBool::new(false), refused: AtomicU64::new(0) });

@@ -5,8 +5,10 @@ use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::ingest::{
     IncomingBlock, Ingest, IngestOptions, IngestReply, Mailbox, MetricSetRef, Refusal, Rejected, Submission,
 };
-use pulsewire::ports::{Batch, Clock, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StreamKind};
-use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal};
+use pulsewire::ports::{
+    Batch, Clock, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StoreStatus, StreamKind,
+};
+use pulsewire::storage::telemetry::{StoreOptions, TelemetryStore};
 use pulsewire_core::accounting::{Accounting, DropReason};
 use pulsewire_core::block::{ReportHead, ValueRef};
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, MetricName, Position, Sequence, SeriesKey, StreamId};
@@ -14,6 +16,7 @@ use pulsewire_core::sample::{JournalRecord, MetricDeclaration, RejectReason, Rep
 use pulsewire_core::value::{Value, ValueType};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const DEVICE: DeviceKey = DeviceKey(1);
@@ -29,7 +32,7 @@ impl Clock for FixedClock {
 
 /// A journal that refuses appends while it is told to.
 struct Refusing {
-    inner: SqliteJournal,
+    inner: TelemetryStore,
     refuses: AtomicBool,
 }
 
@@ -70,8 +73,8 @@ impl Journal for Refusing {
         self.inner.hold(after);
     }
 
-    fn stopped(&self) -> Option<String> {
-        self.inner.stopped()
+    fn status(&self) -> StoreStatus {
+        self.inner.status()
     }
 }
 
@@ -83,7 +86,8 @@ struct World {
 
 impl World {
     async fn start(folder: &Path) -> Self {
-        let inner = SqliteJournal::open(JournalOptions::new(folder.join("journal.db"))).expect("opens");
+        let inner =
+            TelemetryStore::open(StoreOptions::new(folder.to_path_buf()), Duration::from_secs(30)).expect("opens");
         let journal = Arc::new(Refusing { inner, refuses: AtomicBool::new(false) });
         let limits = IngestOptions {
             queue_reports: 64,

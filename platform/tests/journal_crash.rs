@@ -8,7 +8,7 @@ mod support;
 use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::ingest::{IncomingBlock, Ingest, IngestOptions, IngestReply, Mailbox, MetricSetRef, Submission};
 use pulsewire::ports::{Clock, History, Journal, RangeQuery, StreamKind};
-use pulsewire::storage::sqlite::{JournalOptions, SqliteJournal, Synchronous};
+use pulsewire::storage::telemetry::{StoreOptions, Synchronous, TelemetryStore};
 use pulsewire_core::block::ReportHead;
 use pulsewire_core::ids::{DeviceKey, Lane, MetricName, Position, Sequence, SeriesKey, StreamId};
 use pulsewire_core::sample::{JournalRecord, MetricDeclaration, ReportKind};
@@ -44,17 +44,17 @@ impl Random {
 struct Running {
     ingest: Ingest,
     lane: tokio::task::JoinHandle<()>,
-    journal: Arc<SqliteJournal>,
+    journal: Arc<TelemetryStore>,
 }
 
 async fn start(path: &Path, disk: &Disk, synchronous: Synchronous) -> anyhow::Result<Running> {
-    let options = JournalOptions {
+    let options = StoreOptions {
         vfs: Some(disk.vfs_name()),
         synchronous,
         retain_bytes: 1 << 30,
-        ..JournalOptions::new(path.join("journal.db"))
+        ..StoreOptions::new(path.to_path_buf())
     };
-    let journal = Arc::new(SqliteJournal::open(options)?);
+    let journal = Arc::new(TelemetryStore::open(options, Duration::from_secs(30))?);
     let limits = IngestOptions {
         queue_reports: 64,
         queue_bytes: 1 << 20,

@@ -32,9 +32,9 @@ pub const ONLY: &[(&str, &[&str])] = &[
     ("pulsewire_push_emulator", &["cli.rs", "cli/"]),
     ("pulsewire_dashboard", &["http/assets.rs"]),
     // The layout of sealed samples.
-    ("pulsewire_chunk", &["storage/"]),
+    ("pulsewire_engine", &["storage/"]),
     // Implementations, beside the files that define them.
-    ("SqliteJournal", &["app.rs", "storage/"]),
+    ("TelemetryStore", &["app.rs", "storage/"]),
     ("SqliteMeta", &["app.rs", "storage/"]),
     ("InProcessBus", &["app.rs", "bus/"]),
 ];
