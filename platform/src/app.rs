@@ -1,5 +1,9 @@
 //! Picks the implementations, starts the parts in order and stops them in the reverse.
 
+mod maintenance;
+
+pub use maintenance::{BackupNote, CheckJson, FindingJson, backup, check, restore};
+
 use crate::alerting::{Alerting, AlertingOptions, AlertingParts};
 use crate::bus::in_process::InProcessBus;
 use crate::channels::{
@@ -293,8 +297,10 @@ impl App {
 /// The retention plan, once devices and series are known; until then everything is kept.
 struct Retention {
     plan: RetentionPlan,
-    known: OnceLock<(Arc<RwLock<Directory>>, Arc<RwLock<Catalogue>>)>,
+    known: OnceLock<Known>,
 }
+
+type Known = (Arc<RwLock<Directory>>, Arc<RwLock<Catalogue>>);
 
 impl Policy for Retention {
     fn keep(&self, device: DeviceKey, series: SeriesKey) -> Keep {

@@ -5,6 +5,7 @@ mod demo;
 mod demo_round;
 mod emulator;
 mod offline;
+mod store;
 
 use crate::app::{App, StartOptions};
 use crate::config::{Config, KEYS, Overrides};
@@ -37,6 +38,12 @@ enum Command {
     User(offline::UserCommand),
     /// Devices, without the server: `list`.
     Device(offline::DeviceCommand),
+    /// Verify a data folder and say what is lost. A server may run on it.
+    Check(store::Check),
+    /// Copy a data folder, also while a server runs on it.
+    Backup(store::Backup),
+    /// Put a backup into a new data folder.
+    Restore(store::Restore),
 }
 
 #[derive(Args)]
@@ -114,6 +121,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::PushEmulator(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Device(command) => command.run().await,
+        Command::Check(command) => command.run().await,
+        // Nothing else runs in this process, so blocking its thread keeps nobody waiting.
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
     }
 }
 

@@ -16,8 +16,8 @@ use pulsewire_core::sample::{JournalRecord, MetricDeclaration, RejectReason, Rep
 use pulsewire_core::value::{Value, ValueType};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const DEVICE: DeviceKey = DeviceKey(1);
 const NOW_US: i64 = 1_700_000_000_000_000;

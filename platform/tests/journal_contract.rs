@@ -185,7 +185,7 @@ async fn old_records_go_when_there_are_too_many_bytes_and_samples_stay() {
     let journal = open(folder.path(), 4000);
     let lane = journal.open_lane(LANE).await.unwrap();
     let stream = new_stream(&journal, lane.fence).await;
-    let mut n = 0;
+    let mut n = 0u64;
     let records = loop {
         n += 1;
         let rows = vec![row(n.cast_signed(), vec![(0, Value::F64(n as f64))])];

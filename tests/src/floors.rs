@@ -34,8 +34,8 @@ pub const ONLY: &[(&str, &[&str])] = &[
     // The layout of sealed samples.
     ("pulsewire_engine", &["storage/"]),
     // Implementations, beside the files that define them.
-    ("TelemetryStore", &["app.rs", "storage/"]),
-    ("SqliteMeta", &["app.rs", "storage/"]),
+    ("TelemetryStore", &["app.rs", "app/", "storage/"]),
+    ("SqliteMeta", &["app.rs", "app/", "storage/"]),
     ("InProcessBus", &["app.rs", "bus/"]),
 ];
 
@@ -250,7 +250,11 @@ mod tests {
         check("ingest/lane.rs", "use pulsewire_proto::MetricSet;", &["only hub/"]);
         check("live/hub.rs", "fn f() -> pulsewire_proto::Value {}", &["may name pulsewire_proto"]);
         check("app.rs", "use pulsewire_sim::fleet;", &["only cli.rs, cli/ may name pulsewire_sim"]);
-        check("http/mod.rs", "let journal: SqliteJournal = open();", &["only app.rs, storage/ may name SqliteJournal"]);
+        check(
+            "http/mod.rs",
+            "let journal: TelemetryStore = open();",
+            &["only app.rs, storage/ may name TelemetryStore"],
+        );
         check("cli/offline.rs", "use crate::storage::sqlite::SqliteMeta;", &["may name SqliteMeta"]);
         check("hub/session.rs", "let bus = InProcessBus::new(1);", &["may name InProcessBus"]);
     }

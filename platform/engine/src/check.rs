@@ -21,6 +21,8 @@ pub struct Finding {
     pub device: Option<DeviceKey>,
     /// Which series, if that is known.
     pub series: Vec<SeriesKey>,
+    /// Their metrics, as far as they have names.
+    pub metrics: Vec<String>,
     /// First and last time of what cannot be read, µs since the Unix epoch.
     pub range_us: Option<(i64, i64)>,
     /// Samples or rows that cannot be read; 0 if nothing is lost.
@@ -57,7 +59,14 @@ impl Report {
     }
 
     fn problem(&mut self, problem: String) {
-        self.add(Finding { problem, device: None, series: Vec::new(), range_us: None, lost_rows: 0 });
+        self.add(Finding {
+            problem,
+            device: None,
+            series: Vec::new(),
+            metrics: Vec::new(),
+            range_us: None,
+            lost_rows: 0,
+        });
     }
 }
 
@@ -75,6 +84,9 @@ pub fn check(folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> anyhow::Resul
     let total = size(File::Journal) + size(File::Data);
     let journal = file::open_reader(folder, None, File::Journal)?;
     let data = file::open_reader(folder, None, File::Data)?;
+    // Of one moment each, in case a server is at work.
+    journal.execute_batch("BEGIN")?;
+    data.execute_batch("BEGIN")?;
     for (name, connection) in [("journal.db", &journal), ("data.db", &data)] {
         if let Err(error) = structure(connection, name, &mut report) {
             report.problem(format!("{name} cannot be read: {error}"));
@@ -97,6 +109,12 @@ pub fn check(folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> anyhow::Resul
     }
     if let Err(error) = references(&journal, &data, &mut report) {
         report.problem(format!("data.db cannot be read: {error}"));
+    }
+    if let Ok(all) = journal::series(&journal) {
+        let names: HashMap<SeriesKey, String> = all.into_iter().map(|s| (s.key, s.metric.to_string())).collect();
+        for finding in &mut report.findings {
+            finding.metrics = finding.series.iter().filter_map(|series| names.get(series).cloned()).collect();
+        }
     }
     progress(total, total);
     Ok(report)
@@ -166,6 +184,7 @@ fn chunks(data: &Connection, report: &mut Report, on: &mut dyn FnMut(u64)) -> ru
             problem: format!("chunk {chunk}: {problem}"),
             device: owner.map(|(device, _)| DeviceKey(*device)),
             series: owner.map(|(_, set)| columns(set)).unwrap_or_default(),
+            metrics: Vec::new(),
             range_us: Some((from_us, to_us)),
             lost_rows: count.cast_unsigned(),
         });
@@ -208,6 +227,7 @@ fn rollups(data: &Connection, report: &mut Report, on: &mut dyn FnMut(u64)) -> r
                 problem: format!("rollups of table {table} by {}: {error}", if level == 1 { "minute" } else { "hour" }),
                 device: None,
                 series: Vec::new(),
+                metrics: Vec::new(),
                 range_us: Some((row.get(2)?, row.get(3)?)),
                 lost_rows: 0,
             });
@@ -230,6 +250,7 @@ fn references(journal: &Connection, data: &Connection, report: &mut Report) -> r
                 problem: format!("table {table} has series of which journal.db knows no name"),
                 device: Some(DeviceKey(row.get(1)?)),
                 series: unknown,
+                metrics: Vec::new(),
                 range_us: None,
                 lost_rows: 0,
             });

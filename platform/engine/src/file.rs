@@ -118,10 +118,10 @@ impl File {
         }
     }
 
-    /// The version that this build reads and writes. Version 1 of `journal.db` kept samples as plain rows.
+    /// The version that this build reads and writes. Versions 1 and 2 of `journal.db` kept samples as plain rows.
     pub(crate) fn version(self) -> i64 {
         match self {
-            Self::Journal => 2,
+            Self::Journal => 3,
             Self::Data => 1,
         }
     }

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
-pub use pulsewire_engine::{Keep, Policy, StoreOptions, Synchronous};
+pub use pulsewire_engine::{Keep, Policy, StoreOptions, Synchronous, adopt, check, copy};
 
 /// Most requests that share one commit.
 const GROUP_REQUESTS_MAX: usize = 4096;

@@ -21,3 +21,4 @@ mod users;
 
 pub use folder::{DataFolder, FolderError};
 pub use meta::SqliteMeta;
+pub use schema::{check, copy};

@@ -297,6 +297,39 @@ pub fn open_reader(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
+/// Copies the file as it is at one moment, also while a server writes it.
+///
+/// # Errors
+/// If it cannot be read, or the copy not be written.
+pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let name = to.to_str().with_context(|| format!("{} is not UTF-8", to.display()))?;
+    let connection = open_plain(from)?;
+    connection
+        .execute("VACUUM INTO ?1", [name])
+        .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    std::fs::File::open(to)?.sync_all().with_context(|| format!("syncing {}", to.display()))
+}
+
+/// What is wrong with the file's structure; nothing if all is well.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn check(path: &Path) -> anyhow::Result<Vec<String>> {
+    let connection = open_plain(path)?;
+    let mut statement = connection.prepare("PRAGMA quick_check(20)")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").map(|line| format!("meta.db: {line}")).collect())
+}
+
+fn open_plain(path: &Path) -> anyhow::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).with_context(|| format!("opening {} for reading", path.display()))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    check_version(&connection, path)?;
+    Ok(connection)
+}
+
 fn version(connection: &Connection) -> anyhow::Result<usize> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     usize::try_from(version).map_err(|_| anyhow::anyhow!("the store's version is {version}, which is none of ours"))
@@ -313,38 +346,4 @@ fn check_version(connection: &Connection, path: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ports::Journal;
-    use crate::storage::sqlite::{JournalOptions, SqliteJournal};
-    use pulsewire_core::ids::{Lane, Position};
-    use pulsewire_core::sample::RejectReason;
-
-    #[tokio::test]
-    async fn a_journal_of_the_first_version_keeps_its_counts_and_begins_a_new_epoch() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("journal.db");
-        let old = Connection::open(&path).expect("opens");
-        old.execute_batch(JOURNAL).expect("makes the tables");
-        old.execute_batch(
-            "PRAGMA user_version = 1;
-             INSERT INTO store VALUES ('epoch', 77);
-             INSERT INTO journal VALUES (5, 0, 1, 2, x'00');
-             INSERT INTO accounting VALUES (3, 4, 9, 1, 30, 28, 2, 6);",
-        )
-        .expect("is filled");
-        drop(old);
-        let journal = SqliteJournal::open(JournalOptions::new(path)).expect("opens");
-        let lane = journal.open_lane(Lane(0)).await.expect("opens");
-        assert_ne!(lane.epoch, 77);
-        assert_eq!(lane.position, Position(0));
-        let account = lane.accounting[0].1;
-        assert!(account.balances(), "{account:?}");
-        assert_eq!((account.reports, account.received, account.stored, account.replaced), (4, 30, 28, 6));
-        assert_eq!(account.rejected[RejectReason::Other as usize], 2, "the reason was not kept");
-        assert!(journal.read(Lane(0), Position(0), 10).await.expect("reads").is_empty());
-    }
 }
