@@ -16,10 +16,12 @@ use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
 use crate::outbox::{Outbox, OutboxOptions, OutboxParts};
-use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, User, UserStore};
+use crate::ports::{
+    Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, StoreStatus, User, UserStore,
+};
 use crate::storage::sqlite::{DataFolder, SqliteMeta};
 use crate::storage::telemetry::{Keep, Policy, StoreOptions, TelemetryStore};
-use crate::telemetry;
+use crate::telemetry::{self, names};
 use anyhow::Context;
 use pulsewire_core::alert::EngineLimits;
 use pulsewire_core::catalogue::Catalogue;
@@ -155,12 +157,16 @@ impl App {
         let (outbox, outbox_task) =
             Outbox::start(outbox_options(&config), outbox_parts).await.context("opening the outbox")?;
 
-        let upkeep = metrics.clone();
+        let (upkeep, watched) = (metrics.clone(), Arc::downgrade(&journal));
         let upkeep_task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+            let mut watch = StoreWatch::default();
             loop {
                 ticks.tick().await;
                 upkeep.run_upkeep();
+                if let Some(journal) = watched.upgrade() {
+                    watch.look(&journal.status());
+                }
             }
         });
         forget_leftovers(&ingest, &directory, journal.clone());
@@ -310,6 +316,37 @@ impl Policy for Retention {
         });
         let times = times.unwrap_or_default();
         Keep { raw_us: times.raw_us, minute_us: times.minute_us, hour_us: times.hour_us }
+    }
+}
+
+/// Tells metrics and log how the store is doing.
+#[derive(Default)]
+struct StoreWatch {
+    warned: bool,
+    chunks: u64,
+    sealed: u64,
+}
+
+impl StoreWatch {
+    #[allow(clippy::cast_precision_loss)] // gauges are doubles
+    fn look(&mut self, status: &StoreStatus) {
+        metrics::gauge!(names::STORE_JOURNAL_BYTES).set(status.journal_bytes as f64);
+        metrics::gauge!(names::STORE_HEADS_BYTES).set(status.heads_bytes as f64);
+        metrics::gauge!(names::STORE_DISK_BYTES).set(status.disk_bytes as f64);
+        metrics::gauge!(names::STORE_DAMAGED).set(status.damaged.len() as f64);
+        metrics::gauge!(names::STORE_FAILING).set(f64::from(u8::from(status.failing.is_some())));
+        metrics::counter!(names::STORE_CHUNKS).increment(status.chunks.saturating_sub(self.chunks));
+        metrics::counter!(names::STORE_SEALED).increment(status.sealed.saturating_sub(self.sealed));
+        (self.chunks, self.sealed) = (status.chunks, status.sealed);
+        let nearly_full = status.is_nearly_full();
+        if nearly_full && !self.warned {
+            tracing::warn!(
+                bytes = status.disk_bytes,
+                limit = status.size_bytes_max,
+                "telemetry takes more than 80 % of store.size_bytes_max; at the whole of it the oldest samples go"
+            );
+        }
+        self.warned = nearly_full;
     }
 }
 

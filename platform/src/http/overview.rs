@@ -4,6 +4,7 @@ use super::State;
 use super::devices::AccountingJson;
 use super::problem::Problem;
 use super::request::Caller;
+use crate::ports::StoreStatus;
 use actix_web::web;
 use serde::Serialize;
 
@@ -16,6 +17,40 @@ pub struct DeviceCounts {
     offline: usize,
 }
 
+/// How the store of telemetry is doing.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct StoreJson {
+    /// Why nothing is acknowledged until a restart; null if all is well.
+    stopped: Option<String>,
+    /// Why samples cannot be sealed now, for example a full disk; null if all is well.
+    failing: Option<String>,
+    journal_bytes: u64,
+    /// Memory for samples that are not sealed yet.
+    heads_bytes: u64,
+    disk_bytes: u64,
+    /// Bytes that telemetry may take on disk; 0 = no limit.
+    size_bytes_max: u64,
+    /// More than 80 % of it is in use.
+    nearly_full: bool,
+    /// What was found damaged since the start, at most 100 entries.
+    damaged: Vec<String>,
+}
+
+impl From<StoreStatus> for StoreJson {
+    fn from(status: StoreStatus) -> Self {
+        Self {
+            nearly_full: status.is_nearly_full(),
+            stopped: status.stopped,
+            failing: status.failing,
+            journal_bytes: status.journal_bytes,
+            heads_bytes: status.heads_bytes,
+            disk_bytes: status.disk_bytes,
+            size_bytes_max: status.size_bytes_max,
+            damaged: status.damaged,
+        }
+    }
+}
+
 /// The whole at a glance.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct OverviewJson {
@@ -26,6 +61,7 @@ pub struct OverviewJson {
     samples_stored: u64,
     /// What became of everything that devices sent; that of deleted devices counts until the next start.
     accounting: AccountingJson,
+    store: StoreJson,
     /// Open live sockets.
     viewers: usize,
     /// Logged-in devices.
@@ -45,6 +81,7 @@ pub async fn overview(state: web::Data<State>, _caller: Caller) -> Result<web::J
         samples_per_s: accounts.values_per_s(state.clock.now_us()),
         samples_stored: all.stored,
         accounting: AccountingJson::new(&all),
+        store: state.journal.status().into(),
         viewers: state.live.viewers(),
         sessions: online + stale,
         uptime_s: state.started.elapsed().as_secs(),

@@ -88,6 +88,13 @@ pub struct StoreStatus {
     pub damaged: Vec<String>,
 }
 
+impl StoreStatus {
+    /// More than 80 % of the allowed size is in use.
+    pub fn is_nearly_full(&self) -> bool {
+        self.size_bytes_max > 0 && self.disk_bytes / 4 > self.size_bytes_max / 5
+    }
+}
+
 /// One variant per reaction.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {

@@ -51,6 +51,20 @@ names! {
     COMMIT_SECONDS = "pulsewire_journal_commit_seconds" (describe_histogram);
     /// Batches of which nothing was stored.
     COMMITS_FAILED = "pulsewire_journal_commits_failed_total" (describe_counter);
+    /// Bytes of journal records.
+    STORE_JOURNAL_BYTES = "pulsewire_store_journal_bytes" (describe_gauge);
+    /// Bytes of memory for samples that are not sealed into chunks yet.
+    STORE_HEADS_BYTES = "pulsewire_store_heads_bytes" (describe_gauge);
+    /// Bytes that the telemetry takes on disk.
+    STORE_DISK_BYTES = "pulsewire_store_disk_bytes" (describe_gauge);
+    /// Chunks written.
+    STORE_CHUNKS = "pulsewire_store_chunks_total" (describe_counter);
+    /// Samples sealed into chunks.
+    STORE_SEALED = "pulsewire_store_sealed_samples_total" (describe_counter);
+    /// Damaged chunks and journal records found since the start; at most 100 are counted.
+    STORE_DAMAGED = "pulsewire_store_damaged" (describe_gauge);
+    /// 1 while samples cannot be sealed, for example because the disk is full.
+    STORE_FAILING = "pulsewire_store_failing" (describe_gauge);
     /// Viewer sockets now open.
     VIEWERS = "pulsewire_live_viewers" (describe_gauge);
     /// Samples sent to viewers.
