@@ -325,6 +325,7 @@ struct StoreWatch {
     warned: bool,
     chunks: u64,
     sealed: u64,
+    damaged: u64,
 }
 
 impl StoreWatch {
@@ -333,11 +334,12 @@ impl StoreWatch {
         metrics::gauge!(names::STORE_JOURNAL_BYTES).set(status.journal_bytes as f64);
         metrics::gauge!(names::STORE_HEADS_BYTES).set(status.heads_bytes as f64);
         metrics::gauge!(names::STORE_DISK_BYTES).set(status.disk_bytes as f64);
-        metrics::gauge!(names::STORE_DAMAGED).set(status.damaged.len() as f64);
+        let damaged = status.damaged.len() as u64;
+        metrics::counter!(names::STORE_DAMAGED).increment(damaged.saturating_sub(self.damaged));
         metrics::gauge!(names::STORE_FAILING).set(f64::from(u8::from(status.failing.is_some())));
         metrics::counter!(names::STORE_CHUNKS).increment(status.chunks.saturating_sub(self.chunks));
         metrics::counter!(names::STORE_SEALED).increment(status.sealed.saturating_sub(self.sealed));
-        (self.chunks, self.sealed) = (status.chunks, status.sealed);
+        (self.chunks, self.sealed, self.damaged) = (status.chunks, status.sealed, damaged);
         let nearly_full = status.is_nearly_full();
         if nearly_full && !self.warned {
             tracing::warn!(

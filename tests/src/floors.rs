@@ -253,7 +253,7 @@ mod tests {
         check(
             "http/mod.rs",
             "let journal: TelemetryStore = open();",
-            &["only app.rs, storage/ may name TelemetryStore"],
+            &["only app.rs, app/, storage/ may name TelemetryStore"],
         );
         check("cli/offline.rs", "use crate::storage::sqlite::SqliteMeta;", &["may name SqliteMeta"]);
         check("hub/session.rs", "let bus = InProcessBus::new(1);", &["may name InProcessBus"]);

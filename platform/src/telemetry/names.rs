@@ -62,7 +62,7 @@ names! {
     /// Samples sealed into chunks.
     STORE_SEALED = "pulsewire_store_sealed_samples_total" (describe_counter);
     /// Damaged chunks and journal records found since the start; at most 100 are counted.
-    STORE_DAMAGED = "pulsewire_store_damaged" (describe_gauge);
+    STORE_DAMAGED = "pulsewire_store_damaged_total" (describe_counter);
     /// 1 while samples cannot be sealed, for example because the disk is full.
     STORE_FAILING = "pulsewire_store_failing" (describe_gauge);
     /// Viewer sockets now open.
