@@ -161,7 +161,21 @@ impl ApiClient {
 
     /// The ids of all devices whose id or name contains `part`.
     pub fn device_ids(&self, part: &str) -> Result<Vec<String>, SimError> {
-        let mut ids = Vec::new();
+        Ok(self.devices(part)?.into_iter().map(|device| device.id).collect())
+    }
+
+    /// The accounting of all devices whose id or name contains `part`.
+    pub fn accountings(&self, part: &str) -> Result<Vec<Accounting>, SimError> {
+        Ok(self.devices(part)?.into_iter().map(|device| device.accounting).collect())
+    }
+
+    /// The bearer token of this sign-in.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    fn devices(&self, part: &str) -> Result<Vec<Device>, SimError> {
+        let mut devices = Vec::new();
         let mut cursor = None::<String>;
         loop {
             let mut path = format!("/api/v1/devices?limit={PAGE}&q={}", path_segment(part));
@@ -170,10 +184,10 @@ impl ApiClient {
             }
             let page =
                 self.call::<Page>("GET", &path, None)?.map_err(|refusal| refusal.error("GET /api/v1/devices"))?;
-            ids.extend(page.items.into_iter().map(|device| device.id));
+            devices.extend(page.items);
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(ids);
+                return Ok(devices);
             }
         }
     }

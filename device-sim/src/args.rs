@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use pulsewire_sim::{Target, behaviour::Answers, replay::TimeFormat};
+use pulsewire_sim::{Target, behaviour::Answers, bench::Peer, replay::TimeFormat};
 
 /// Devices for a Pulsewire server: simulated fleets, recorded data, and this machine itself.
 ///
@@ -34,6 +34,77 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     Push(BenchPushArgs),
+    Ingest(BenchIngestArgs),
+}
+
+/// Reports in, acknowledgements out. Starts `pulsewire`, which lies beside this program, unless --connect is given
+///
+/// Two seconds of the same load come first and are not counted. docs/benchmarks.md says what each figure means.
+#[derive(Debug, ClapArgs)]
+pub struct BenchIngestArgs {
+    /// Devices, each with a connection over raw TCP
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub connections: u32,
+    /// Messages a second over all connections, on a schedule; default: as fast as they are acknowledged
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// For how long
+    #[arg(long, default_value_t = 15, value_name = "N")]
+    pub seconds: u64,
+    /// Most unacknowledged messages of a connection
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub in_flight: u32,
+    /// Readings in a message, all f32
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub metrics: u32,
+    /// Rules that match every device and never fire
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub rules: u32,
+    /// Live sockets, each with the metrics of ten devices
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub viewers: u32,
+    /// Threads of the generator
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub threads: u32,
+    /// Servers to measure in the same way, if they are installed
+    #[arg(long, value_delimiter = ',', value_enum, value_name = "A,B,C")]
+    pub peers: Vec<PeerArg>,
+    /// A server that runs already: where devices connect. Needs --api
+    #[arg(long, value_name = "ADDR", value_parser = target, requires = "api")]
+    pub connect: Option<Target>,
+    /// Its HTTP API
+    #[arg(long, value_name = "URL", requires = "connect")]
+    pub api: Option<String>,
+    /// Who signs in there
+    #[arg(long, default_value = "admin")]
+    pub user: String,
+    /// Environment variable that holds the password
+    #[arg(long, value_name = "NAME", default_value = "PULSEWIRE_ADMIN_PASSWORD")]
+    pub password_env: String,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// No progress on standard error
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `--peers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PeerArg {
+    Mosquitto,
+    Nats,
+    Redis,
+}
+
+impl From<PeerArg> for Peer {
+    fn from(peer: PeerArg) -> Peer {
+        match peer {
+            PeerArg::Mosquitto => Peer::Mosquitto,
+            PeerArg::Nats => Peer::Nats,
+            PeerArg::Redis => Peer::Redis,
+        }
+    }
 }
 
 /// Sample in to request at a push provider. Starts `pulsewire` and its push emulator, which lie beside this program, unless

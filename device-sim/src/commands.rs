@@ -5,7 +5,10 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pulsewire_sim::{
     ApiOptions, Provisioner, SecretStore, Shutdown, SimError, Summary,
-    bench::push::{self, PushBench, Running},
+    bench::{
+        ingest::{self, IngestBench, Watch},
+        push::{self, PushBench},
+    },
     client::ClientStats,
     fleet::{self, FleetOptions},
     host::{self, HostOptions},
@@ -13,7 +16,7 @@ use pulsewire_sim::{
 };
 use serde::Serialize;
 
-use crate::args::{Args, Bench, BenchPushArgs, Command, FleetArgs, HostArgs, ReplayArgs, ServerArgs};
+use crate::args::{Args, Bench, BenchIngestArgs, BenchPushArgs, Command, FleetArgs, HostArgs, ReplayArgs, ServerArgs};
 
 /// How often progress is shown.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -26,6 +29,7 @@ pub async fn run(args: Args) -> Result<bool, SimError> {
         Command::Replay(args) => run_replay(args).await,
         Command::Bench(args) => match args.what {
             Bench::Push(args) => run_bench_push(args).await,
+            Bench::Ingest(args) => run_bench_ingest(args).await,
         },
     }
 }
@@ -33,12 +37,8 @@ pub async fn run(args: Args) -> Result<bool, SimError> {
 async fn run_bench_push(args: BenchPushArgs) -> Result<bool, SimError> {
     let running = match (args.connect, args.api, args.emulator) {
         (Some(target), Some(url), Some(emulator)) => {
-            let password = std::env::var(&args.password_env).map_err(|_| SimError::Invalid {
-                name: "--password-env",
-                value: args.password_env.clone(),
-                allowed: "the name of an environment variable that is set".into(),
-            })?;
-            Some(Running { target, api: ApiOptions { url, user: args.user, password }, emulator })
+            let password = password(&args.password_env)?;
+            Some(push::Running { target, api: ApiOptions { url, user: args.user, password }, emulator })
         }
         _ => None,
     };
@@ -50,6 +50,51 @@ async fn run_bench_push(args: BenchPushArgs) -> Result<bool, SimError> {
         println!("{report}");
     }
     Ok(report.is_success())
+}
+
+async fn run_bench_ingest(args: BenchIngestArgs) -> Result<bool, SimError> {
+    let running = match (args.connect, args.api) {
+        (Some(target), Some(url)) => {
+            let password = password(&args.password_env)?;
+            Some(ingest::Running { target, api: ApiOptions { url, user: args.user, password } })
+        }
+        _ => None,
+    };
+    let bench = IngestBench {
+        connections: args.connections,
+        rate: args.rate,
+        seconds: args.seconds,
+        in_flight: args.in_flight,
+        metrics: args.metrics,
+        rules: args.rules,
+        viewers: args.viewers,
+        threads: args.threads,
+        running,
+        peers: args.peers.into_iter().map(Into::into).collect(),
+    };
+    let (bar, watched) = (spinner(args.quiet), Watch::default());
+    let work = ingest::run(bench, watched.clone(), on_ctrl_c());
+    let report = watch(work, || {
+        bar.tick();
+        bar.set_message(format!("{}; {} messages acknowledged", watched.stage(), watched.acknowledged()));
+    })
+    .await;
+    bar.finish_and_clear();
+    let report = report?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        println!("{report}");
+    }
+    Ok(report.is_success())
+}
+
+fn password(variable: &str) -> Result<String, SimError> {
+    std::env::var(variable).map_err(|_| SimError::Invalid {
+        name: "--password-env",
+        value: variable.into(),
+        allowed: "the name of an environment variable that is set".into(),
+    })
 }
 
 async fn run_fleet(args: FleetArgs) -> Result<bool, SimError> {
@@ -66,7 +111,7 @@ async fn run_fleet(args: FleetArgs) -> Result<bool, SimError> {
         duration: args.duration,
     };
     let stats = Arc::new(ClientStats::default());
-    let bar = spinner(&args.server);
+    let bar = spinner(args.server.quiet);
     let work = fleet::run(options, provisioner, stats.clone(), on_ctrl_c());
     let summary = watch(work, || show_running(&bar, &stats, args.devices)).await;
     bar.finish_and_clear();
@@ -82,7 +127,7 @@ async fn run_host(args: HostArgs) -> Result<bool, SimError> {
         duration: args.duration,
     };
     let stats = Arc::new(ClientStats::default());
-    let bar = spinner(&args.server);
+    let bar = spinner(args.server.quiet);
     let work = host::run(options, provisioner, stats.clone(), on_ctrl_c());
     let summary = watch(work, || show_running(&bar, &stats, 1)).await;
     bar.finish_and_clear();
@@ -115,7 +160,8 @@ async fn run_replay(args: ReplayArgs) -> Result<bool, SimError> {
         eprintln!("note: {note}");
     }
     let stats = Arc::new(ClientStats::default());
-    let bar = if repeat { spinner(&args.server) } else { progress_bar(&args.server, replay.table().reports()) };
+    let bar =
+        if repeat { spinner(args.server.quiet) } else { progress_bar(args.server.quiet, replay.table().reports()) };
     let work = replay.run(stats.clone(), on_ctrl_c());
     let report = watch(work, || {
         bar.set_position(ClientStats::get(&stats.acknowledged));
@@ -198,23 +244,23 @@ async fn wait_for_signal() {
     }
 }
 
-fn spinner(args: &ServerArgs) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, draw_target(args));
+fn spinner(is_quiet: bool) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, draw_target(is_quiet));
     bar.set_style(
         ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
     bar
 }
 
-fn progress_bar(args: &ServerArgs, length: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), draw_target(args));
+fn progress_bar(is_quiet: bool, length: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), draw_target(is_quiet));
     let template = "{bar:30} {pos}/{len} reports acknowledged, {per_sec}, {eta} left {msg}";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
 }
 
-fn draw_target(args: &ServerArgs) -> ProgressDrawTarget {
-    if args.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+fn draw_target(is_quiet: bool) -> ProgressDrawTarget {
+    if is_quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
 }
 
 fn show_running(bar: &ProgressBar, stats: &ClientStats, devices: u32) {

@@ -113,6 +113,14 @@ pub enum SimError {
         /// The last problem.
         last: String,
     },
+    /// A measurement that could not be made.
+    #[error("measuring {what}: {problem}")]
+    Measurement {
+        /// What was measured.
+        what: String,
+        /// Why that was not possible.
+        problem: String,
+    },
     /// A defect of this program.
     #[error("a task of this program failed: {0}")]
     Task(String),

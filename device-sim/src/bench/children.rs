@@ -7,12 +7,16 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use crate::SimError;
+use crate::{ApiOptions, SimError, Target};
 
-/// A program that says on its first line, as JSON, where it is. Killed when dropped.
+/// A running program. Killed when dropped.
+#[derive(Debug)]
+pub(super) struct Process(Child);
+
+/// A program that says on its first line, as JSON, where it is.
 #[derive(Debug)]
 pub(super) struct Program {
-    child: Child,
+    process: Process,
     /// The first line.
     pub announced: Value,
 }
@@ -22,6 +26,38 @@ pub(super) struct Program {
 pub(super) struct Usage {
     pub cpu_ms: u64,
     pub rss_bytes: u64,
+    /// The most that it ever had; None where the system does not say.
+    pub rss_peak_bytes: Option<u64>,
+}
+
+impl Process {
+    /// Starts a program without input whose errors are not shown.
+    pub fn start(command: &mut Command) -> Result<Process, SimError> {
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let path = PathBuf::from(command.get_program());
+        command.spawn().map(Process).map_err(|source| SimError::file("starting", &path, source))
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Option<Usage> {
+        let pid = Pid::from_u32(self.0.id());
+        let mut system = System::new().ok()?;
+        let kind = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, kind);
+        let process = system.process(pid)?;
+        Some(Usage {
+            cpu_ms: process.accumulated_cpu_time(),
+            rss_bytes: process.memory(),
+            rss_peak_bytes: rss_peak(self.0.id()),
+        })
+    }
+}
+
+/// Linux: the line `VmHWM:  1234 kB`.
+fn rss_peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
 impl Program {
@@ -31,20 +67,18 @@ impl Program {
             std::env::current_exe().map_err(|source| SimError::file("finding", Path::new("this program"), source))?;
         let path = own.with_file_name("pulsewire");
         let mut command = Command::new(&path);
-        command.args(arguments).envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|source| SimError::file("starting", &path, source))?;
+        command.args(arguments).envs(environment.iter().copied()).stdout(Stdio::piped());
+        let mut process = Process::start(&mut command)?;
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = process.0.stdout.take() {
             BufReader::new(stdout)
                 .read_line(&mut line)
                 .map_err(|source| SimError::file("reading from", &path, source))?;
         }
-        let mut program = Program { child, announced: Value::Null };
-        program.announced = serde_json::from_str(&line).map_err(|_| {
+        let announced = serde_json::from_str(&line).map_err(|_| {
             SimError::Task(format!("`pulsewire {}` did not start; try it by hand", arguments.join(" ")))
         })?;
-        Ok(program)
+        Ok(Program { process, announced })
     }
 
     /// A text that it announced.
@@ -54,20 +88,55 @@ impl Program {
 
     /// What it has used so far.
     pub fn usage(&self) -> Option<Usage> {
-        let pid = Pid::from_u32(self.child.id());
-        let mut system = System::new().ok()?;
-        let kind = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, kind);
-        let process = system.process(pid)?;
-        Some(Usage { cpu_ms: process.accumulated_cpu_time(), rss_bytes: process.memory() })
+        self.process.usage()
     }
 }
 
-impl Drop for Program {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server on a data folder of its own, on ports that the system picks.
+#[derive(Debug)]
+pub(super) struct OwnServer {
+    pub program: Program,
+    pub target: Target,
+    /// With a password made up for this run.
+    pub api: ApiOptions,
+}
+
+impl OwnServer {
+    /// Starts it with this configuration file. `PULSEWIRE_*` variables of the caller hold for it too.
+    pub fn start(config: &Path, data: &Path, environment: &[(&str, &str)]) -> Result<OwnServer, SimError> {
+        let mut password = [0; 16];
+        getrandom::fill(&mut password).map_err(|error| SimError::Task(error.to_string()))?;
+        let password = hex::encode(password);
+        let (config, data) = (config.to_string_lossy(), data.to_string_lossy());
+        let any = "127.0.0.1:0";
+        let mut variables = vec![("PULSEWIRE_ADMIN_PASSWORD", password.as_str())];
+        variables.extend_from_slice(environment);
+        let program = Program::start(
+            &[
+                "serve",
+                "--config",
+                &config,
+                "--data-dir",
+                &data,
+                "--http-listen",
+                any,
+                "--device-listen",
+                any,
+                "--json",
+            ],
+            &variables,
+        )?;
+        let target = program.text("device").parse().map_err(|_| SimError::Task("the server named no port".into()))?;
+        let api = ApiOptions { url: program.text("http"), user: "admin".into(), password };
+        Ok(OwnServer { program, target, api })
     }
 }
 
@@ -76,10 +145,18 @@ impl Drop for Program {
 pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    pub fn make() -> Result<Scratch, SimError> {
-        let path = std::env::temp_dir().join(format!("pulsewire-bench-{}", std::process::id()));
+    /// In the folder for temporary files, `TMPDIR`.
+    pub fn make(name: &str) -> Result<Scratch, SimError> {
+        let path = std::env::temp_dir().join(format!("pulsewire-bench-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(|source| SimError::file("making", &path, source))?;
         Ok(Scratch(path))
+    }
+
+    /// A file in it.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, SimError> {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).map_err(|source| SimError::file("writing", &path, source))?;
+        Ok(path)
     }
 }
 

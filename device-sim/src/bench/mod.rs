@@ -2,7 +2,14 @@
 //! at which something was to be sent, not from when it was.
 
 mod children;
+mod device;
 mod figures;
+mod generator;
+pub mod ingest;
+mod noop;
+mod peers;
 pub mod push;
+mod viewers;
 
-pub use figures::Latency;
+pub use figures::{Figures, Latency};
+pub use peers::{Peer, PeerReport};

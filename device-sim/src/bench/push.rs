@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Latency;
-use super::children::{Program, Scratch, Usage};
+use super::children::{OwnServer, Program, Scratch, Usage};
 use crate::api::{ApiClient, DeviceSpec};
 use crate::client::{ClientOptions, ClientStats, DeviceClient, Next, Source, Spool};
 use crate::error::blocking;
@@ -203,36 +204,16 @@ impl Bed {
         if let Some(running) = given {
             return Ok(Bed { running, server: None, _emulator: None, _scratch: None });
         }
-        let scratch = Scratch::make()?;
-        let (dir, data) = (scratch.0.join("emulator"), scratch.0.join("data"));
-        let (dir, data) = (dir.to_string_lossy().into_owned(), data.to_string_lossy().into_owned());
+        let scratch = Scratch::make("push")?;
+        let dir = scratch.0.join("emulator");
         let any = "127.0.0.1:0";
-        let emulator =
-            Program::start(&["push-emulator", "--listen", any, "--page", any, "--dir", &dir, "--json"], &[])?;
-        let config = emulator.text("config");
-        let mut password = [0; 16];
-        getrandom::fill(&mut password).map_err(|error| SimError::Task(error.to_string()))?;
-        let password = hex::encode(password);
-        let server = Program::start(
-            &[
-                "serve",
-                "--config",
-                &config,
-                "--data-dir",
-                &data,
-                "--http-listen",
-                any,
-                "--device-listen",
-                any,
-                "--json",
-            ],
-            &[("PULSEWIRE_ADMIN_PASSWORD", &password), ("PULSEWIRE_PUSH_GRACE", "0ms")],
-        )?;
-        let api = ApiOptions { url: server.text("http"), user: "admin".into(), password };
-        let target: Target =
-            server.text("device").parse().map_err(|_| SimError::Task("the server named no port".into()))?;
+        let arguments = ["push-emulator", "--listen", any, "--page", any, "--dir", &dir.to_string_lossy(), "--json"];
+        let emulator = Program::start(&arguments, &[])?;
+        let config = PathBuf::from(emulator.text("config"));
+        let server = OwnServer::start(&config, &scratch.0.join("data"), &[("PULSEWIRE_PUSH_GRACE", "0ms")])?;
+        let OwnServer { program, target, api } = server;
         let running = Running { target, api, emulator: emulator.text("page") };
-        Ok(Bed { running, server: Some(server), _emulator: Some(emulator), _scratch: Some(scratch) })
+        Ok(Bed { running, server: Some(program), _emulator: Some(emulator), _scratch: Some(scratch) })
     }
 
     fn usage(&self) -> Option<Usage> {
