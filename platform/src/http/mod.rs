@@ -16,6 +16,7 @@ mod password;
 mod problem;
 mod push;
 mod query;
+mod query_many;
 mod request;
 mod routes;
 mod rules;

@@ -32,6 +32,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::commands::cancel,
         super::history::latest,
         super::history::history,
+        super::query_many::query_many,
+        super::query_many::export,
         super::rules::list,
         super::rules::create,
         super::rules::show,
