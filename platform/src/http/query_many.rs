@@ -168,10 +168,14 @@ const ROUND_STEPS_US: [i64; 26] = [
 fn step_for(from_us: i64, to_us: i64, points: u32) -> i64 {
     let buckets = |step: i64| (to_us - 1).div_euclid(step).saturating_sub(from_us.div_euclid(step)) + 1;
     let day = 86_400_000_000;
-    ROUND_STEPS_US.into_iter().find(|step| buckets(*step) <= i64::from(points)).unwrap_or_else(|| {
-        let days = (to_us.saturating_sub(from_us) / i64::from(points).max(1)).div_euclid(day) + 1;
-        // One more for the range that begins within a bucket.
-        if buckets(days * day) <= i64::from(points) { days * day } else { (days + 1) * day }
+    let round = ROUND_STEPS_US.into_iter().find(|step| buckets(*step) <= i64::from(points));
+    round.unwrap_or_else(|| {
+        let mut step = (to_us.saturating_sub(from_us) / i64::from(points).max(1) / day + 1) * day;
+        // A range that begins within a bucket takes one more. One that holds 1970 has two however wide they are.
+        while buckets(step) > i64::from(points).max(2) {
+            step = step.saturating_mul(2);
+        }
+        step
     })
 }
 
