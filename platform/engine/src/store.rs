@@ -87,6 +87,7 @@ fn replay(
     options: &StoreOptions,
     status: &mut Status,
 ) -> Result<Vec<Digest>, StoreError> {
+    let exist = forget_again(journal, heads)?;
     take_streams(journal, data, heads)?;
     for series in journal::series(journal)? {
         heads.set_device_of(series.key, Some(series.device));
@@ -111,14 +112,25 @@ fn replay(
         }
         let mut batch = Batch { received_us, blocks: record.blocks, series: Vec::new(), accounting: record.accounting };
         let sealed = |device: &DeviceKey| heads.devices.get(device).is_some_and(|d| position <= d.position);
-        batch.blocks.retain(|block| !sealed(&block.device()));
-        batch.accounting.retain(|(device, _)| !sealed(device));
+        let wanted = |device: &DeviceKey| exist.contains(device) && !sealed(device);
+        batch.blocks.retain(|block| wanted(&block.device()));
+        batch.accounting.retain(|(device, _)| wanted(device));
         let newest = heads.applied.max(position);
         heads.apply(position, &batch, options.chunk_rows);
         heads.applied = newest;
     })?;
     heads.found.clear();
     Ok(digests.into())
+}
+
+/// A device exists while `journal.db` has a stream or a series of it. What there is of others was deleted before the stop:
+/// it does not come back, and the keeper removes what is left. Answers the devices that exist.
+fn forget_again(journal: &Connection, heads: &mut Heads) -> Result<HashSet<DeviceKey>, StoreError> {
+    let mut exist: HashSet<DeviceKey> = journal::streams(journal)?.into_iter().map(|(device, _, _)| device).collect();
+    exist.extend(journal::series(journal)?.into_iter().map(|series| series.device));
+    heads.forgotten = heads.devices.keys().filter(|device| !exist.contains(device)).copied().collect();
+    heads.devices.retain(|device, _| exist.contains(device));
+    Ok(exist)
 }
 
 /// Streams exist as `journal.db` says; `data.db` says how far they had come.
