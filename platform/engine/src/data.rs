@@ -44,6 +44,29 @@ pub(crate) fn next_generation(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Every record up to this one is in this file; None = the file does not say.
+pub(crate) fn sealed_through(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    let found: Option<i64> = connection
+        .query_row("SELECT value FROM store WHERE name = 'sealed_through'", [], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(i64::cast_unsigned))
+}
+
+pub(crate) fn set_sealed_through(connection: &Connection, through: Position) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO store (name, value) VALUES ('sealed_through', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = max(value, ?1)",
+        )?
+        .execute([through.0.cast_signed()])?;
+    Ok(())
+}
+
+/// True if it has anything of any device.
+pub(crate) fn has_devices(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM device)", [], |row| row.get(0))
+}
+
 /// Where a device stands as of its seal. Streams that do not exist any more are removed at the next start.
 pub(crate) fn write_device(connection: &Connection, taken: &Taken, account: &Accounting) -> rusqlite::Result<()> {
     let counts: Vec<u8> = account.counts().iter().flat_map(|count| count.to_le_bytes()).collect();

@@ -1,5 +1,5 @@
 use pulsewire_core::ids::Position;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// Why something was not stored, one variant per reaction.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,10 @@ impl From<rusqlite::Error> for QueryError {
 /// commit may be reported as good (the kernel may have dropped the dirty pages and report the next sync as successful).
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        // The index of the WAL could not grow: the disk is full. What is synced is as before.
+        if matches!(&error, rusqlite::Error::SqliteFailure(e, _) if e.extended_code == ffi::SQLITE_IOERR_SHMSIZE) {
+            return Self::Retry(error.into());
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Stopped(error.into())
@@ -56,7 +60,6 @@ impl From<rusqlite::Error> for StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rusqlite::ffi;
 
     fn check(code: i32, stops: bool) {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
@@ -69,6 +72,7 @@ mod tests {
         check(ffi::SQLITE_IOERR_WRITE, true);
         check(ffi::SQLITE_CORRUPT, true);
         check(ffi::SQLITE_FULL, false);
+        check(ffi::SQLITE_IOERR_SHMSIZE, false);
         check(ffi::SQLITE_BUSY, false);
         check(ffi::SQLITE_READONLY, false);
     }

@@ -39,7 +39,8 @@ CREATE TABLE stream (
 
 const DATA: &str = "
 CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-INSERT INTO store (name, value) VALUES ('generation', 0);
+-- `sealed_through`: everything of every device up to that record is in this file, so the journal may release it.
+INSERT INTO store (name, value) VALUES ('generation', 0), ('sealed_through', 0);
 -- Everything of a device up to `position` is in this file, and nothing after it.
 CREATE TABLE device (
     device INTEGER PRIMARY KEY,

@@ -479,6 +479,12 @@ impl Heads {
         unsealed.map_or(self.applied, |first| Position(first.0.saturating_sub(1)))
     }
 
+    /// The same once what was taken is in `data.db`.
+    pub fn sealed_through_with_taken(&self) -> Position {
+        let unsealed = self.devices.values().filter_map(|d| d.unsealed_from).min();
+        unsealed.map_or(self.applied, |first| Position(first.0.saturating_sub(1)))
+    }
+
     /// Drops a device; answers the bytes that were freed.
     pub fn forget(&mut self, key: DeviceKey) {
         let Some(device) = self.devices.remove(&key) else { return };

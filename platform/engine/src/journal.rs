@@ -148,6 +148,12 @@ pub(crate) fn streams(connection: &Connection) -> rusqlite::Result<Vec<(DeviceKe
     rows.collect()
 }
 
+/// The oldest record there is.
+pub(crate) fn first(connection: &Connection) -> rusqlite::Result<Option<Position>> {
+    let first: Option<i64> = connection.query_row("SELECT min(position) FROM journal", [], |row| row.get(0))?;
+    Ok(first.map(|first| Position(first.cast_unsigned())))
+}
+
 pub(crate) fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let bytes: i64 =
         connection.query_row("SELECT coalesce(sum(length(record)), 0) FROM journal", [], |row| row.get(0))?;

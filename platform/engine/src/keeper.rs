@@ -8,7 +8,7 @@ use crate::heads::Taken;
 use crate::seal::{self, Prepared};
 use crate::shared::{Shared, Waker};
 use crate::tidy;
-use pulsewire_core::ids::DeviceKey;
+use pulsewire_core::ids::{DeviceKey, Position};
 use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -175,7 +175,7 @@ impl Keeper {
         let result = self.write(&group);
         let mut heads = self.shared.write();
         match result {
-            Ok(written) => {
+            Ok((written, through)) => {
                 heads.generation += 1;
                 let (mut chunks, mut samples) = (0, 0);
                 for (taken, (prepared, tables, replaced)) in group.iter().zip(&written) {
@@ -184,7 +184,8 @@ impl Keeper {
                     chunks += size.0;
                     samples += size.1;
                 }
-                self.shared.sealed_through.store(heads.sealed_through().0, Ordering::Release);
+                // Not more than data.db says of itself: the next start compares.
+                self.shared.sealed_through.fetch_max(through.0, Ordering::AcqRel);
                 drop(heads);
                 let mut status = self.shared.status();
                 status.chunks += chunks;
@@ -200,8 +201,11 @@ impl Keeper {
         }
     }
 
-    #[allow(clippy::type_complexity)] // one row per device
-    fn write(&mut self, group: &[Taken]) -> Result<Vec<(Prepared, Vec<crate::heads::SealedTable>, u64)>, StoreError> {
+    #[allow(clippy::type_complexity)] // one row per device, and how far the store is sealed with them
+    fn write(
+        &mut self,
+        group: &[Taken],
+    ) -> Result<(Vec<(Prepared, Vec<crate::heads::SealedTable>, u64)>, Position), StoreError> {
         let mut written = Vec::with_capacity(group.len());
         for taken in group {
             written.push((seal::prepare(taken)?, Vec::new(), 0));
@@ -210,9 +214,11 @@ impl Keeper {
         for (taken, (prepared, tables, replaced)) in group.iter().zip(&mut written) {
             (*tables, *replaced) = seal::write(&transaction, taken, prepared)?;
         }
+        let through = self.shared.read().sealed_through_with_taken();
+        data::set_sealed_through(&transaction, through)?;
         data::next_generation(&transaction)?;
         transaction.commit()?;
-        Ok(written)
+        Ok((written, through))
     }
 
     fn forget(&mut self) -> Result<bool, StoreError> {

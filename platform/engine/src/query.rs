@@ -86,6 +86,8 @@ struct Memory {
     pieces: Vec<Piece>,
     /// The newest value at all.
     latest: Option<Sample>,
+    /// Two tables have a value of that time, so that only their rows say which is the later one.
+    tied: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -110,10 +112,12 @@ fn memory_of(heads: &Heads, series: SeriesKey, from_us: i64, to_us: i64) -> Memo
             memory.pieces.push(Piece::of_part(table, &table.part, column, HEAD, from_us, to_us));
         }
         let latest = latest_of(table, column);
-        if let Some(sample) = latest
-            && memory.latest.as_ref().is_none_or(|known| known.time_us <= sample.time_us)
-        {
-            memory.latest = Some(sample);
+        if let Some(sample) = latest {
+            let known_us = memory.latest.as_ref().map_or(i64::MIN, |known| known.time_us);
+            memory.tied = known_us == sample.time_us || memory.tied && known_us > sample.time_us;
+            if known_us <= sample.time_us {
+                memory.latest = Some(sample);
+            }
         }
     }
     memory.pieces.retain(|piece| !piece.times.is_empty());
@@ -239,7 +243,15 @@ impl Reader {
     pub fn snapshot(&mut self, query: &SnapshotQuery) -> Result<Snapshot, QueryError> {
         let from_us = query.from_us.unwrap_or(i64::MAX);
         let look = |heads: &Heads| {
-            let memory = query.series.iter().map(|series| memory_of(heads, *series, from_us, i64::MAX));
+            let memory = query.series.iter().map(|series| {
+                let memory = memory_of(heads, *series, from_us, i64::MAX);
+                match &memory.latest {
+                    Some(latest) if query.from_us.is_none() && memory.tied => {
+                        memory_of(heads, *series, latest.time_us, latest.time_us.saturating_add(1))
+                    }
+                    _ => memory,
+                }
+            });
             (heads.applied, memory.collect::<Vec<_>>())
         };
         self.at_one_moment(look, |data, shared, (position, memories)| {
@@ -248,6 +260,11 @@ impl Reader {
             let mut text_bytes = 0;
             for (series, memory) in query.series.iter().zip(memories) {
                 let samples = match query.from_us {
+                    None if memory.tied => {
+                        let latest = memory.latest.clone();
+                        let mut source = Source::new(data, shared, *series, memory, None);
+                        source.one(latest)?.into_iter().collect()
+                    }
                     None => memory.latest.into_iter().collect(),
                     Some(from_us) => {
                         let mut source = Source::new(data, shared, *series, memory, None);
@@ -403,6 +420,16 @@ impl<'a> Source<'a> {
                 return Ok(ControlFlow::Break(()));
             }
         }
+    }
+
+    /// The value that counts at the time of a sample; the sample itself if its rows cannot be read any more.
+    fn one(&mut self, sample: Option<Sample>) -> Result<Option<Sample>, QueryError> {
+        let Some(mut sample) = sample else { return Ok(None) };
+        let _ = self.visit(sample.time_us, sample.time_us.saturating_add(1), &mut |time_us, value| {
+            sample = Sample { time_us, value: value.to_value() };
+            ControlFlow::Continue(())
+        })?;
+        Ok(Some(sample))
     }
 
     /// The newest samples from a time on, at most `most`; true if there are more.

@@ -15,6 +15,7 @@ use pulsewire_core::batch::Batch;
 use pulsewire_core::ids::{DeviceKey, Position, Sequence, StreamId};
 use rusqlite::Connection;
 use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -37,13 +38,15 @@ impl Store {
     pub fn open(options: StoreOptions) -> anyhow::Result<(Self, Writer, Keeper)> {
         let journal = file::open_writer(&options, File::Journal)?;
         let data = file::open_writer(&options, File::Data)?;
+        belong_together(&journal, &data, &options.folder)?;
         journal::ensure_epoch(&journal)?;
         let mut heads = data::load(&data).context("reading data.db")?;
         let mut status = Status::default();
         let digests = replay(&journal, &data, &mut heads, &options, &mut status).context("reading journal.db")?;
         let position = heads.applied;
-        let (through, bytes) = (heads.sealed_through().0, journal::bytes(&journal)?);
-        let shared = Arc::new(Shared::new(options, heads, through, bytes));
+        let (through, bytes) = (heads.sealed_through(), journal::bytes(&journal)?);
+        data::set_sealed_through(&data, through).context("writing data.db")?;
+        let shared = Arc::new(Shared::new(options, heads, through.0, bytes));
         *shared.status() = status;
         let writer = Writer::new(journal, shared.clone(), position, digests);
         let keeper = Keeper::new(data, shared.clone());
@@ -78,6 +81,32 @@ impl Store {
     pub fn waker(&self) -> Waker {
         Waker(self.shared.clone())
     }
+}
+
+/// Each file is of no use without the other. One that is missing, or comes from an older copy, must not look like a store
+/// that is merely empty.
+fn belong_together(journal: &Connection, data: &Connection, folder: &Path) -> anyhow::Result<()> {
+    let folder = folder.display();
+    if journal::value(journal, "epoch")? == 0 && data::has_devices(data)? {
+        anyhow::bail!(
+            "{folder} has data.db but not the journal.db that belongs to it, which has the names of its series and the \
+             reports not yet in data.db; put that journal.db back, or restore both files from one backup, or give \
+             another --data-dir"
+        );
+    }
+    let (first, through) = (journal::first(journal)?, data::sealed_through(data)?);
+    if let (Some(first), Some(through)) = (first, through)
+        && first.0 > through + 1
+    {
+        anyhow::bail!(
+            "data.db in {folder} is missing or older than the journal.db beside it: reports {} to {} were moved from \
+             journal.db to a newer data.db; put that data.db back, or restore both files from one backup, or give \
+             another --data-dir",
+            through + 1,
+            first.0 - 1
+        );
+    }
+    Ok(())
 }
 
 fn replay(
