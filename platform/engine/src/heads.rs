@@ -416,7 +416,7 @@ impl Heads {
     /// What was taken is in `data.db`. `replaced` says what it found there of the same times.
     pub fn sealed(&mut self, taken: &Taken, tables: &[SealedTable], replaced: u64) {
         self.bytes = self.bytes.saturating_sub(taken.bytes);
-        let Some(device) = self.devices.get_mut(&taken.device) else {
+        let Some(device) = self.devices.get_mut(&taken.device).filter(|device| device.sealing_from.is_some()) else {
             // It was deleted meanwhile, and what was just written of it has to go too.
             self.forgotten.push(taken.device);
             return;
@@ -440,7 +440,7 @@ impl Heads {
 
     /// What was taken could not be sealed: it goes back before what came since.
     pub fn put_back(&mut self, taken: &Taken) {
-        let Some(device) = self.devices.get_mut(&taken.device) else {
+        let Some(device) = self.devices.get_mut(&taken.device).filter(|device| device.sealing_from.is_some()) else {
             self.bytes = self.bytes.saturating_sub(taken.bytes);
             return;
         };

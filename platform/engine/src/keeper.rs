@@ -77,12 +77,17 @@ impl Keeper {
     /// [`StoreError::Retry`] if it could not be done now, for example because the disk is full: call again later.
     /// `Stopped` after a failed sync: nothing is taken any more until the store is opened anew.
     pub fn step(&mut self, now_us: i64) -> Result<Step, StoreError> {
+        self.tell(|keeper| keeper.next(now_us))
+    }
+
+    /// Does something, and lets the status say how that went.
+    fn tell<T>(&mut self, what: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if let Some(reason) = self.shared.status().stopped.clone() {
             return Err(StoreError::Stopped(anyhow::anyhow!("{reason}")));
         }
-        let result = self.next(now_us);
+        let result = what(self);
         match &result {
-            Ok(Step::Nothing) => {}
+            // Also when there was nothing to do: what could not be sealed stays due, so nothing fails any more.
             Ok(_) => self.shared.status().failing = None,
             Err(StoreError::Stopped(error)) => {
                 let reason = format!("{error:#}");
@@ -130,6 +135,10 @@ impl Keeper {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn seal_all(&mut self) -> Result<(), StoreError> {
+        self.tell(Self::seal_every_device)
+    }
+
+    fn seal_every_device(&mut self) -> Result<(), StoreError> {
         let all: Vec<DeviceKey> = {
             let heads = self.shared.read();
             heads.devices.iter().filter(|(_, d)| d.unsealed_from.is_some()).map(|(key, _)| *key).collect()

@@ -178,11 +178,14 @@ fn merge_small(connection: &mut Connection, shared: &Shared, table: &Known) -> R
         };
         data::insert_chunk(&transaction, &row, &chunk.data)?;
     }
+    // Before the commit: a reader that already sees the merged chunk must look back as far as it spans.
+    if let Some(table) = shared.write().table_mut(table.device, table.id) {
+        table.span_us = table.span_us.max(span_us);
+    }
     transaction.prepare_cached("UPDATE tbl SET span_us = ?2 WHERE tbl = ?1")?.execute(params![table.id.0, span_us])?;
     transaction.commit()?;
     let gone = u32::try_from(members.len()).unwrap_or(u32::MAX);
     if let Some(table) = shared.write().table_mut(table.device, table.id) {
-        table.span_us = span_us;
         table.small = table.small.saturating_sub(gone) + small;
     }
     Ok(true)

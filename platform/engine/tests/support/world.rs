@@ -550,11 +550,11 @@ pub fn lane_of(world: &mut World) -> Result<OpenedLane, String> {
 fn value(value_type: ValueType, random: &mut Random) -> Value {
     let any = random.below(u64::MAX);
     match value_type {
-        ValueType::F64 if any % 4 == 0 => Value::F64(f64::from_bits(any)),
+        ValueType::F64 if any.is_multiple_of(4) => Value::F64(f64::from_bits(any)),
         ValueType::F64 => Value::F64((any % 1_000) as f64 / 10.0),
         ValueType::F32 => Value::F64(f64::from((any % 500) as f32 / 8.0)),
         ValueType::I64 => Value::I64((any % 1_000).cast_signed() - 500),
-        ValueType::Bool => Value::Bool(any % 2 == 0),
+        ValueType::Bool => Value::Bool(any.is_multiple_of(2)),
         ValueType::Text => Value::Text(format!("t{}", any % 30).into()),
     }
 }
