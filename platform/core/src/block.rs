@@ -229,6 +229,13 @@ impl Rows {
         debug_assert_eq!(self.width, other.width, "rows of one set");
         let (words, before) = (self.words(), self.times.len());
         let first_cell = self.cells.len();
+        if self.times.capacity() - before < rows.len() {
+            // By a quarter, not by double: rows that wait to be sealed are counted by what they hold, and the tables of a
+            // fleet grow at the same moments.
+            let more = rows.len().max(before / 4).max(4);
+            self.times.reserve_exact(more);
+            self.cells.reserve_exact(more * self.width);
+        }
         self.times.extend_from_slice(&other.times[rows.clone()]);
         self.cells.extend_from_slice(&other.cells[rows.start * self.width..rows.end * self.width]);
         if !self.absent.is_empty() || !other.absent.is_empty() {

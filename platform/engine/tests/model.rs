@@ -11,7 +11,7 @@ use pulsewire_core::sample::{ReportKind, Series};
 use pulsewire_core::value::{Value, ValueType};
 use pulsewire_engine::{
     BucketQuery, Command, Keeper, Outcome, RangeQuery, Reader, SnapshotQuery, Step, Store, StoreOptions, StreamRequest,
-    Writer,
+    Synchronous, Writer,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -95,7 +95,10 @@ struct World {
 
 fn options(folder: &Path) -> StoreOptions {
     // Small enough that all of it happens.
-    StoreOptions { chunk_rows: 64, retain_bytes: 2_000, unsealed_bytes: 20_000, ..StoreOptions::new(folder.into()) }
+    // And without syncs: what a crash leaves is another test's subject.
+    let synchronous = Synchronous::Off;
+    let options = StoreOptions::new(folder.into());
+    StoreOptions { chunk_rows: 64, retain_bytes: 2_000, unsealed_bytes: 20_000, synchronous, ..options }
 }
 
 fn open(folder: &Path) -> (Writer, Keeper, Reader, Fence, pulsewire_engine::OpenedLane) {
@@ -328,8 +331,14 @@ fn run(acts: &[Act]) {
     world.snapshot(None, 1);
 }
 
+/// A minute of a debug build; `PROPTEST_CASES` says otherwise.
+fn cases() -> u32 {
+    let default = ProptestConfig::default().cases;
+    if std::env::var_os("PROPTEST_CASES").is_some() { default } else { 128 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_query_answers_what_a_plain_map_answers(acts in proptest::collection::vec(act(), 1..40)) {
