@@ -2,6 +2,7 @@
 
 use crate::error::StoreError;
 use crate::heads::{Device, Heads, Latest, NO_LATEST, StreamState, Table, TableId, Taken, TakenTable};
+use crate::rollup::Level;
 use pulsewire_chunk::Kind;
 use pulsewire_core::accounting::Accounting;
 use pulsewire_core::block::SeriesSet;
@@ -223,6 +224,20 @@ pub(crate) fn drop_rollups(
     let removed: Vec<i64> =
         statement.query_map(params![table.0, from_us, to_us, floor_us], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(removed.into_iter().min())
+}
+
+/// Removes minutes that were made ahead of what was sealed, because nothing seemed to come any more.
+pub(crate) fn drop_rollups_ahead(
+    connection: &Connection,
+    table: TableId,
+    sealed_us: i64,
+    floor_us: i64,
+) -> rusqlite::Result<()> {
+    let first_us = sealed_us.saturating_sub(Level::Minute.block_us()).max(floor_us.saturating_sub(1));
+    connection
+        .prepare_cached("DELETE FROM rollup WHERE tbl = ?1 AND level = 1 AND from_us > ?2 AND to_us > ?3")?
+        .execute(params![table.0, first_us, sealed_us.saturating_add(1)])?;
+    Ok(())
 }
 
 /// Reads where every device stands.

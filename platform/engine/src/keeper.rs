@@ -221,7 +221,7 @@ impl Keeper {
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for (taken, (prepared, tables, replaced)) in group.iter().zip(&mut written) {
-            (*tables, *replaced) = seal::write(&transaction, taken, prepared)?;
+            (*tables, *replaced) = seal::write(&transaction, &self.shared, taken, prepared)?;
         }
         let through = self.shared.read().sealed_through_with_taken();
         data::set_sealed_through(&transaction, through)?;

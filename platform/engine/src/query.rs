@@ -14,7 +14,7 @@ use pulsewire_core::ids::{Lane, Position, SeriesKey};
 use pulsewire_core::sample::{JournalRecord, Sample};
 use pulsewire_core::value::{Value, ValueType};
 use rusqlite::Connection;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -94,6 +94,7 @@ struct Memory {
 struct SealedTable {
     id: TableId,
     span_us: i64,
+    floor_us: i64,
     column: usize,
     value_type: ValueType,
 }
@@ -104,7 +105,8 @@ fn memory_of(heads: &Heads, series: SeriesKey, from_us: i64, to_us: i64) -> Memo
     for table in &device.tables {
         let Some(column) = table.column_of(series) else { continue };
         let value_type = table.set.types.get(column).copied().unwrap_or(ValueType::F64);
-        memory.tables.extend(table.id.map(|id| SealedTable { id, span_us: table.span_us, column, value_type }));
+        let (span_us, floor_us) = (table.span_us, table.floor_us);
+        memory.tables.extend(table.id.map(|id| SealedTable { id, span_us, floor_us, column, value_type }));
         if let Some(part) = &table.sealing {
             memory.pieces.push(Piece::of_part(table, part, column, SEALING, from_us, to_us));
         }
@@ -301,7 +303,7 @@ fn without_much_text(samples: Vec<Sample>, bytes: &mut usize, cut: &mut bool) ->
 impl<'a> Source<'a> {
     /// What is in the file alone, of one column of one table.
     pub fn sealed(data: &'a Connection, shared: &'a Shared, series: SeriesKey, table: TableId, span_us: i64) -> Self {
-        let table = SealedTable { id: table, span_us, column: 0, value_type: ValueType::F64 };
+        let table = SealedTable { id: table, span_us, floor_us: i64::MIN, column: 0, value_type: ValueType::F64 };
         let memory = Memory { tables: vec![table], ..Memory::default() };
         // The keeper's work is bounded by the width of a block, not by a query's limits.
         Self { scanned: usize::MAX, ..Self::new(data, shared, series, memory, None) }
@@ -494,9 +496,15 @@ impl<'a> Source<'a> {
             if at_us < start && self.feed(finer, at_us, start, buckets, out, limit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-            for (start_us, partial) in block.partials.iter().filter(|(t, _)| (start..end).contains(t)) {
-                buckets.push_partial(unit, *start_us, partial);
+            at_us = start;
+            for touched in self.touched(&block, unit, start..end) {
+                push_units(&block, unit, at_us..touched.start, buckets);
+                if self.feed(finer, touched.start, touched.end, buckets, out, limit)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                at_us = touched.end;
             }
+            push_units(&block, unit, at_us..end, buckets);
             at_us = end;
             out.extend(buckets.take());
             if out.len() >= limit {
@@ -506,18 +514,44 @@ impl<'a> Source<'a> {
         if at_us < to_us { self.feed(finer, at_us, to_us, buckets, out, limit) } else { Ok(ControlFlow::Continue(())) }
     }
 
-    /// Rollups of a level within a range that are as they should be: nothing in memory belongs to them.
+    /// The units of a block that memory has something of: they come from what is finer. But not where samples are gone that
+    /// the block knows of; what comes late to such a time is not rolled up any more.
+    fn touched(&self, block: &rollup::Block, unit_us: i64, range: Range<i64>) -> Vec<Range<i64>> {
+        let floor_us = self.tables.first().map_or(i64::MIN, |table| table.floor_us);
+        let mut units: Vec<i64> = Vec::new();
+        for piece in &self.pieces {
+            let rows =
+                piece.times.partition_point(|t| *t < range.start)..piece.times.partition_point(|t| *t < range.end);
+            units.extend(piece.times[rows].iter().map(|time| floor(*time, unit_us)));
+            units.dedup();
+        }
+        units.sort_unstable();
+        units.dedup();
+        let mut touched: Vec<Range<i64>> = Vec::new();
+        for start in units {
+            if start < floor_us && block.partials.binary_search_by_key(&start, |(at, _)| *at).is_ok() {
+                continue;
+            }
+            let end = start.saturating_add(unit_us);
+            match touched.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => touched.push(start..end),
+            }
+        }
+        touched
+    }
+
+    /// Rollups of a level within a range.
     fn rollups(&mut self, level: Level, from_us: i64, to_us: i64) -> Result<Vec<rollup::Block>, QueryError> {
         let Some(table) = self.tables.first().copied() else { return Ok(Vec::new()) };
         self.check(0)?;
-        let pieces = &self.pieces;
-        let outdated = |from_us: i64, to_us: i64| {
-            pieces.iter().any(|piece| {
-                let at = piece.times.partition_point(|t| *t < from_us);
-                piece.times.get(at).is_some_and(|t| *t < to_us)
-            })
-        };
-        rollup::read(self.data, table.id, table.column, table.value_type, level, from_us..to_us, &outdated)
+        rollup::read(self.data, table.id, table.column, table.value_type, level, from_us..to_us)
+    }
+}
+
+fn push_units(block: &rollup::Block, unit_us: i64, range: Range<i64>, buckets: &mut Buckets) {
+    for (start_us, partial) in block.partials.iter().filter(|(at_us, _)| range.contains(at_us)) {
+        buckets.push_partial(unit_us, *start_us, partial);
     }
 }
 

@@ -68,8 +68,8 @@ pub(crate) struct Block {
 
 type Partials = Vec<(i64, Partial)>;
 
-/// Reads the blocks with something in a range, by their beginning, without those for which `outdated` is true. Blocks that
-/// do not have the column (texts have none), or are damaged, are left out.
+/// Reads the blocks with something in a range, by their beginning. Blocks that do not have the column (texts have none), or
+/// are damaged, are left out.
 pub(crate) fn read(
     connection: &Connection,
     table: TableId,
@@ -77,7 +77,6 @@ pub(crate) fn read(
     value_type: ValueType,
     level: Level,
     range: Range<i64>,
-    outdated: &dyn Fn(i64, i64) -> bool,
 ) -> Result<Vec<Block>, QueryError> {
     let mut blocks = Vec::new();
     if value_type == ValueType::Text {
@@ -91,9 +90,6 @@ pub(crate) fn read(
     let mut rows = statement.query(params![table.0, level.number(), first, range.end])?;
     while let Some(row) = rows.next()? {
         let (from_us, to_us): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if outdated(from_us, to_us) {
-            continue;
-        }
         match decode(row.get_ref(2)?.as_blob().unwrap_or_default(), column, value_type) {
             Ok(Some(partials)) => blocks.push(Block { from_us, to_us, partials }),
             Ok(None) => {}
@@ -191,8 +187,9 @@ pub(crate) fn make(
         // An hour block takes minutes where they are, since samples may be gone already.
         let blocks = match level {
             Level::Minute => Vec::new(),
-            Level::Hour => read(connection, table, column, *value_type, Level::Minute, start_us..end_us, &|_, _| false)
-                .map_err(from_query)?,
+            Level::Hour => {
+                read(connection, table, column, *value_type, Level::Minute, start_us..end_us).map_err(from_query)?
+            }
         };
         let mut at_us = start_us;
         for block in blocks {
@@ -201,7 +198,18 @@ pub(crate) fn make(
             at_us = block.to_us;
         }
         feed(connection, shared, *series, table, span_us, at_us..end_us, &mut minutes)?;
-        let partials = if level == Level::Hour { hours(&minutes.0) } else { minutes.0 };
+        let mut partials = if level == Level::Hour { hours(&minutes.0) } else { minutes.0 };
+        if level == Level::Hour || start_us < known.floor_us {
+            // Of units whose samples (and minutes) are gone, what was known before stays.
+            let before = read(connection, table, column, *value_type, level, start_us..end_us).map_err(from_query)?;
+            for (unit_us, partial) in before.into_iter().filter(|b| b.from_us == start_us).flat_map(|b| b.partials) {
+                match partials.binary_search_by_key(&unit_us, |(at_us, _)| *at_us) {
+                    Err(at) => partials.insert(at, (unit_us, partial)),
+                    Ok(at) if level == Level::Minute && unit_us < known.floor_us => partials[at].1 = partial,
+                    Ok(_) => {}
+                }
+            }
+        }
         columns.push((column, *value_type, partials));
     }
     let samples = |partials: &Partials| partials.iter().map(|(_, p)| p.count).sum::<u64>();
@@ -211,6 +219,23 @@ pub(crate) fn make(
         return Ok(None);
     }
     encode_block(&columns).map(Some)
+}
+
+/// Makes the block again that the floor cuts, if it is there: of its samples only those after the floor are left.
+pub(crate) fn make_cut_again(
+    connection: &Connection,
+    shared: &Shared,
+    known: &Known,
+    level: Level,
+) -> Result<(), StoreError> {
+    let start_us = floor(known.floor_us, level.block_us());
+    let there = connection
+        .prepare_cached("SELECT 1 FROM rollup WHERE tbl = ?1 AND level = ?2 AND from_us = ?3")?
+        .exists(params![known.id.0, level.number(), start_us])?;
+    if there && let Some((data, columns)) = make(connection, shared, known, level, start_us, true)? {
+        insert(connection, known.id, level, start_us, &data, columns)?;
+    }
+    Ok(())
 }
 
 fn from_query(error: QueryError) -> StoreError {

@@ -4,7 +4,9 @@ use crate::data::{self, ChunkRow, kind_of};
 use crate::error::StoreError;
 use crate::heads::{SealedTable, TableId, Taken, TakenTable};
 use crate::resolve::{Resolved, settle};
-use crate::rollup::Level;
+use crate::rollup::{self, Level};
+use crate::shared::Shared;
+use crate::tidy::Known;
 use pulsewire_chunk::{ChunkReader, ColumnIn, LEVEL_DEFAULT, encode};
 use pulsewire_core::aggregate::floor;
 use pulsewire_core::block::SeriesSet;
@@ -84,6 +86,10 @@ pub(crate) struct Prepared {
 struct PreparedTable {
     // Rows after everything sealed before, then those that are not.
     chunks: Vec<Encoded>,
+    // True if there are rows not before the floor, in the block of minutes or of hours that it cuts.
+    cut: [bool; 2],
+    // True if there are rows after everything sealed before.
+    ahead: bool,
     late: Option<Late>,
 }
 
@@ -110,7 +116,17 @@ pub(crate) fn prepare(taken: &Taken) -> Result<Prepared, StoreError> {
 fn prepare_table(table: &TakenTable, resolved: &Resolved) -> Result<PreparedTable, StoreError> {
     let rows: Vec<u32> = (0..resolved.times.len()).filter(|r| !resolved.is_empty_row(*r)).map(|r| r as u32).collect();
     let forward = rows.partition_point(|row| resolved.times[*row as usize] <= table.sealed_us);
-    let mut prepared = PreparedTable { chunks: Vec::new(), late: None };
+    let in_cut = |level: Level| {
+        let end_us = floor(table.floor_us, level.block_us()).saturating_add(level.block_us());
+        let at = rows.partition_point(|row| resolved.times[*row as usize] < table.floor_us);
+        table.floor_us > i64::MIN && rows.get(at).is_some_and(|row| resolved.times[*row as usize] < end_us)
+    };
+    let mut prepared = PreparedTable {
+        chunks: Vec::new(),
+        cut: [in_cut(Level::Minute), in_cut(Level::Hour)],
+        ahead: forward < rows.len(),
+        late: None,
+    };
     // Apart, so that chunks of what comes in order never overlap.
     for part in [&rows[..forward], &rows[forward..]] {
         for some in part.chunks(CHUNK_ROWS_MAX) {
@@ -132,6 +148,7 @@ fn prepare_table(table: &TakenTable, resolved: &Resolved) -> Result<PreparedTabl
 /// Writes it; answers what changed, and how many values took the place of sealed ones.
 pub(crate) fn write(
     connection: &Connection,
+    shared: &Shared,
     taken: &Taken,
     prepared: &Prepared,
 ) -> Result<(Vec<SealedTable>, u64), StoreError> {
@@ -168,6 +185,23 @@ pub(crate) fn write(
                 columns,
             };
             data::insert_chunk(connection, &row, &chunk.data)?;
+        }
+        if prepared.ahead && table.id.is_some() {
+            data::drop_rollups_ahead(connection, id, table.sealed_us, table.floor_us)?;
+        }
+        if prepared.cut.contains(&true) {
+            let known = Known {
+                device: taken.device,
+                id,
+                set: table.set.clone(),
+                sealed_us: table.sealed_us,
+                rolled_us,
+                floor_us: table.floor_us,
+                span_us,
+            };
+            for (level, _) in [Level::Minute, Level::Hour].into_iter().zip(prepared.cut).filter(|(_, cut)| *cut) {
+                rollup::make_cut_again(connection, shared, &known, level)?;
+            }
         }
         let newest = prepared.chunks.iter().map(|chunk| chunk.to_us).max();
         let sealed_us = newest.map_or(table.sealed_us, |newest| newest.max(table.sealed_us));

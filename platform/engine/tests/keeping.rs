@@ -131,3 +131,80 @@ fn values_that_share_a_table_are_merged_out_of_small_chunks() {
     let report = check(folder.path(), &mut |_, _| {}).expect("checks");
     assert!(report.chunks < 10 && report.problems == 0, "{report:?}");
 }
+
+#[test]
+fn hours_whose_minutes_are_gone_survive_late_samples_in_their_block() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = Keep { raw_us: Some(72 * HOUR), minute_us: Some(120 * HOUR), hour_us: None };
+    let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
+    let mut bench = Bench::open(options);
+    // A block of hours is eight days; a day more, so that it is complete.
+    bench.append_every(60_000_000, 0, 60 * 216);
+    bench.keeper.seal_all().expect("seals");
+    bench.keep_at(216 * HOUR);
+    assert!(bench.range(0, 130 * HOUR).is_empty(), "samples are gone");
+    assert!(bench.buckets(0, 90 * HOUR, MINUTE).is_empty(), "and so are minutes");
+    let hours = bench.buckets(0, 90 * HOUR, HOUR);
+    assert_eq!(hours.len(), 90);
+    // Late, but to a time whose samples are there.
+    let late = 180 * HOUR + 30_000_000;
+    bench.report(&[late]).expect("is stored");
+    assert_eq!(bench.buckets(0, 90 * HOUR, HOUR), hours, "while it is in memory");
+    bench.keeper.seal_all().expect("seals");
+    assert_eq!(bench.buckets(0, 90 * HOUR, HOUR), hours, "while the block is out of date");
+    bench.keep_at(217 * HOUR);
+    assert_eq!(bench.buckets(0, 90 * HOUR, HOUR), hours, "when it is made again");
+    let count = |buckets: &[pulsewire_engine::Bucket]| -> f64 {
+        let column =
+            pulsewire_core::aggregate::Aggregate::ALL.iter().position(|a| a.name() == "count").expect("is one");
+        buckets.iter().filter_map(|b| b.values[column].as_ref()).map(common::number).sum()
+    };
+    let found = bench.buckets(180 * HOUR, 181 * HOUR, HOUR);
+    assert!((count(&found) - 61.0).abs() < 0.5, "{found:?}");
+}
+
+#[test]
+fn a_device_that_comes_back_after_its_last_block_was_rolled_up_early_is_in_the_rollups() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = Keep { raw_us: Some(12 * HOUR), minute_us: None, hour_us: None };
+    let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
+    let mut bench = Bench::open(options);
+    // Until ten o'clock, in the middle of a block of six hours.
+    bench.append_every(1_000_000, 0, 10 * 3_600);
+    bench.keeper.seal_all().expect("seals");
+    bench.keep_at(30 * HOUR);
+    assert!(bench.range(0, 10 * HOUR).is_empty(), "its samples are too old");
+    let before = bench.buckets(0, 10 * HOUR, HOUR);
+    assert_eq!(before.len(), 10);
+    // It kept what it measured after that.
+    bench.append_every(1_000_000, 10 * 3_600, 8 * 3_600);
+    let all = bench.buckets(0, 18 * HOUR, HOUR);
+    assert_eq!(all[..before.len()], before, "while it is in memory");
+    assert_eq!(all.len(), 18, "while it is in memory");
+    bench.keeper.seal_all().expect("seals");
+    assert_eq!(bench.buckets(0, 18 * HOUR, HOUR), all, "when it is sealed");
+    bench.keep_at(60 * HOUR);
+    assert_eq!(bench.buckets(0, 18 * HOUR, HOUR), all, "when its samples are gone too");
+}
+
+#[test]
+fn a_device_that_comes_back_while_its_last_block_is_rolled_up_early_is_in_the_rollups() {
+    for pause in 1..=4 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keep = Keep { raw_us: Some(12 * HOUR), minute_us: None, hour_us: None };
+        let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
+        let mut bench = Bench::open(options);
+        bench.append_every(MINUTE, 0, 10 * 60);
+        bench.keeper.seal_all().expect("seals");
+        for _ in 0..pause {
+            bench.keeper.step(30 * HOUR).expect("keeps");
+        }
+        bench.append_every(MINUTE, 10 * 60, 60);
+        bench.keeper.seal_all().expect("seals");
+        let expected: Vec<i64> = (0..11).map(|hour| hour * HOUR).collect();
+        let starts = |buckets: Vec<pulsewire_engine::Bucket>| buckets.iter().map(|b| b.start_us).collect::<Vec<_>>();
+        assert_eq!(starts(bench.buckets(0, 24 * HOUR, HOUR)), expected, "{pause} steps");
+        bench.keep_at(60 * HOUR);
+        assert_eq!(starts(bench.buckets(0, 24 * HOUR, HOUR)), expected, "{pause} steps, and all is gone");
+    }
+}
