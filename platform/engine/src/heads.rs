@@ -299,6 +299,13 @@ impl Heads {
         self.device_of[at] = device.map_or(NO_DEVICE, |d| d.0);
     }
 
+    /// The lowest number above those of all series that any table has.
+    pub fn next_series(&self) -> SeriesKey {
+        let tables = self.devices.values().flat_map(|device| &device.tables);
+        let highest = tables.flat_map(|table| &table.set.series).map(|series| series.0).max();
+        SeriesKey(highest.map_or(0, |highest| highest.saturating_add(1)))
+    }
+
     /// Takes up a record that is durable; answers how many values of each device took the place of another.
     pub fn apply(&mut self, position: Position, batch: &Batch, chunk_rows: usize) -> Vec<(DeviceKey, u64)> {
         let mut replaced = Vec::new();

@@ -266,7 +266,10 @@ fn open_lane(
         epoch: journal::value(connection, "epoch")?.cast_unsigned(),
         position,
         series: journal::series(connection)?,
-        next_series: SeriesKey(u32::try_from(journal::value(connection, "next_series")?).unwrap_or(u32::MAX)),
+        // In a restored copy data.db may be the newer file, and have series that journal.db knows nothing of.
+        next_series: heads
+            .next_series()
+            .max(SeriesKey(u32::try_from(journal::value(connection, "next_series")?).unwrap_or(u32::MAX))),
         streams: streams.collect(),
         digests: std::mem::take(digests),
         accounting: heads.devices.iter().map(|(device, d)| (*device, d.account)).collect(),

@@ -3,8 +3,12 @@
 mod common;
 
 use common::{Bench, HOUR, MINUTE, SERIES, values};
-use pulsewire_core::ids::{DeviceKey, SeriesKey};
-use pulsewire_engine::{Keep, Policy, StoreOptions, adopt, check, copy};
+use pulsewire_core::batch::Batch;
+use pulsewire_core::block::{Block, ReportHead, SeriesSet};
+use pulsewire_core::ids::{DeviceKey, Sequence, SeriesKey};
+use pulsewire_core::sample::ReportKind;
+use pulsewire_core::value::ValueType;
+use pulsewire_engine::{Command, Keep, Outcome, Policy, StoreOptions, adopt, check, copy};
 use std::sync::Arc;
 
 struct Same(Keep);
@@ -207,4 +211,35 @@ fn a_device_that_comes_back_while_its_last_block_is_rolled_up_early_is_in_the_ro
         bench.keep_at(60 * HOUR);
         assert_eq!(starts(bench.buckets(0, 24 * HOUR, HOUR)), expected, "{pause} steps, and all is gone");
     }
+}
+
+#[test]
+fn a_restored_journal_that_is_older_than_its_data_gives_no_series_number_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::open(StoreOptions::new(folder.path().into()));
+    bench.append_every(1_000_000, 0, 10);
+    drop(bench);
+    let journal = std::fs::read(folder.path().join("journal.db")).expect("reads");
+    let mut bench = Bench::open(StoreOptions::new(folder.path().into()));
+    let types = vec![ValueType::F64; 2];
+    let set = Arc::new(SeriesSet { device: common::DEVICE, series: vec![SERIES, SeriesKey(1)], types });
+    let mut block = Block::new(set);
+    block.rows.push_dense(1, [0, 0].into_iter());
+    block.reports.push(ReportHead {
+        stream: bench.stream,
+        sequence: Sequence(bench.sequence + 1),
+        digest: 1,
+        kind: ReportKind::Live,
+        rows: 1,
+    });
+    let batch = Arc::new(Batch { blocks: vec![block], ..Batch::default() });
+    let append = Command::Append { lane: common::LANE, fence: bench.fence, batch };
+    bench.writer.commit(&[append]).expect("commits").remove(0).expect("is stored");
+    bench.keeper.seal_all().expect("seals");
+    drop(bench);
+    std::fs::write(folder.path().join("journal.db"), journal).expect("writes");
+    let mut bench = Bench::open(StoreOptions::new(folder.path().into()));
+    let open = bench.writer.commit(&[Command::OpenLane(common::LANE)]).expect("commits").remove(0);
+    let Ok(Outcome::Lane(lane)) = open else { panic!("a lane") };
+    assert_eq!(lane.next_series, SeriesKey(2));
 }
