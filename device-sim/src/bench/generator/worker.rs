@@ -18,6 +18,12 @@ const LOGINS: usize = 64;
 const TICK: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(20);
 const EVENTS: usize = 1024;
+/// Without a rate a loop rests this long between its looks at the sockets, so that one read finds many acknowledgements of a
+/// server that sends each alone: what the generator does not use is left to the server beside it.
+const REST: Duration = Duration::from_micros(500);
+/// The rest is so short that a full window still allows this many messages a second, and none below `REST_MIN`.
+const REST_RATE: u64 = 20_000_000;
+const REST_MIN: Duration = Duration::from_micros(100);
 
 pub(super) struct Worker<'a, W> {
     address: SocketAddr,
@@ -125,6 +131,7 @@ impl<'a, W: Wire> Worker<'a, W> {
         let measured = self.recorder.measured.clone();
         let (mut cpu_begin, mut swept) = (None, 0);
         self.sweep(0, &mut swept);
+        let rest = self.rest();
         loop {
             let now_us = self.now_us();
             if now_us >= measured.end || self.progress.is_stopped() || self.is_dead() {
@@ -132,6 +139,9 @@ impl<'a, W: Wire> Worker<'a, W> {
             }
             if now_us >= measured.start && cpu_begin.is_none() {
                 cpu_begin = cpu_time();
+            }
+            if let Some(rest) = rest {
+                std::thread::sleep(rest);
             }
             self.wait(if self.load.rate.is_some() { TICK } else { IDLE })?;
             self.serve(Some(measured.end));
@@ -150,6 +160,12 @@ impl<'a, W: Wire> Worker<'a, W> {
             self.serve(None);
         }
         self.finish(unsent, cpu)
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        let window = self.connections.len() as u64 * u64::from(self.load.in_flight);
+        let rest = REST.min(Duration::from_micros(window * 1_000_000 / REST_RATE));
+        (self.load.rate.is_none() && rest >= REST_MIN).then_some(rest)
     }
 
     /// Whether nobody is left.
