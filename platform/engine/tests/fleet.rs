@@ -158,8 +158,8 @@ fn most(seen: &[Seen], of: impl Fn(&Seen) -> u64) -> u64 {
 #[test]
 fn a_day_of_a_fleet_stays_within_its_bounds() {
     let long = std::env::var_os("PULSEWIRE_LONG").is_some();
-    let devices = if long { 300 } else { 48 };
-    let heads_bytes = 4 << 20;
+    let devices = if long { 300 } else { 32 };
+    let heads_bytes = if long { 4 << 20 } else { 2 << 20 };
     let folder = tempfile::tempdir().expect("a folder");
     let (retain_bytes, unsealed_bytes) = (1 << 20, 8 << 20);
     let options = StoreOptions {
