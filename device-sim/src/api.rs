@@ -140,6 +140,23 @@ impl ApiClient {
         self.call("POST", path, Some(body))?.map_err(|refusal| refusal.error(&format!("POST {path}")))
     }
 
+    /// Sends a file to be imported, as a stream; answers what the server says of it. Takes as long as the server does.
+    pub fn import(
+        &self,
+        device: Option<&str>,
+        content_type: &str,
+        file: &mut dyn std::io::Read,
+    ) -> Result<serde_json::Value, SimError> {
+        let path = match device {
+            Some(device) => format!("/api/v1/import?device={}", path_segment(device)),
+            None => "/api/v1/import".to_owned(),
+        };
+        let request = self.agent.post(format!("{}{path}", self.url)).config().timeout_global(None).build();
+        let request = request.header("authorization", format!("Bearer {}", self.token));
+        let sent = request.header("content-type", content_type).send(ureq::SendBody::from_reader(file));
+        self.answer("POST", &path, sent)?.map_err(|refusal| refusal.error(&format!("POST {path}")))
+    }
+
     /// A device's accounting; `None` if there is no such device.
     pub fn accounting(&self, device: &str) -> Result<Option<Accounting>, SimError> {
         Ok(self.device(device)?.map(|device| device.accounting))
@@ -218,8 +235,6 @@ impl ApiClient {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<Result<T, Refusal>, SimError> {
-        let unreachable =
-            |error: ureq::Error| SimError::ApiUnreachable { url: self.url.clone(), reason: reason(&error) };
         let url = format!("{}{path}", self.url);
         let bearer = format!("Bearer {}", self.token);
         let response = match (method, body) {
@@ -228,6 +243,17 @@ impl ApiClient {
             (_, Some(body)) => self.agent.post(&url).header("authorization", &bearer).send_json(body),
             (_, None) => self.agent.post(&url).header("authorization", &bearer).send_empty(),
         };
+        self.answer(method, path, response)
+    }
+
+    fn answer<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: &'static str,
+        path: &str,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Result<T, Refusal>, SimError> {
+        let unreachable =
+            |error: ureq::Error| SimError::ApiUnreachable { url: self.url.clone(), reason: reason(&error) };
         let mut response = response.map_err(unreachable)?;
         let status = response.status().as_u16();
         if response.status().is_success() {

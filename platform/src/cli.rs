@@ -4,6 +4,7 @@
 mod demo;
 mod demo_round;
 mod emulator;
+mod import;
 mod offline;
 mod store;
 
@@ -38,6 +39,8 @@ enum Command {
     User(offline::UserCommand),
     /// Devices, without the server: `list`.
     Device(offline::DeviceCommand),
+    /// Send samples of a CSV or NDJSON file to a running server.
+    Import(import::Import),
     /// Verify a data folder and say what is lost. A server may run on it.
     Check(store::Check),
     /// Copy a data folder, also while a server runs on it.
@@ -123,6 +126,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Device(command) => command.run().await,
         Command::Check(command) => command.run().await,
         // Nothing else runs in this process, so blocking its thread keeps nobody waiting.
+        Command::Import(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
     }

@@ -85,6 +85,13 @@ pub const KEYS: &[Key] = &[
     key("http", "body_bytes_max", Kind::Bytes(1024, 64 * MIB), "1MiB", "Largest request body; above it 413."),
     key(
         "http",
+        "import_bytes_max",
+        Kind::Bytes(1024, 1 << 50),
+        "1GiB",
+        "Largest file of one import, which is read as a stream; above it 413. What came before is stored.",
+    ),
+    key(
+        "http",
         "connections_max",
         Kind::Integer(1, 1_000_000),
         "10000",

@@ -41,6 +41,7 @@ pub struct Http {
     pub public_url: Option<String>,
     pub workers: usize,
     pub body_bytes_max: usize,
+    pub import_bytes_max: u64,
     pub connections_max: usize,
     pub session_ttl: Duration,
     pub sessions_per_user_max: usize,

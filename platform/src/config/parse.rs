@@ -300,6 +300,7 @@ impl Reader {
                 public_url,
                 workers: self.integer("http.workers"),
                 body_bytes_max: self.integer("http.body_bytes_max"),
+                import_bytes_max: self.integer("http.import_bytes_max"),
                 connections_max: self.integer("http.connections_max"),
                 session_ttl: self.duration("http.session_ttl"),
                 sessions_per_user_max: self.integer("http.sessions_per_user_max"),

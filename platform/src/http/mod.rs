@@ -6,6 +6,7 @@ mod assets;
 mod commands;
 mod devices;
 mod history;
+mod import;
 mod limiter;
 mod links;
 mod live;

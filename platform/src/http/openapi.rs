@@ -52,6 +52,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::push::messages,
         super::push::message,
         super::push::replay,
+        super::import::import,
         super::overview::overview,
     )
 )]

@@ -41,7 +41,7 @@ pub struct QueryMany {
     device: Option<String>,
     /// Only devices of this group.
     group: Option<String>,
-    /// Only devices with this tag, `KEY=VALUE`.
+    /// Only devices with this tag, `key:value`.
     tag: Option<String>,
     /// Metric names, separated by commas; every metric if absent.
     metric: Option<String>,
@@ -70,7 +70,7 @@ pub struct Export {
     device: Option<String>,
     /// Only devices of this group.
     group: Option<String>,
-    /// Only devices with this tag, `KEY=VALUE`.
+    /// Only devices with this tag, `key:value`.
     tag: Option<String>,
     /// Metric names, separated by commas; every metric if absent.
     metric: Option<String>,
@@ -99,10 +99,10 @@ fn choose(state: &State, wanted: &Wanted<'_>, most: usize) -> Result<Vec<Chosen>
         .map(|names| names.split(',').map(MetricName::parse).collect::<Result<_, _>>())
         .transpose()
         .map_err(|error| Problem::field("metric", error))?;
-    let tag = match wanted.tag.map(|tag| tag.split_once('=').ok_or(tag)) {
+    let tag = match wanted.tag.map(|tag| tag.split_once(':').ok_or(tag)) {
         None => None,
         Some(Ok(tag)) => Some(tag),
-        Some(Err(tag)) => return Err(Problem::field("tag", format!("tag is {tag:?}; KEY=VALUE is wanted"))),
+        Some(Err(tag)) => return Err(Problem::field("tag", format!("tag is {tag:?}; key:value is wanted"))),
     };
     let directory = state.directory.read().map_err(Problem::internal)?;
     let fits = |device: &&Arc<Device>| {
@@ -353,7 +353,7 @@ enum Format {
 
 /// All samples of the chosen series, oldest first, one series after the other.
 #[utoipa::path(get, path = "/export", tag = "history", params(Export), responses(
-    (status = 200, description = "CSV (time,device,metric,value) or NDJSON; streamed", body = String),
+    (status = 200, description = "CSV (time,device,metric,value,unit,type) or NDJSON; streamed", body = String),
     (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn export(state: web::Data<State>, caller: Caller<Export>) -> Result<HttpResponse, Problem> {
     let asked = caller.query;
@@ -378,7 +378,7 @@ pub async fn export(state: web::Data<State>, caller: Caller<Export>) -> Result<H
     let chosen = choose(&state, &wanted, usize::MAX)?;
     let (sender, receiver) = mpsc::channel::<Part>(PAGES_WAITING);
     actix_web::rt::spawn(async move {
-        if format == Format::Csv && sender.send(Ok("time,device,metric,value\n".into())).await.is_err() {
+        if format == Format::Csv && sender.send(Ok("time,device,metric,value,unit,type\n".into())).await.is_err() {
             return;
         }
         for one in chosen {
@@ -414,18 +414,24 @@ pub async fn export(state: web::Data<State>, caller: Caller<Export>) -> Result<H
 fn page(format: Format, one: &Chosen, samples: &[Sample]) -> String {
     let mut out = String::with_capacity(samples.len() * 64);
     let (device, metric) = (one.device.to_string(), one.series.metric.to_string());
+    // With them an import into another server makes the same series.
+    let (unit, kind) = (&one.series.unit, one.series.value_type.name());
+    let (device_cell, metric_cell, unit_cell) = (quoted(&device), quoted(&metric), quoted(unit));
     for sample in samples {
         let (time, value) = (time_text(sample.time_us), json_value(&sample.value));
         match format {
             Format::Csv => {
                 let value = match value {
+                    // An empty cell would be no value.
+                    serde_json::Value::String(text) if text.is_empty() => "\"\"".into(),
                     serde_json::Value::String(text) => quoted(&text),
                     other => other.to_string(),
                 };
-                out.push_str(&format!("{time},{},{},{value}\n", quoted(&device), quoted(&metric)));
+                out.push_str(&format!("{time},{device_cell},{metric_cell},{value},{unit_cell},{kind}\n"));
             }
             Format::Ndjson => {
-                let line = serde_json::json!({"time": time, "device": device, "metric": metric, "value": value});
+                let line = serde_json::json!({"time": time, "device": device, "metric": metric,
+                    "value": value, "unit": unit, "type": kind});
                 out.push_str(&line.to_string());
                 out.push('\n');
             }

@@ -406,6 +406,8 @@ impl Connection {
                     self.session.nack(Nack { stream: stream.0, sequence: sequence.0, items, total, text });
                 }
                 IngestReply::StreamOpened { request, stream } => self.session.stream_id(request, stream.0),
+                // Sessions import nothing.
+                IngestReply::Imported { .. } => {}
                 IngestReply::Refused(refusal) => self.session.close_with(refusal_close(&refusal)),
             }
         }

@@ -147,6 +147,7 @@ impl LaneTask {
             Submission::OpenStream { request, kind, .. } => {
                 openings.push(Opening { device, mailbox, request, kind });
             }
+            Submission::Import { blocks, .. } => self.take_import(round, device, &mailbox, blocks),
             Submission::Skip { stream, from, to, .. } => self.take_skip(round, device, &mailbox, stream, (from, to)),
         }
     }
@@ -294,7 +295,7 @@ impl LaneTask {
         }
     }
 
-    fn series_of(&mut self, round: &mut Round, device: DeviceKey, set: &MetricSetRef) -> SeriesOf {
+    pub(super) fn series_of(&mut self, round: &mut Round, device: DeviceKey, set: &MetricSetRef) -> SeriesOf {
         if let Some(known) = set.series.get() {
             return SeriesOf::All(known.clone());
         }

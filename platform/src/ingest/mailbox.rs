@@ -76,7 +76,16 @@ pub enum IngestReply {
         /// The new stream.
         stream: StreamId,
     },
-    /// The session must end; nothing more of it is taken.
+    /// Rows of a file are stored, but for those that are named.
+    Imported {
+        /// Values stored.
+        stored: u64,
+        /// The first that were not, at most 64: the index of the block, and what in it.
+        items: Vec<(usize, Rejected)>,
+        /// Values not stored.
+        rejected: u64,
+    },
+    /// The session must end; nothing more of it is taken. Of an import: nothing of it was stored.
     Refused(Refusal),
 }
 

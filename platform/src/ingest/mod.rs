@@ -7,6 +7,7 @@
 
 mod accounts;
 mod check;
+mod import;
 mod lane;
 mod mailbox;
 mod report;

@@ -1,10 +1,10 @@
-//! What sessions hand to ingest.
+//! What sessions and imports hand to ingest.
 
 use super::mailbox::Mailbox;
 use crate::ports::StreamKind;
 use pulsewire_core::block::{ReportHead, Rows, SeriesSet};
 use pulsewire_core::ids::{DeviceKey, Sequence, StreamId};
-use pulsewire_core::sample::MetricDeclaration;
+use pulsewire_core::sample::{MetricDeclaration, ReportKind};
 use std::sync::{Arc, OnceLock};
 
 /// A metric set of one session, with the series its metrics turned out to be.
@@ -42,6 +42,14 @@ impl IncomingBlock {
         Self { set, heads: Vec::new(), rows }
     }
 
+    /// Rows without a stream; see [`Submission::Import`].
+    pub fn of_file(set: Arc<MetricSetRef>, rows: Rows) -> Self {
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let kind = ReportKind::Backfill;
+        let head = ReportHead { stream: StreamId(0), sequence: Sequence(0), digest: 0, kind, rows: count };
+        Self { set, heads: vec![head], rows }
+    }
+
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.heads.capacity() * size_of::<ReportHead>() + self.rows.bytes()
@@ -53,7 +61,8 @@ impl Submission {
     pub(super) fn sender(&self) -> (DeviceKey, &Arc<Mailbox>) {
         let (Self::Reports { device, mailbox, .. }
         | Self::Skip { device, mailbox, .. }
-        | Self::OpenStream { device, mailbox, .. }) = self;
+        | Self::OpenStream { device, mailbox, .. }
+        | Self::Import { device, mailbox, .. }) = self;
         (*device, mailbox)
     }
 }
@@ -93,5 +102,15 @@ pub enum Submission {
         request: u32,
         /// What for.
         kind: StreamKind,
+    },
+    /// Store rows of a file. They belong to no stream, so none of them is a repeat: a row that comes again takes the place of
+    /// the first.
+    Import {
+        /// Whose.
+        device: DeviceKey,
+        /// Where the answer goes.
+        mailbox: Arc<Mailbox>,
+        /// The rows, in their order; each block is made by [`IncomingBlock::of_file`].
+        blocks: Vec<IncomingBlock>,
     },
 }

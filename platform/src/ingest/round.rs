@@ -29,6 +29,7 @@ pub(super) struct Round {
     // Whose acks are in the list, by the address of the mailbox, which the list keeps alive.
     acked: HashSet<(usize, StreamId)>,
     refusals: Vec<(Arc<Mailbox>, Refusal)>,
+    imports: Vec<(Arc<Mailbox>, IngestReply)>,
 }
 
 impl Round {
@@ -50,10 +51,15 @@ impl Round {
         self.nacks.push((mailbox.clone(), reply));
     }
 
+    /// What became of rows of a file, once the round is stored.
+    pub(super) fn imported(&mut self, mailbox: &Arc<Mailbox>, reply: IngestReply) {
+        self.imports.push((mailbox.clone(), reply));
+    }
+
     /// Answers a round that is stored. An Ack names how far its stream is durable, which covers later reports of the same
     /// round: their Nacks go first. Refusals end their session, so they go last.
     pub(super) fn answer(self, state: &LaneState) {
-        for (mailbox, reply) in self.nacks {
+        for (mailbox, reply) in self.nacks.into_iter().chain(self.imports) {
             mailbox.put(reply);
         }
         for (mailbox, device, stream) in self.acks {
@@ -72,7 +78,8 @@ impl Round {
             mailbox.put(IngestReply::Refused(refusal));
         }
         let owed = self.acks.into_iter().map(|(mailbox, ..)| mailbox);
-        for mailbox in owed.chain(self.nacks.into_iter().map(|(mailbox, _)| mailbox)) {
+        let replies = self.nacks.into_iter().chain(self.imports);
+        for mailbox in owed.chain(replies.map(|(mailbox, _)| mailbox)) {
             if !mailbox.is_refused() {
                 mailbox.put(IngestReply::Refused(refusal.clone()));
             }
