@@ -67,6 +67,7 @@ pub struct Rows {
     // One bit per cell, in whole words per row; no words at all while every cell has a value.
     absent: Vec<u64>,
     texts: Vec<Box<str>>,
+    text_bytes: usize,
 }
 
 impl Rows {
@@ -157,10 +158,9 @@ impl Rows {
 
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
-        let texts: usize = self.texts.iter().map(|text| text.len()).sum();
         (self.times.capacity() + self.cells.capacity() + self.absent.capacity()) * 8
             + self.texts.capacity() * 16
-            + texts
+            + self.text_bytes
     }
 
     /// Makes room for so many rows more.
@@ -202,6 +202,7 @@ impl Rows {
     /// The next cell is a text.
     pub fn push_text(&mut self, text: &str) {
         self.cells.push(self.texts.len() as u64);
+        self.text_bytes += text.len();
         self.texts.push(text.into());
     }
 
@@ -253,7 +254,9 @@ impl Rows {
                 let cell = &mut self.cells[first_cell + row * self.width + column];
                 let text = usize::try_from(*cell).ok().and_then(|index| other.texts.get(index));
                 *cell = self.texts.len() as u64;
-                self.texts.push(text.cloned().unwrap_or_default());
+                let text = text.cloned().unwrap_or_default();
+                self.text_bytes += text.len();
+                self.texts.push(text);
             }
         }
     }
