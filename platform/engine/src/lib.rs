@@ -16,6 +16,7 @@
 
 mod backup;
 mod check;
+mod checkpoint;
 mod data;
 mod error;
 mod expire;
@@ -37,6 +38,7 @@ mod writer;
 
 pub use backup::{adopt, copy};
 pub use check::{Finding, Report, check};
+pub use checkpoint::Checkpointer;
 pub use error::{QueryError, StoreError};
 pub use keeper::{Keeper, Step};
 pub use options::{Keep, Policy, StoreOptions, Synchronous};

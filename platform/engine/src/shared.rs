@@ -45,6 +45,9 @@ pub(crate) struct Shared {
     wakes: Condvar,
     room: Mutex<()>,
     rooms: Condvar,
+    // Bytes written to the journal since its last checkpoint.
+    unchecked: Mutex<u64>,
+    checks: Condvar,
 }
 
 /// Wakes the keeper from its pause, from any thread.
@@ -71,7 +74,30 @@ impl Shared {
             wakes: Condvar::new(),
             room: Mutex::default(),
             rooms: Condvar::new(),
+            unchecked: Mutex::default(),
+            checks: Condvar::new(),
         }
+    }
+
+    /// The journal has grown.
+    pub fn journal_grew(&self, bytes: u64, enough: u64) {
+        let mut unchecked = self.unchecked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *unchecked += bytes;
+        if *unchecked >= enough {
+            self.checks.notify_one();
+        }
+    }
+
+    /// Waits until the journal has grown by so much, at most so long; true if it has.
+    pub fn wait_for_growth(&self, enough: u64, longest: Duration) -> bool {
+        let unchecked = self.unchecked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let waited = self.checks.wait_timeout_while(unchecked, longest, |unchecked| *unchecked < enough);
+        let mut unchecked = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        let grown = *unchecked >= enough;
+        if grown {
+            *unchecked = 0;
+        }
+        grown
     }
 
     // A thread that panicked while it held a lock left heads that are whole: each change is a few appends. Going on is

@@ -1,5 +1,6 @@
 //! Opening a store: what `data.db` says, then what the journal has beyond it.
 
+use crate::checkpoint::Checkpointer;
 use crate::data;
 use crate::error::StoreError;
 use crate::file::{self, File};
@@ -62,6 +63,15 @@ impl Store {
         let data = file::open_reader(&options.folder, options.vfs.as_deref(), File::Data)?;
         let journal = file::open_reader(&options.folder, options.vfs.as_deref(), File::Journal)?;
         Ok(Reader::new(data, journal, self.shared.clone()))
+    }
+
+    /// Brings the journal's log back into its file, with a connection of its own.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn checkpointer(&self) -> anyhow::Result<Checkpointer> {
+        let connection = file::open_again(&self.shared.options, File::Journal)?;
+        Ok(Checkpointer::new(connection, self.shared.clone()))
     }
 
     /// Keeps records after this position for a reader that has not read them yet, within `hold_bytes`.

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Bytes of records after which the journal is checkpointed.
+pub(crate) const CHECKPOINT_BYTES: u64 = 4 << 20;
 /// How long an append waits for memory before it is refused.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
 
@@ -205,6 +207,7 @@ impl Writer {
         self.position = position;
         self.bytes = (self.bytes + added).saturating_sub(removed);
         self.shared.journal_bytes.store(self.bytes, Ordering::Release);
+        self.shared.journal_grew(added, CHECKPOINT_BYTES);
         self.take_up(commands, &mut outcomes);
         Ok(outcomes)
     }

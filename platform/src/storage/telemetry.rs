@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use pulsewire_core::aggregate::Bucket;
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position};
 use pulsewire_core::sample::{JournalRecord, Sample};
-use pulsewire_engine::{Command, Keeper, Outcome, QueryError, Reader, Step, Store, StoreError, StreamRequest, Writer};
+use pulsewire_engine::{
+    Checkpointer, Command, Keeper, Outcome, QueryError, Reader, Step, Store, StoreError, StreamRequest, Writer,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -27,6 +29,8 @@ pub use pulsewire_engine::{Keep, Policy, StoreOptions, Synchronous, adopt, check
 const GROUP_REQUESTS_MAX: usize = 4096;
 /// How long the keeper pauses when there is nothing to do, and after it could not do it.
 const KEEPER_PAUSE: Duration = Duration::from_secs(1);
+/// How long the journal's checkpointer waits before it looks whether it should end.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
 /// Threads that answer queries.
 const READERS: usize = 2;
 
@@ -41,6 +45,7 @@ pub struct TelemetryStore {
     sender: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
+    checkpointer: Option<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
     readers: Vec<Worker<Reader>>,
     next_reader: AtomicUsize,
@@ -66,11 +71,14 @@ impl TelemetryStore {
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
         let keeper = thread("telemetry-keep", move || keep(keeper, &stop))?;
+        let (checkpointer, stop) = (store.checkpointer()?, stopping.clone());
+        let checkpointer = thread("journal-check", move || checkpoint(checkpointer, &stop))?;
         Ok(Self {
             store,
             sender: Some(sender),
             writer: Some(writer),
             keeper: Some(keeper),
+            checkpointer: Some(checkpointer),
             stopping,
             readers,
             next_reader: 0.into(),
@@ -120,7 +128,7 @@ impl Drop for TelemetryStore {
         drop(self.sender.take());
         self.stopping.store(true, Ordering::Release);
         self.store.waker().wake();
-        for thread in [self.writer.take(), self.keeper.take()].into_iter().flatten() {
+        for thread in [self.checkpointer.take(), self.writer.take(), self.keeper.take()].into_iter().flatten() {
             let _ = thread.join();
         }
     }
@@ -167,6 +175,15 @@ fn keep(mut keeper: Keeper, stopping: &AtomicBool) {
         // Failures were told by the keeper itself.
         if matches!(step, Ok(Step::Nothing) | Err(_)) {
             keeper.wait(KEEPER_PAUSE);
+        }
+    }
+}
+
+fn checkpoint(mut checkpointer: Checkpointer, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::Acquire) {
+        if let Err(error) = checkpointer.step(CHECKPOINT_PAUSE) {
+            tracing::debug!(error = format!("{error:#}"), "the journal's log stays for now");
+            std::thread::sleep(CHECKPOINT_PAUSE);
         }
     }
 }
