@@ -114,7 +114,7 @@ if [ $long = 1 ]; then
   export PULSEWIRE_LONG=1 PROPTEST_CASES=20000
   step "long: engine, crashes with and without unsynced writes" cargo test --locked -p pulsewire-engine --test crash -- --nocapture
   step "long: engine, a day of a fleet" cargo test --locked -p pulsewire-engine --test fleet -- --nocapture
-  step "long: engine against a plain map" env PROPTEST_CASES=3000 cargo test --release --locked -p pulsewire-engine --test model
+  step "long: engine against a plain map" env PROPTEST_CASES=1000 cargo test --release --locked -p pulsewire-engine --test model
   step "long: crashes under ingest that lose unsynced writes" cargo test --locked -p pulsewire --test journal_crash -- --nocapture
   step "long: kill -9 rounds" cargo test --locked -p pulsewire-tests --test crash -- --nocapture
   step "long: kill -9 between alert and provider" cargo test --locked -p pulsewire-tests --test push -- --nocapture each_message

@@ -37,10 +37,12 @@ impl Expiry {
     pub fn step(&mut self, connection: &mut Connection, shared: &Shared, now_us: i64) -> Result<bool, StoreError> {
         if now_us >= self.next_size_us {
             self.next_size_us = now_us.saturating_add(SIZE_INTERVAL_US);
-            let size = size(connection, shared)?;
-            shared.status().disk_bytes = size;
+            let (data, journal) = size(connection, shared)?;
+            shared.status().disk_bytes = data + journal;
             let most = shared.options.size_bytes;
-            if most > 0 && size > most && shrink(connection, shared, now_us)? {
+            // However large the journal is, sealed samples have half of the room: they cannot make it smaller.
+            let room = most.saturating_sub(journal).max(most / 2);
+            if most > 0 && data > room && shrink(connection, shared, now_us)? {
                 // Again at once, until it fits.
                 self.next_size_us = now_us;
                 return Ok(true);
@@ -63,12 +65,12 @@ impl Expiry {
     }
 }
 
-/// Bytes in use in both files.
-fn size(connection: &Connection, shared: &Shared) -> Result<u64, StoreError> {
+/// Bytes in use in `data.db` and in the journal.
+fn size(connection: &Connection, shared: &Shared) -> Result<(u64, u64), StoreError> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let pages = pragma("page_count")? - pragma("freelist_count")?;
     let data = (pages * pragma("page_size")?).cast_unsigned();
-    Ok(data + shared.journal_bytes.load(std::sync::atomic::Ordering::Acquire))
+    Ok((data, shared.journal_bytes.load(std::sync::atomic::Ordering::Acquire)))
 }
 
 /// The time before which something of each series is too old; None = it never is.

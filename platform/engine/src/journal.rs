@@ -160,6 +160,16 @@ pub(crate) fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(bytes.cast_unsigned())
 }
 
+/// Records after a position, oldest first, with their bytes.
+pub(crate) fn sizes_after(connection: &Connection, after: u64) -> rusqlite::Result<Vec<(Position, u64)>> {
+    let mut statement =
+        connection.prepare("SELECT position, length(record) FROM journal WHERE position > ?1 ORDER BY position")?;
+    let rows = statement.query_map([i64::try_from(after).unwrap_or(i64::MAX)], |row| {
+        Ok((Position(row.get::<_, i64>(0)?.cast_unsigned()), row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
+    rows.collect()
+}
+
 /// Goes over every record, oldest first: position, when it was taken, and what it holds or why it cannot be read.
 pub(crate) fn for_each(
     connection: &Connection,

@@ -158,7 +158,7 @@ impl Keeper {
         let mut heads = self.shared.write();
         let options = &self.shared.options;
         if self.pressing.is_empty() {
-            let unsealed = self.shared.journal_bytes.load(Ordering::Acquire).saturating_sub(options.retain_bytes);
+            let unsealed = self.shared.unsealed_bytes.load(Ordering::Acquire);
             let much = heads.bytes > options.heads_bytes / 4 * 3;
             if much || unsealed > options.unsealed_bytes {
                 // Those that wait longest; half of all, so that it does not come to this at every step.

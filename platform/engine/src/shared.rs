@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     /// Records after this one are held for a reader; `u64::MAX` = none.
     pub held_after: AtomicU64,
     pub journal_bytes: AtomicU64,
+    /// Of these, bytes of records of which something is not sealed, as of the last commit.
+    pub unsealed_bytes: AtomicU64,
     pub status: Mutex<Status>,
     wake: Mutex<bool>,
     wakes: Condvar,
@@ -69,6 +71,7 @@ impl Shared {
             sealed_through: sealed_through.into(),
             held_after: u64::MAX.into(),
             journal_bytes: journal_bytes.into(),
+            unsealed_bytes: 0.into(),
             status: Mutex::default(),
             wake: Mutex::default(),
             wakes: Condvar::new(),

@@ -49,7 +49,8 @@ impl Store {
         data::set_sealed_through(&data, through).context("writing data.db")?;
         let shared = Arc::new(Shared::new(options, heads, through.0, bytes));
         *shared.status() = status;
-        let writer = Writer::new(journal, shared.clone(), position, digests);
+        let unsealed = journal::sizes_after(&journal, through.0)?;
+        let writer = Writer::new(journal, shared.clone(), position, digests, unsealed);
         let keeper = Keeper::new(data, shared.clone());
         Ok((Self { shared }, writer, keeper))
     }

@@ -9,6 +9,7 @@ use pulsewire_core::batch::Batch;
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, Sequence, SeriesKey, StreamId};
 use pulsewire_core::sample::Series;
 use rusqlite::Connection;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -126,6 +127,9 @@ pub struct Writer {
     position: Position,
     digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
     bytes: u64,
+    // Records of which something is not sealed, oldest first, with their bytes, and the sum of these.
+    unsealed: VecDeque<(Position, u64)>,
+    unsealed_bytes: u64,
 }
 
 impl Writer {
@@ -134,9 +138,14 @@ impl Writer {
         shared: Arc<Shared>,
         position: Position,
         digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
+        unsealed: Vec<(Position, u64)>,
     ) -> Self {
         let bytes = shared.journal_bytes.load(Ordering::Acquire);
-        Self { connection, shared, position, digests, bytes }
+        let mut writer =
+            Self { connection, shared, position, digests, bytes, unsealed: unsealed.into(), unsealed_bytes: 0 };
+        writer.unsealed_bytes = writer.unsealed.iter().map(|(_, bytes)| bytes).sum();
+        writer.count_unsealed(None);
+        writer
     }
 
     /// Runs the commands in one transaction with one sync. An inner error is about its command alone.
@@ -208,6 +217,7 @@ impl Writer {
         self.bytes = (self.bytes + added).saturating_sub(removed);
         self.shared.journal_bytes.store(self.bytes, Ordering::Release);
         self.shared.journal_grew(added, CHECKPOINT_BYTES);
+        self.count_unsealed((added > 0).then_some((position, added)));
         self.take_up(commands, &mut outcomes);
         Ok(outcomes)
     }
@@ -237,13 +247,23 @@ impl Writer {
         }
         let busy = !heads.due.is_empty() || !heads.forgotten.is_empty() || heads.bytes > options.heads_bytes / 4 * 3;
         drop(heads);
-        if busy || self.unsealed_bytes() > options.unsealed_bytes {
+        if busy || self.unsealed_bytes > options.unsealed_bytes {
             self.shared.wake();
         }
     }
 
-    fn unsealed_bytes(&self) -> u64 {
-        self.bytes.saturating_sub(self.shared.options.retain_bytes)
+    /// Counts what is not sealed, with the record just written if there is one.
+    fn count_unsealed(&mut self, added: Option<(Position, u64)>) -> u64 {
+        if let Some((position, bytes)) = added {
+            self.unsealed.push_back((position, bytes));
+            self.unsealed_bytes += bytes;
+        }
+        let through = self.shared.sealed_through();
+        while let Some((_, bytes)) = self.unsealed.pop_front_if(|(position, _)| position.0 <= through) {
+            self.unsealed_bytes -= bytes;
+        }
+        self.shared.unsealed_bytes.store(self.unsealed_bytes, Ordering::Release);
+        self.unsealed_bytes
     }
 }
 
