@@ -105,7 +105,7 @@ impl App {
         let meta = Arc::new(SqliteMeta::open(&folder.file("meta.db"))?);
         let retention = Arc::new(Retention { plan: config.retention.clone(), known: OnceLock::new() });
         let options = store_options(&config, folder.path(), retention.clone());
-        let journal = Arc::new(TelemetryStore::open(options, config.store.query_time_max)?);
+        let journal = Arc::new(TelemetryStore::open_unkept(options, config.store.query_time_max)?);
         let passwords = Arc::new(Passwords::new()?);
         let made_password = first_user(&*meta, &passwords, start.admin_password, clock.now_us()).await?;
 
@@ -119,6 +119,8 @@ impl App {
                 .context("opening the journal")?;
         let ingest = Arc::new(ingest);
         let _ = retention.known.set((directory.clone(), catalogue.clone()));
+        // Not before: the first look at what is too old would find nothing to be, and the next one is a minute away.
+        journal.keep();
         let parts = LiveParts {
             journal: journal.clone(),
             history: journal.clone(),

@@ -47,6 +47,7 @@ pub struct TelemetryStore {
     keeper: Option<JoinHandle<()>>,
     checkpointer: Option<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
+    keeping: Arc<AtomicBool>,
     readers: Vec<Worker<Reader>>,
     next_reader: AtomicUsize,
     query_time_max: Duration,
@@ -60,6 +61,17 @@ impl TelemetryStore {
     /// # Errors
     /// If the files cannot be used, or were made by another version.
     pub fn open(options: StoreOptions, query_time_max: Duration) -> anyhow::Result<Self> {
+        let store = Self::open_unkept(options, query_time_max)?;
+        store.keep();
+        Ok(store)
+    }
+
+    /// [`open`](Self::open), but nothing is sealed and nothing expires before [`keep`](Self::keep): for a policy that needs to
+    /// know what the store holds.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_unkept(options: StoreOptions, query_time_max: Duration) -> anyhow::Result<Self> {
         let size_bytes = options.size_bytes;
         let (store, writer, keeper) = Store::open(options)?;
         let readers = (0..READERS).map(|n| {
@@ -70,7 +82,9 @@ impl TelemetryStore {
         let writer = thread("journal-write", move || write(writer, receiver))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = stopping.clone();
-        let keeper = thread("telemetry-keep", move || keep(keeper, &stop))?;
+        let keeping = Arc::new(AtomicBool::new(false));
+        let may_keep = keeping.clone();
+        let keeper = thread("telemetry-keep", move || keep(keeper, &may_keep, &stop))?;
         let (checkpointer, stop) = (store.checkpointer()?, stopping.clone());
         let checkpointer = thread("journal-check", move || checkpoint(checkpointer, &stop))?;
         Ok(Self {
@@ -80,11 +94,18 @@ impl TelemetryStore {
             keeper: Some(keeper),
             checkpointer: Some(checkpointer),
             stopping,
+            keeping,
             readers,
             next_reader: 0.into(),
             query_time_max,
             size_bytes,
         })
+    }
+
+    /// Begins to seal, to roll up and to remove what is too old.
+    pub fn keep(&self) {
+        self.keeping.store(true, Ordering::Release);
+        self.store.waker().wake();
     }
 
     async fn request(&self, command: Command) -> Result<Outcome, JournalError> {
@@ -168,8 +189,12 @@ fn write(mut writer: Writer, mut receiver: mpsc::Receiver<Request>) {
     }
 }
 
-fn keep(mut keeper: Keeper, stopping: &AtomicBool) {
+fn keep(mut keeper: Keeper, keeping: &AtomicBool, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Acquire) {
+        if !keeping.load(Ordering::Acquire) {
+            keeper.wait(KEEPER_PAUSE);
+            continue;
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let step = keeper.step(i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
         // Failures were told by the keeper itself.
