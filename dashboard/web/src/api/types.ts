@@ -79,10 +79,23 @@ export interface HistoryPage extends Page<{ time: string; value: JsonValue }> {
   type: MetricType;
 }
 
+/** How the store of telemetry is doing; docs/http-api.md. */
+export interface StoreState {
+  stopped: string | null;
+  failing: string | null;
+  journal_bytes: number;
+  heads_bytes: number;
+  disk_bytes: number;
+  size_bytes_max: number;
+  nearly_full: boolean;
+  damaged: string[];
+}
+
 export interface Overview {
   devices: { total: number; online: number; stale: number; offline: number };
   samples_per_s: number;
   samples_stored: number;
+  store: StoreState;
   viewers: number;
   sessions: number;
   uptime_s: number;

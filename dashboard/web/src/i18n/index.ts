@@ -50,6 +50,14 @@ export function formatCompact(value: number): string {
   return value < 10_000 ? whole.format(value) : compact.format(value);
 }
 
+/** 4.1 MB: decimal units, as file managers show them. */
+export function formatBytes(bytes: number): string {
+  const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte'] as const;
+  const size = Math.min(Math.max(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 0), units.length - 1);
+  const options = { style: 'unit', unit: units[size], unitDisplay: 'short', maximumSignificantDigits: 3 } as const;
+  return new Intl.NumberFormat(undefined, options).format(bytes / 1000 ** size);
+}
+
 /** Six significant digits, as many as an f32 holds for sure; or four, where a value is glanced at and not read off. */
 export function formatValue(value: number, digits: 4 | 6 = 6): string {
   if (Number.isNaN(value)) return 'NaN';
