@@ -346,3 +346,40 @@ async fn whatever_comes_again_and_however_often_the_store_fails_the_counts_add_u
     assert!(account.duplicate > 0 && account.dropped.iter().filter(|n| **n > 0).count() >= 2, "{account:?}");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn rows_of_a_file_are_stored_counted_and_answered_after_their_commit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::start(folder.path()).await;
+    let set = set(&[("a", ValueType::F64)]);
+    let block = |times: &[i64]| {
+        let mut rows = pulsewire_core::block::Rows::new(1);
+        times.iter().for_each(|time| rows.push_dense(*time, [1.5_f64.to_bits()].into_iter()));
+        IncomingBlock::of_file(set.clone(), rows)
+    };
+    let import = async |blocks: Vec<IncomingBlock>| {
+        let mailbox = Arc::new(Mailbox::default());
+        let submission = Submission::Import { device: DEVICE, mailbox: mailbox.clone(), blocks };
+        world.ingest.submit(submission, 100).await.expect("the lane runs");
+        world.answers(&mailbox).await
+    };
+    world.refuse(true);
+    let refused = IngestReply::Refused(Refusal::Unavailable { stopped: false });
+    assert_eq!(import(vec![block(&[1, 2])]).await, [refused]);
+    assert_eq!(world.account().dropped[DropReason::NotStored as usize], 2);
+    world.refuse(false);
+    let stored = |stored| IngestReply::Imported { stored, items: Vec::new(), rejected: 0 };
+    // Twice the same: nothing of it is a repeat, the later takes the place of the earlier.
+    for _ in 0..2 {
+        assert_eq!(import(vec![block(&[1, 2]), block(&[3])]).await, [stored(3)]);
+    }
+    let item = Rejected { row: 1, metric: None, reason: RejectReason::TimeInFuture };
+    let expected = IngestReply::Imported { stored: 1, items: vec![(1, item)], rejected: 1 };
+    assert_eq!(import(vec![block(&[]), block(&[4, NOW_US + 1])]).await, [expected]);
+    let account = world.account();
+    assert_eq!((account.stored, account.replaced, account.reports, account.late), (7, 3, 0, 0), "{account:?}");
+    assert_eq!(account.rejected[RejectReason::TimeInFuture as usize], 1);
+    world.ingest.forget(DEVICE).await.expect("the lane runs");
+    assert_eq!(import(vec![block(&[5])]).await, [IngestReply::Refused(Refusal::DeviceGone)]);
+    world.stop().await;
+}
