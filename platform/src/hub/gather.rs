@@ -7,9 +7,15 @@ use pulsewire_proto::CloseCode;
 use pulsewire_proto::codec::HEADER_BYTES;
 use pulsewire_proto::session::ReportEvent;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Most bytes of read reports that are gathered before they are submitted. A single report may be larger.
 const SUBMISSION_BYTES_MAX: usize = 256 << 10;
+/// How long a session that has submitted reports leaves its socket alone while the server is busy, unless it is answered
+/// before. What comes meanwhile is read at once: a read and an acknowledgement for several reports instead of for each.
+const REST_MAX: Duration = Duration::from_millis(20);
+
 /// Reports that are read and not submitted, in order.
 #[derive(Default)]
 pub(super) struct Gathered {
@@ -83,6 +89,8 @@ impl Connection {
         };
         if submitted.is_err() {
             self.session.close(CloseCode::GoingAway, STOPPING);
+        } else if ingest.is_busy() {
+            self.resting = Some(Instant::now() + REST_MAX);
         }
     }
 }

@@ -155,6 +155,8 @@ pub(super) struct Connection {
     unknown_frames: u64,
     // The last step was to read: an end that is due goes before the next one.
     just_read: bool,
+    // Nothing is read before this time, or an answer of ingest.
+    pub(super) resting: Option<Instant>,
     // Set when the server must end the session: nothing more is read, and what is in flight has until then.
     draining: Option<(Instant, EndSession)>,
     pub(super) peer: SocketAddr,
@@ -188,6 +190,7 @@ impl Connection {
             command_sets: 0,
             unknown_frames: 0,
             just_read: false,
+            resting: None,
             draining: None,
             peer,
         }
@@ -214,7 +217,8 @@ impl Connection {
         let shared = &self.shared;
         let machine = self.session.next_deadline().map(|at| shared.instant(at));
         let draining = self.draining.as_ref().map(|(until, _)| *until);
-        let deadline = draining.or(machine);
+        let resting = self.resting.filter(|until| *until > Instant::now());
+        let deadline = draining.or(machine).into_iter().chain(resting).min();
         let mut stopping = shared.stopping.clone();
         let ending = async {
             let end = match self.login.as_mut() {
@@ -234,7 +238,7 @@ impl Connection {
         };
         let receiving = async {
             match self.transport.as_mut() {
-                Some(transport) if draining.is_none() => transport.receive().await,
+                Some(transport) if draining.is_none() && resting.is_none() => transport.receive().await,
                 _ => std::future::pending().await,
             }
         };
@@ -399,6 +403,7 @@ impl Connection {
 
     fn on_replies(&mut self) {
         while let Some(reply) = self.mailbox.try_take() {
+            self.resting = None;
             match reply {
                 IngestReply::Ack { stream, sequence } => self.session.ack(stream.0, sequence.0),
                 IngestReply::Nack { stream, sequence, items, total } => {

@@ -22,6 +22,7 @@ use crate::ports::{Bus, Clock, Journal, JournalError};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::ids::{DeviceKey, Lane, Position, Sequence, StreamId};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -64,6 +65,7 @@ pub struct Ingest {
     sender: mpsc::Sender<Request>,
     bytes: Arc<Semaphore>,
     queue_bytes: usize,
+    busy: Arc<AtomicBool>,
     accounts: Arc<Accounts>,
     epoch: u64,
     started_at: Position,
@@ -90,6 +92,7 @@ impl Ingest {
         let accounts = Arc::new(Accounts::new(opened.accounting));
         let (sender, receiver) = mpsc::channel(options.queue_reports.max(1));
         let queue_bytes = options.queue_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let busy = Arc::new(AtomicBool::new(false));
         let task = lane::LaneTask {
             lane,
             fence: opened.fence,
@@ -100,6 +103,7 @@ impl Ingest {
             catalogue: catalogue.clone(),
             accounts: accounts.clone(),
             state: state::LaneState::recover(&opened.streams, &opened.digests),
+            busy: busy.clone(),
             unwritten: lane::Unwritten::default(),
             forgotten: HashSet::new(),
         };
@@ -107,12 +111,19 @@ impl Ingest {
             sender,
             bytes: Arc::new(Semaphore::new(queue_bytes)),
             queue_bytes,
+            busy,
             accounts,
             epoch: opened.epoch,
             started_at: opened.position,
             devices,
         };
         Ok((handle, catalogue, tokio::spawn(task.run(receiver))))
+    }
+
+    /// Many devices are at work, so that commits are paced: whoever has just submitted may as well wait for the answer before
+    /// it reads more.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
     }
 
     /// Takes so many bytes of the queue's allowance; waits while there are too few. To be given to
