@@ -57,9 +57,12 @@ impl Connection {
         let newest = self.gathered.blocks.last().is_some_and(|block| Arc::ptr_eq(&block.set, &declared.set));
         if !newest {
             let mut block = IncomingBlock::new(declared.set.clone());
-            // As if the rest of the read were reports like this one.
+            // The first report stands for all of its read. When sets take turns, each later block has room for what it holds:
+            // room for the rest of the read in each of them would be many times the read.
             let frame_bytes = event.payload.len() + HEADER_BYTES;
-            let likely = (1 + more / frame_bytes).min(SUBMISSION_BYTES_MAX / bytes.max(1)).max(1);
+            let first = self.gathered.blocks.is_empty();
+            let left = SUBMISSION_BYTES_MAX.saturating_sub(self.gathered.bytes) / bytes.max(1);
+            let likely = if first { (1 + more / frame_bytes).min(left).max(1) } else { 1 };
             block.heads.reserve(likely);
             block.rows.reserve(likely * declared.rows_at_most(&event.report));
             self.gathered.bytes += size_of::<IncomingBlock>();

@@ -23,7 +23,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// A round of so many requests is followed by a pause, so that commits begin at most every [`PACE`]: with many devices at work,
-/// a later acknowledgement covers more reports, and costs one write to a socket instead of several. An idle server never waits.
+/// a later acknowledgement covers more reports, and costs one write to a socket instead of several. The first request after a busy round may wait for
+/// the pause too; an idle server never does.
 const PACED_REQUESTS: usize = 64;
 /// Less than half of the time in which a report should be acknowledged (20 ms for 99 of 100).
 const PACE: std::time::Duration = std::time::Duration::from_millis(8);

@@ -2,7 +2,7 @@
 //!
 //! A *lane* is one task with the dedup state of its devices. It takes everything that waits, judges it, appends it to the
 //! journal as one batch and answers when that is durable. While an append is under way the next batch gathers in the
-//! queue: that is the group commit, without any timer. A full queue makes sessions wait, which stops their sockets from
+//! queue: that is the group commit. Only when many devices are at work does it pause between two (`PACE`). A full queue makes sessions wait, which stops their sockets from
 //! being read.
 
 mod accounts;
