@@ -189,6 +189,13 @@ fn expire_rollups(
 ) -> Result<bool, StoreError> {
     let Some(any_us) = cuts.iter().flatten().max().copied() else { return Ok(false) };
     let whole_us = whole(cuts);
+    // How many columns a block of that end should have; texts are never rolled up.
+    let texts = table.set.text_columns();
+    let left = |to_us: i64| {
+        let kept =
+            cuts.iter().enumerate().filter(|(column, cut)| !texts.contains(column) && cut.is_none_or(|c| to_us >= c));
+        kept.count() as i64
+    };
     let old: Vec<(i64, i64, i64)> = {
         let mut statement = connection.prepare_cached(
             "SELECT from_us, to_us, columns FROM rollup WHERE tbl = ?1 AND level = ?2 AND to_us < ?3 ORDER BY from_us",
@@ -196,14 +203,6 @@ fn expire_rollups(
         let rows = statement.query_map(params![table.id.0, level.number(), any_us], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
-        let texts = table.set.text_columns();
-        let left = |to_us: i64| {
-            let kept = cuts
-                .iter()
-                .enumerate()
-                .filter(|(column, cut)| !texts.contains(column) && cut.is_none_or(|c| to_us >= c));
-            kept.count() as i64
-        };
         rows.filter(|row| row.as_ref().map_or(true, |(_, to_us, columns)| *columns > left(*to_us)))
             .take(STEP_ROWS as usize)
             .collect::<Result<_, _>>()?
@@ -217,24 +216,18 @@ fn expire_rollups(
         did = true;
         let too_old = cuts.iter().enumerate().filter(|(_, cut)| cut.is_some_and(|cut| to_us < cut));
         let too_old: Vec<usize> = too_old.map(|(column, _)| column).collect();
-        let left = match whole_us.is_some_and(|whole_us| to_us < whole_us) {
+        let shorter = match whole_us.is_some_and(|whole_us| to_us < whole_us) {
             true => None,
             false => {
                 bytes_of(connection, table.id, level, from_us)?.and_then(|bytes| rollup::without(&bytes, &too_old))
             }
         };
-        match left {
+        match shorter {
             Some(bytes) => connection
                 .prepare_cached(
                     "UPDATE rollup SET columns = ?4, data = ?5 WHERE tbl = ?1 AND level = ?2 AND from_us = ?3",
                 )?
-                .execute(params![
-                    table.id.0,
-                    level.number(),
-                    from_us,
-                    (table.set.series.len() - too_old.len()) as i64,
-                    bytes
-                ])?,
+                .execute(params![table.id.0, level.number(), from_us, left(to_us), bytes])?,
             None => delete_rollup(connection, table.id, level, from_us)?,
         };
     }

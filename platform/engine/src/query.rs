@@ -8,12 +8,14 @@ use crate::merge::{self, HEAD, SEALING};
 use crate::rollup::{self, Level};
 use crate::shared::{DAMAGED_LISTED, Shared};
 use pulsewire_chunk::ChunkReader;
-use pulsewire_core::aggregate::{Aggregate, Buckets, floor};
+use pulsewire_core::aggregate::{Aggregate, Buckets, Partial, floor};
 use pulsewire_core::block::ValueRef;
 use pulsewire_core::ids::{Lane, Position, SeriesKey};
 use pulsewire_core::sample::{JournalRecord, Sample};
 use pulsewire_core::value::{Value, ValueType};
 use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Instant;
@@ -227,9 +229,7 @@ impl Reader {
         self.at_one_moment(look, |data, shared, memory| {
             let mut source = Source::new(data, shared, range.series, memory, range.deadline);
             let mut buckets = Buckets::new(query.step_us, &query.aggregates);
-            // Rollups know one table only; where two have the series, samples decide.
-            let units = if source.tables.len() <= 1 { buckets.units() } else { Vec::new() };
-            let levels: Vec<Level> = units.into_iter().filter_map(Level::of_unit).collect();
+            let levels: Vec<Level> = buckets.units().into_iter().filter_map(Level::of_unit).collect();
             let mut out = Vec::new();
             let _ = source.feed(&levels, range.from_us, range.to_us, &mut buckets, &mut out, range.limit)?;
             out.extend(buckets.finish());
@@ -497,7 +497,7 @@ impl<'a> Source<'a> {
                 return Ok(ControlFlow::Break(()));
             }
             at_us = start;
-            for touched in self.touched(&block, unit, start..end) {
+            for touched in self.finer(&block, unit, start..end) {
                 push_units(&block, unit, at_us..touched.start, buckets);
                 if self.feed(finer, touched.start, touched.end, buckets, out, limit)?.is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -514,42 +514,96 @@ impl<'a> Source<'a> {
         if at_us < to_us { self.feed(finer, at_us, to_us, buckets, out, limit) } else { Ok(ControlFlow::Continue(())) }
     }
 
-    /// The units of a block that memory has something of: they come from what is finer. But not where samples are gone that
-    /// the block knows of; what comes late to such a time is not rolled up any more.
-    fn touched(&self, block: &rollup::Block, unit_us: i64, range: Range<i64>) -> Vec<Range<i64>> {
-        let floor_us = self.tables.first().map_or(i64::MIN, |table| table.floor_us);
-        let mut units: Vec<i64> = Vec::new();
+    /// The parts of a block that come from what is finer: units of which memory has something, and those that several
+    /// tables have. But not before the floor: there samples are gone that the block knows of, and what comes late to such a
+    /// time is not rolled up any more.
+    fn finer(&self, block: &Rolled, unit_us: i64, range: Range<i64>) -> Vec<Range<i64>> {
+        let mut units: Vec<Range<i64>> = Vec::new();
         for piece in &self.pieces {
             let rows =
                 piece.times.partition_point(|t| *t < range.start)..piece.times.partition_point(|t| *t < range.end);
-            units.extend(piece.times[rows].iter().map(|time| floor(*time, unit_us)));
-            units.dedup();
-        }
-        units.sort_unstable();
-        units.dedup();
-        let mut touched: Vec<Range<i64>> = Vec::new();
-        for start in units {
-            if start < floor_us && block.partials.binary_search_by_key(&start, |(at, _)| *at).is_ok() {
-                continue;
-            }
-            let end = start.saturating_add(unit_us);
-            match touched.last_mut() {
-                Some(last) if last.end == start => last.end = end,
-                _ => touched.push(start..end),
+            for time in &piece.times[rows] {
+                let start = floor(*time, unit_us);
+                if units.last().is_none_or(|last| last.start != start) {
+                    units.push(start..start.saturating_add(unit_us));
+                }
             }
         }
-        touched
+        units.extend(block.doubtful.iter().map(|one| one.start.max(range.start)..one.end.min(range.end)));
+        for one in &mut units {
+            // The unit that the floor cuts is before it too.
+            one.start = one.start.max(floor(block.floor_us.saturating_add(unit_us - 1), unit_us));
+        }
+        units.retain(|one| one.start < one.end);
+        units.sort_unstable_by_key(|one| one.start);
+        let mut merged: Vec<Range<i64>> = Vec::new();
+        for one in units {
+            match merged.last_mut() {
+                Some(last) if last.end >= one.start => last.end = last.end.max(one.end),
+                _ => merged.push(one),
+            }
+        }
+        merged
     }
 
-    /// Rollups of a level within a range.
-    fn rollups(&mut self, level: Level, from_us: i64, to_us: i64) -> Result<Vec<rollup::Block>, QueryError> {
-        let Some(table) = self.tables.first().copied() else { return Ok(Vec::new()) };
+    /// Rollups of a level within a range, of all tables that have the series.
+    fn rollups(&mut self, level: Level, from_us: i64, to_us: i64) -> Result<Vec<Rolled>, QueryError> {
         self.check(0)?;
-        rollup::read(self.data, table.id, table.column, table.value_type, level, from_us..to_us)
+        let unit_us = level.unit_us();
+        let mut rolled: BTreeMap<i64, Rolled> = BTreeMap::new();
+        for (at, table) in self.tables.iter().enumerate() {
+            let blocks = rollup::read(self.data, table.id, table.column, table.value_type, level, from_us..to_us)?;
+            for block in blocks {
+                match rolled.entry(block.from_us) {
+                    Entry::Vacant(entry) => drop(entry.insert(Rolled::new(block, at, table.floor_us))),
+                    Entry::Occupied(mut entry) => entry.get_mut().add(block, at, table.floor_us, unit_us),
+                }
+            }
+        }
+        // A table without such a block may have samples all the same.
+        for one in rolled.values_mut() {
+            for table in self.tables.iter().enumerate().filter(|(at, _)| !one.tables.contains(at)).map(|(_, t)| t) {
+                for chunk in data::chunks(self.data, table.id, one.from_us, one.to_us.saturating_sub(1), table.span_us)?
+                {
+                    let end_us = floor(chunk.to_us, unit_us).saturating_add(unit_us);
+                    one.doubtful.push(floor(chunk.from_us, unit_us).max(one.from_us)..end_us.min(one.to_us));
+                }
+            }
+        }
+        Ok(rolled.into_values().collect())
     }
 }
 
-fn push_units(block: &rollup::Block, unit_us: i64, range: Range<i64>, buckets: &mut Buckets) {
+/// What the tables of a series have rolled up within the bounds of a block.
+struct Rolled {
+    from_us: i64,
+    to_us: i64,
+    partials: Vec<(i64, Partial)>,
+    tables: Vec<usize>,
+    floor_us: i64,
+    // Units of which more than one table has something.
+    doubtful: Vec<Range<i64>>,
+}
+
+impl Rolled {
+    fn new(block: rollup::Block, table: usize, floor_us: i64) -> Self {
+        let rollup::Block { from_us, to_us, partials } = block;
+        Self { from_us, to_us, partials, tables: vec![table], floor_us, doubtful: Vec::new() }
+    }
+
+    fn add(&mut self, block: rollup::Block, table: usize, floor_us: i64, unit_us: i64) {
+        self.tables.push(table);
+        self.floor_us = self.floor_us.min(floor_us);
+        for (start_us, partial) in block.partials {
+            match self.partials.binary_search_by_key(&start_us, |(at_us, _)| *at_us) {
+                Ok(_) => self.doubtful.push(start_us..start_us.saturating_add(unit_us)),
+                Err(at) => self.partials.insert(at, (start_us, partial)),
+            }
+        }
+    }
+}
+
+fn push_units(block: &Rolled, unit_us: i64, range: Range<i64>, buckets: &mut Buckets) {
     for (start_us, partial) in block.partials.iter().filter(|(at_us, _)| range.contains(at_us)) {
         buckets.push_partial(unit_us, *start_us, partial);
     }

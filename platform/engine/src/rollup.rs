@@ -199,16 +199,12 @@ pub(crate) fn make(
         }
         feed(connection, shared, *series, table, span_us, at_us..end_us, &mut minutes)?;
         let mut partials = if level == Level::Hour { hours(&minutes.0) } else { minutes.0 };
-        if level == Level::Hour || start_us < known.floor_us {
-            // Of units whose samples (and minutes) are gone, what was known before stays.
-            let before = read(connection, table, column, *value_type, level, start_us..end_us).map_err(from_query)?;
-            for (unit_us, partial) in before.into_iter().filter(|b| b.from_us == start_us).flat_map(|b| b.partials) {
-                match partials.binary_search_by_key(&unit_us, |(at_us, _)| *at_us) {
-                    Err(at) => partials.insert(at, (unit_us, partial)),
-                    Ok(at) if level == Level::Minute && unit_us < known.floor_us => partials[at].1 = partial,
-                    Ok(_) => {}
-                }
-            }
+        let before = read(connection, table, column, *value_type, level, start_us..end_us).map_err(from_query)?;
+        if let Some(before) = before.into_iter().find(|block| block.from_us == start_us) {
+            // Before the floor, what was known stays and nothing comes to it: samples are gone, perhaps minutes too.
+            partials.retain(|(unit_us, _)| *unit_us >= known.floor_us);
+            let gone = before.partials.into_iter().filter(|(unit_us, _)| *unit_us < known.floor_us);
+            partials.splice(0..0, gone);
         }
         columns.push((column, *value_type, partials));
     }
@@ -241,7 +237,11 @@ pub(crate) fn make_cut_again(
 fn from_query(error: QueryError) -> StoreError {
     match error {
         QueryError::TooMuch(problem) => StoreError::Retry(anyhow::anyhow!(problem)),
-        QueryError::Failed(source) => StoreError::Retry(source),
+        // A file that cannot be read is not to be written any more.
+        QueryError::Failed(source) => match source.downcast::<rusqlite::Error>() {
+            Ok(error) => error.into(),
+            Err(source) => StoreError::Retry(source),
+        },
     }
 }
 

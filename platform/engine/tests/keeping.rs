@@ -243,3 +243,23 @@ fn a_restored_journal_that_is_older_than_its_data_gives_no_series_number_twice()
     let Ok(Outcome::Lane(lane)) = open else { panic!("a lane") };
     assert_eq!(lane.next_series, SeriesKey(2));
 }
+
+#[test]
+fn a_series_that_moves_to_another_metric_set_keeps_its_rollups() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = Keep { raw_us: Some(HOUR), minute_us: None, hour_us: None };
+    let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
+    let mut bench = Bench::open(options);
+    // An hour and a half into a block of six hours the device declares another set.
+    bench.append_every(1_000_000, 0, 5_400);
+    bench.set = common::other_set();
+    bench.append_every(1_000_000, 5_400, 86_400);
+    let (minutes, hours) = (bench.buckets(0, 24 * HOUR, MINUTE), bench.buckets(0, 24 * HOUR, HOUR));
+    assert_eq!(hours.len(), 24);
+    bench.keeper.seal_all().expect("seals");
+    assert_eq!(bench.buckets(0, 24 * HOUR, MINUTE), minutes);
+    bench.keep_at(26 * HOUR);
+    assert!(bench.range(0, 12 * HOUR).is_empty(), "samples are gone");
+    assert_eq!(bench.buckets(0, 24 * HOUR, MINUTE), minutes);
+    assert_eq!(bench.buckets(0, 24 * HOUR, HOUR), hours);
+}

@@ -32,6 +32,13 @@ pub struct Bench {
     pub sequence: u64,
     pub stream: StreamId,
     pub noise: bool,
+    /// What the device declares.
+    pub set: Arc<SeriesSet>,
+}
+
+/// Another set with the same series: as a number of single precision.
+pub fn other_set() -> Arc<SeriesSet> {
+    Arc::new(SeriesSet { device: DEVICE, series: vec![SERIES], types: vec![ValueType::F32] })
 }
 
 pub fn set() -> Arc<SeriesSet> {
@@ -74,7 +81,7 @@ impl Bench {
             writer.commit(&[Command::Append { lane: LANE, fence, batch: Arc::new(batch) }])?.remove(0)?;
         }
         let (epoch, position) = (lane.epoch, lane.position.0);
-        Ok(Self { store, writer, keeper, reader, fence, epoch, position, sequence, stream, noise: false })
+        Ok(Self { store, writer, keeper, reader, fence, epoch, position, sequence, stream, noise: false, set: set() })
     }
 
     /// The value at a time.
@@ -91,7 +98,7 @@ impl Bench {
 
     /// A report of some rows.
     pub fn report(&mut self, times: &[i64]) -> Result<u64, pulsewire_engine::StoreError> {
-        let mut block = Block::new(set());
+        let mut block = Block::new(self.set.clone());
         for time in times {
             block.rows.begin_row(*time);
             block.rows.push_cell(self.value(*time).to_bits());
