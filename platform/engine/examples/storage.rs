@@ -60,7 +60,7 @@ fn line(name: &str, tables: &[Table], empty: u64) -> Result<(), Failure> {
     let ours = per(sealed, samples);
     let shown = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.2}"));
     println!(
-        "| {name} | {samples} | {ours:.2} | {:.2} | {:.0} | {:.0} | {} | {} | {:.1} |",
+        "| {name} | {samples} | {ours:.3} | {:.3} | {:.0} | {:.0} | {} | {} | {:.1} |",
         per(rolled, samples),
         samples as f64 / encoded / 1e6,
         samples as f64 / decoded / 1e6,
