@@ -218,11 +218,14 @@ pub(crate) fn drop_rollups(
     to_us: i64,
     floor_us: i64,
 ) -> rusqlite::Result<Option<i64>> {
+    // Levels and the longest block are given so that SQLite goes by the primary key: a table may have very many blocks.
     let mut statement = connection.prepare_cached(
-        "DELETE FROM rollup WHERE tbl = ?1 AND from_us <= ?3 AND to_us > ?2 AND from_us >= ?4 RETURNING from_us",
+        "DELETE FROM rollup WHERE tbl = ?1 AND level IN (1, 2) AND from_us >= ?4 AND from_us <= ?3 AND +to_us > ?2
+         RETURNING from_us",
     )?;
+    let first_us = from_us.saturating_sub(Level::Hour.block_us()).max(floor_us);
     let removed: Vec<i64> =
-        statement.query_map(params![table.0, from_us, to_us, floor_us], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        statement.query_map(params![table.0, from_us, to_us, first_us], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(removed.into_iter().min())
 }
 
@@ -234,8 +237,9 @@ pub(crate) fn drop_rollups_ahead(
     floor_us: i64,
 ) -> rusqlite::Result<()> {
     let first_us = sealed_us.saturating_sub(Level::Minute.block_us()).max(floor_us.saturating_sub(1));
+    // The plus keeps SQLite to the primary key; the index by end holds every table's blocks.
     connection
-        .prepare_cached("DELETE FROM rollup WHERE tbl = ?1 AND level = 1 AND from_us > ?2 AND to_us > ?3")?
+        .prepare_cached("DELETE FROM rollup WHERE tbl = ?1 AND level = 1 AND from_us > ?2 AND +to_us > ?3")?
         .execute(params![table.0, first_us, sealed_us.saturating_add(1)])?;
     Ok(())
 }

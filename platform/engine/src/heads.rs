@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// What a table takes in memory beyond its rows, roughly; counts towards the budget of heads.
 const TABLE_BYTES: usize = 256;
+/// How many rows back a late row is compared with; see [`Table::replaced_by`].
+const REPLACED_ROWS: usize = 8192;
 const NO_DEVICE: u32 = u32::MAX;
 
 /// A table's number in `data.db`.
@@ -49,6 +51,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// What it takes in memory; its first mark is in [`TABLE_BYTES`].
+    fn bytes(&self) -> usize {
+        self.rows.bytes() + self.marks.len().saturating_sub(1) * size_of::<Mark>()
+    }
+
     /// When a row came; the oldest possible if that was not noted.
     pub fn order_of(&self, row: usize) -> Order {
         let after = self.marks.partition_point(|mark| mark.row as usize <= row);
@@ -138,8 +145,9 @@ pub(crate) struct TakenTable {
     pub rolled_us: i64,
     pub floor_us: i64,
     pub span_us: i64,
-    /// Tables of the device in `data.db` with a series of this one, itself included, and the newest time of any.
-    pub related: Vec<TableId>,
+    /// Tables of the device in `data.db` with a series of this one, itself included, with the longest that a chunk of each
+    /// spans, and the newest time of any.
+    pub related: Vec<(TableId, i64)>,
     pub related_sealed_us: i64,
     pub latest: Vec<Latest>,
     pub latest_texts: Vec<Box<str>>,
@@ -222,11 +230,13 @@ impl Table {
         replaced
     }
 
-    /// How many values of a row have one of the same time before them.
+    /// How many values of a row have one of the same time before them, among the newest rows: where more wait than two chunks
+    /// usually have, values that replace one further back are not counted, so that a late row costs a bounded time.
     fn replaced_by(&self, row: usize) -> u64 {
         let rows = &self.part.rows;
         let time = rows.times()[row];
-        let same: Vec<usize> = (0..row).filter(|other| rows.times()[*other] == time).collect();
+        let same: Vec<usize> =
+            (row.saturating_sub(REPLACED_ROWS)..row).filter(|other| rows.times()[*other] == time).collect();
         let columns = (0..rows.width()).filter(|c| rows.has(row, *c) && same.iter().any(|other| rows.has(*other, *c)));
         columns.count() as u64
     }
@@ -266,7 +276,8 @@ impl Device {
         }
     }
 
-    fn table(&mut self, set: &Arc<SeriesSet>, position: Position) -> &mut Table {
+    /// The index of the table of a set, which is made if there is none.
+    fn table(&mut self, set: &Arc<SeriesSet>, position: Position) -> usize {
         let by_pointer = self.tables.iter().position(|t| Arc::ptr_eq(&t.set, set));
         let found = by_pointer.or_else(|| self.tables.iter().position(|t| t.set == *set));
         let index = found.unwrap_or_else(|| {
@@ -282,7 +293,7 @@ impl Device {
         });
         // Sets are made anew by each session; the newest one is found by its address the next time.
         self.tables[index].set = set.clone();
-        &mut self.tables[index]
+        index
     }
 }
 
@@ -350,19 +361,17 @@ impl Heads {
         if block.rows.is_empty() {
             return (0, false);
         }
+        let index = device.table(&block.set, position);
         let several = device.tables.len() > 1;
-        let table = device.table(&block.set, position);
-        let before = table.part.rows.bytes() + usize::from(!table.part.rows.is_empty()) * TABLE_BYTES;
+        let table = &mut device.tables[index];
+        let before = table.part.bytes() + usize::from(!table.part.rows.is_empty()) * TABLE_BYTES;
         let first = table.part.rows.len();
         let replaced = table.append(block);
-        let grown = (table.part.rows.bytes() + TABLE_BYTES).saturating_sub(before);
-        let full = table.part.rows.len() >= chunk_rows;
-        if several || device.tables.len() > 1 {
-            let row = u32::try_from(first).unwrap_or(u32::MAX);
-            if let Some(table) = device.tables.iter_mut().find(|t| Arc::ptr_eq(&t.set, &block.set)) {
-                table.part.marks.push(Mark { row, order });
-            }
+        if several {
+            table.part.marks.push(Mark { row: u32::try_from(first).unwrap_or(u32::MAX), order });
         }
+        let grown = (table.part.bytes() + TABLE_BYTES).saturating_sub(before);
+        let full = table.part.rows.len() >= chunk_rows;
         device.account.replaced += replaced;
         let due = full && !device.due;
         device.due |= full;
@@ -394,10 +403,10 @@ impl Heads {
             }
             let shares = |other: &&Table| other.set.series.iter().any(|s| table.set.series.contains(s));
             let related: Vec<_> =
-                device.tables.iter().filter(shares).filter_map(|t| Some((t.id?, t.sealed_us))).collect();
-            let related_sealed_us = related.iter().map(|(_, sealed_us)| *sealed_us).max().unwrap_or(i64::MIN);
+                device.tables.iter().filter(shares).filter_map(|t| Some((t.id?, t.span_us, t.sealed_us))).collect();
+            let related_sealed_us = related.iter().map(|(_, _, sealed_us)| *sealed_us).max().unwrap_or(i64::MIN);
             let table = &mut device.tables[index];
-            taken.bytes += table.part.rows.bytes() + TABLE_BYTES;
+            taken.bytes += table.part.bytes() + TABLE_BYTES;
             let fresh = Part { rows: Rows::new(table.set.series.len()), marks: Vec::new() };
             let part = Arc::new(std::mem::replace(&mut table.part, fresh));
             table.sealing = Some(part.clone());
@@ -411,7 +420,7 @@ impl Heads {
                 rolled_us: table.rolled_us,
                 floor_us: table.floor_us,
                 span_us: table.span_us,
-                related: related.into_iter().map(|(id, _)| id).collect(),
+                related: related.into_iter().map(|(id, span_us, _)| (id, span_us)).collect(),
                 related_sealed_us,
                 latest: table.latest.clone(),
                 latest_texts: table.latest_texts.clone(),
@@ -457,7 +466,7 @@ impl Heads {
         for one in &taken.tables {
             let Some(table) = device.tables.get_mut(one.index) else { continue };
             let newer = std::mem::take(&mut table.part);
-            let since = newer.rows.bytes() + usize::from(!newer.rows.is_empty()) * TABLE_BYTES;
+            let since = newer.bytes() + usize::from(!newer.rows.is_empty()) * TABLE_BYTES;
             table.sealing = None;
             let first = u32::try_from(one.part.rows.len()).unwrap_or(u32::MAX);
             let mut part = Part::clone(&one.part);
@@ -466,7 +475,7 @@ impl Heads {
             }
             part.rows.append(&newer.rows, 0..newer.rows.len(), &table.text_columns);
             part.marks.extend(newer.marks.iter().map(|m| Mark { row: m.row.saturating_add(first), ..*m }));
-            self.bytes = (self.bytes + part.rows.bytes() + TABLE_BYTES).saturating_sub(since);
+            self.bytes = (self.bytes + part.bytes() + TABLE_BYTES).saturating_sub(since);
             table.part = part;
         }
         if !device.due {
@@ -492,12 +501,12 @@ impl Heads {
         unsealed.map_or(self.applied, |first| Position(first.0.saturating_sub(1)))
     }
 
-    /// Drops a device; answers the bytes that were freed.
+    /// Drops a device and frees what its rows took.
     pub fn forget(&mut self, key: DeviceKey) {
         let Some(device) = self.devices.remove(&key) else { return };
         for table in device.tables {
             if !table.part.rows.is_empty() {
-                self.bytes = self.bytes.saturating_sub(table.part.rows.bytes() + TABLE_BYTES);
+                self.bytes = self.bytes.saturating_sub(table.part.bytes() + TABLE_BYTES);
             }
             for series in &table.set.series {
                 self.set_device_of(*series, None);

@@ -24,6 +24,10 @@ pub(crate) struct Piece {
 impl Piece {
     /// The rows of a part that have a value in a column, with `from_us <= time < to_us`.
     pub fn of_part(table: &Table, part: &Part, column: usize, rank: i64, from_us: i64, to_us: i64) -> Self {
+        if from_us >= to_us {
+            // Nothing is asked for; many rows may wait.
+            return Self { value_type: table.set.types.get(column).copied(), rank, ..Self::default() };
+        }
         let rows = &part.rows;
         let inside = |row: &usize| (from_us..to_us).contains(&rows.times()[*row]) && rows.has(*row, column);
         let mut picked: Vec<usize> = (0..rows.len()).filter(inside).collect();

@@ -12,7 +12,7 @@ use pulsewire_core::aggregate::floor;
 use pulsewire_core::block::SeriesSet;
 use pulsewire_core::ids::SeriesKey;
 use rusqlite::Connection;
-use std::collections::HashMap;
+use std::ops::Range;
 
 /// Most rows of a chunk. More compress no better, and a query for a moment decodes a whole column.
 pub(crate) const CHUNK_ROWS_MAX: usize = 8192;
@@ -94,10 +94,17 @@ struct PreparedTable {
 }
 
 struct Late {
-    from_us: i64,
-    to_us: i64,
-    // By series its times: what may have been there before.
+    // Of all rows, ascending; there is at least one.
+    times: Vec<i64>,
+    // By series its times, ascending: what may have been there before.
     cells: Vec<(SeriesKey, Vec<i64>)>,
+}
+
+impl Late {
+    /// The first and the last time.
+    fn range(&self) -> (i64, i64) {
+        (self.times.first().copied().unwrap_or(0), self.times.last().copied().unwrap_or(0))
+    }
 }
 
 /// Sorts, settles and encodes; the costly part, for which no lock and no transaction is needed.
@@ -134,13 +141,13 @@ fn prepare_table(table: &TakenTable, resolved: &Resolved) -> Result<PreparedTabl
         }
     }
     let late = rows.partition_point(|row| resolved.times[*row as usize] <= table.related_sealed_us);
-    if let (Some(first), Some(last)) = (rows[..late].first(), rows[..late].last()) {
+    if late > 0 {
         let time = |row: &u32| resolved.times[*row as usize];
         let cells = table.set.series.iter().enumerate().map(|(column, series)| {
             let times = rows[..late].iter().filter(|row| resolved.cell(**row as usize, column).is_some()).map(time);
             (*series, times.collect())
         });
-        prepared.late = Some(Late { from_us: time(first), to_us: time(last), cells: cells.collect() });
+        prepared.late = Some(Late { times: rows[..late].iter().map(time).collect(), cells: cells.collect() });
     }
     Ok(prepared)
 }
@@ -158,10 +165,11 @@ pub(crate) fn write(
         let mut rolled_us = table.rolled_us;
         if let Some(late) = &prepared.late {
             replaced += count_replaced(connection, &table.related, late)?;
-            if let Some(id) = table.id.filter(|_| late.from_us < rolled_us) {
-                let first = data::drop_rollups(connection, id, late.from_us, late.to_us, table.floor_us)?;
+            let (from_us, to_us) = late.range();
+            if let Some(id) = table.id.filter(|_| from_us < rolled_us) {
+                let first = data::drop_rollups(connection, id, from_us, to_us, table.floor_us)?;
                 // Also where there was none: perhaps there is reason for one now. But not where samples are gone already.
-                let again_us = floor(first.unwrap_or(late.from_us).min(late.from_us), Level::Minute.block_us());
+                let again_us = floor(first.unwrap_or(from_us).min(from_us), Level::Minute.block_us());
                 let kept_us =
                     floor(table.floor_us.saturating_add(Level::Minute.block_us() - 1), Level::Minute.block_us());
                 rolled_us = rolled_us.min(again_us.max(kept_us));
@@ -213,36 +221,45 @@ pub(crate) fn write(
     Ok((sealed, replaced))
 }
 
-/// Samples and bytes of what was prepared.
+/// Chunks and samples of what was prepared.
 pub(crate) fn size(taken: &Taken, prepared: &Prepared) -> (u64, u64) {
     let samples = taken.tables.iter().map(|table| table.part.rows.count()).sum();
     (prepared.tables.iter().map(|table| table.chunks.len() as u64).sum(), samples)
 }
 
-/// How many late values stand where `data.db` has one.
-fn count_replaced(connection: &Connection, tables: &[TableId], late: &Late) -> Result<u64, StoreError> {
-    let mut known: HashMap<SeriesKey, Vec<i64>> = HashMap::new();
-    for table in tables {
-        // Spans are known by table in memory; late data are rare enough to ask for all.
-        for chunk in data::chunks(connection, *table, late.from_us, late.to_us, i64::MAX)? {
+/// How many late values stand where `data.db` has one. Reads only chunks that span a late time, one at a time, and keeps of
+/// them one bit per late value.
+fn count_replaced(connection: &Connection, tables: &[(TableId, i64)], late: &Late) -> Result<u64, StoreError> {
+    let (from_us, to_us) = late.range();
+    let mut found: Vec<Vec<bool>> = late.cells.iter().map(|(_, times)| vec![false; times.len()]).collect();
+    for (table, span_us) in tables {
+        for chunk in data::chunks(connection, *table, from_us, to_us, *span_us)? {
+            if within(&late.times, chunk.from_us, chunk.to_us).is_empty() {
+                continue;
+            }
             data::with_bytes(connection, chunk.chunk, |bytes| {
                 // A damaged chunk is found and reported by whoever reads it for its values.
                 let Ok(reader) = ChunkReader::open(bytes) else { return };
                 let Ok(times) = reader.times() else { return };
-                for (series, _) in &late.cells {
+                for ((series, late), found) in late.cells.iter().zip(&mut found) {
+                    let some = within(late, chunk.from_us, chunk.to_us);
+                    if some.is_empty() {
+                        continue;
+                    }
                     let Ok(Some(column)) = reader.column(series.0) else { continue };
                     let has = |row: usize| column.present.as_ref().is_none_or(|p| p.get(row) == Some(&true));
-                    let present = times.iter().enumerate().filter(|(row, _)| has(*row)).map(|(_, time)| *time);
-                    known.entry(*series).or_default().extend(present);
+                    for (time, found) in late[some.clone()].iter().zip(&mut found[some]) {
+                        *found |= times.binary_search(time).is_ok_and(has);
+                    }
                 }
             })?;
         }
     }
-    let mut replaced = 0;
-    for (series, times) in &late.cells {
-        let Some(before) = known.get_mut(series) else { continue };
-        before.sort_unstable();
-        replaced += times.iter().filter(|time| before.binary_search(time).is_ok()).count() as u64;
-    }
-    Ok(replaced)
+    Ok(found.iter().flatten().filter(|found| **found).count() as u64)
+}
+
+/// Which of some ascending times are in `from_us..=to_us`.
+fn within(times: &[i64], from_us: i64, to_us: i64) -> Range<usize> {
+    let first = times.partition_point(|time| *time < from_us);
+    first..times.partition_point(|time| *time <= to_us).max(first)
 }
