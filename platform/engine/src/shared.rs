@@ -1,5 +1,6 @@
 //! What writer, keeper and readers share.
 
+use crate::data::ChunkRow;
 use crate::heads::Heads;
 use crate::options::StoreOptions;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,8 @@ pub struct Status {
     pub journal_bytes: u64,
     /// Bytes of rows in memory that are not sealed.
     pub heads_bytes: u64,
-    /// Bytes that both files take on disk.
+    /// Bytes in use in `data.db` and of journal records, as of the keeper's last look, at most some seconds ago. Free space in
+    /// the files and their logs are not counted.
     pub disk_bytes: u64,
     /// What was found damaged, in words.
     pub damaged: Vec<String>,
@@ -91,16 +93,12 @@ impl Shared {
         }
     }
 
-    /// Waits until the journal has grown by so much, at most so long; true if it has.
-    pub fn wait_for_growth(&self, enough: u64, longest: Duration) -> bool {
+    /// Waits until the journal has grown by so much, at most so long; if it has, answers by how much, and counts from 0 again.
+    pub fn wait_for_growth(&self, enough: u64, longest: Duration) -> Option<u64> {
         let unchecked = self.unchecked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let waited = self.checks.wait_timeout_while(unchecked, longest, |unchecked| *unchecked < enough);
         let mut unchecked = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
-        let grown = *unchecked >= enough;
-        if grown {
-            *unchecked = 0;
-        }
-        grown
+        (*unchecked >= enough).then(|| std::mem::take(&mut *unchecked))
     }
 
     // A thread that panicked while it held a lock left heads that are whole: each change is a few appends. Going on is
@@ -115,6 +113,26 @@ impl Shared {
 
     pub fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A damaged chunk is logged once and passed over; the keeper sets it aside. While a hundred wait for that, more are only
+    /// passed over.
+    pub fn report_damaged(&self, chunk: &ChunkRow, problem: &str) {
+        let mut status = self.status();
+        if !status.damaged_chunks.contains(&chunk.chunk) && status.damaged_chunks.len() < DAMAGED_LISTED {
+            tracing::error!(
+                chunk = chunk.chunk,
+                table = chunk.table.0,
+                from_us = chunk.from_us,
+                to_us = chunk.to_us,
+                rows = chunk.rows,
+                problem,
+                "a chunk is damaged; its samples cannot be read"
+            );
+            status.damaged_chunks.push(chunk.chunk);
+            drop(status);
+            self.wake();
+        }
     }
 
     pub fn wake(&self) {

@@ -21,6 +21,8 @@ use std::sync::Arc;
 const SMALL_CHUNKS: u32 = 8;
 /// Most chunks merged at once.
 const MERGED_CHUNKS: i64 = 64;
+/// Most chunks that are compared with those to be merged; where more lie in their time, fewer are merged at once.
+const OTHERS_MAX: usize = 4096;
 /// How often tables are looked over.
 const SCAN_INTERVAL_US: i64 = 5_000_000;
 
@@ -146,15 +148,13 @@ fn roll(connection: &mut Connection, shared: &Shared, table: &Known) -> Result<b
 
 /// Merges small chunks of a table into large ones; false if that cannot be done.
 fn merge_small(connection: &mut Connection, shared: &Shared, table: &Known) -> Result<bool, StoreError> {
-    let members = small_chunks(connection, table.id)?;
-    let fits = members.len() > 1 && !between(connection, table, &members)?;
-    if !fits {
+    let Some(members) = run(connection, shared, table)? else {
         // Looked at again when there are as many new ones.
         if let Some(table) = shared.write().table_mut(table.device, table.id) {
             table.small = 0;
         }
         return Ok(false);
-    }
+    };
     let Some(chunks) = merged(connection, shared, table, &members)? else { return Ok(false) };
     let seal = members.iter().map(|chunk| chunk.seal).max().unwrap_or(0);
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -203,25 +203,79 @@ fn small_chunks(connection: &Connection, table: TableId) -> Result<Vec<ChunkRow>
     Ok(all.into_iter().filter(|chunk| chunk.columns == most).collect())
 }
 
-/// True if a chunk that is not merged lies among the merged ones, both in time and in order of writing: after merging it
-/// could not be told which of two values is the later.
-fn between(connection: &Connection, table: &Known, members: &[ChunkRow]) -> Result<bool, StoreError> {
+/// The longest run of small chunks that may be merged; None if no two may. They may not if a chunk that is not merged lies
+/// among them, both in time and in order of writing: after merging it could not be told which of two values is the later.
+/// The merged chunk counts as written when the last of them was, so another one of that seal matters too.
+fn run(connection: &Connection, shared: &Shared, table: &Known) -> Result<Option<Vec<ChunkRow>>, StoreError> {
+    let mut members = small_chunks(connection, table.id)?;
+    let others = loop {
+        if members.len() < 2 {
+            return Ok(None);
+        }
+        let others = others(connection, shared, table, &members)?;
+        if others.len() <= OTHERS_MAX {
+            break others;
+        }
+        members.truncate(members.len() / 2);
+    };
+    let mut longest: &[ChunkRow] = &[];
+    for first in 0..members.len() {
+        if members.len() - first <= longest.len() {
+            break;
+        }
+        let ends = first + 1..=members.len();
+        // A longer run has every conflict that a shorter one with it has, except with what it takes in.
+        for run in ends.map(|end| &members[first..end]) {
+            if run.len() > longest.len() && !conflicts(run, &others) {
+                longest = run;
+            }
+        }
+    }
+    Ok((longest.len() > 1).then(|| longest.to_vec()))
+}
+
+/// Chunks of tables that share a series with this one, itself included, in the time of some of its chunks. No more than one
+/// above the most.
+fn others(
+    connection: &Connection,
+    shared: &Shared,
+    table: &Known,
+    members: &[ChunkRow],
+) -> Result<Vec<ChunkRow>, StoreError> {
+    let from_us = members.iter().map(|chunk| chunk.from_us).min().unwrap_or(0);
+    let to_us = members.iter().map(|chunk| chunk.to_us).max().unwrap_or(0);
+    let related: Vec<(TableId, i64)> = {
+        let heads = shared.read();
+        let tables = heads.devices.get(&table.device).map_or(&[][..], |device| &device.tables);
+        let shares = |other: &&Table| other.set.series.iter().any(|series| table.set.series.contains(series));
+        tables.iter().filter(shares).filter_map(|other| Some((other.id?, other.span_us))).collect()
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT chunk, tbl, seal, from_us, to_us, rows, columns FROM chunk
+         WHERE tbl = ?1 AND from_us >= ?2 AND from_us <= ?3 AND to_us >= ?4 AND bad = 0 LIMIT ?5",
+    )?;
+    let mut others = Vec::new();
+    for (id, span_us) in related {
+        let most = (OTHERS_MAX + 1).saturating_sub(others.len()) as i64;
+        let first_us = from_us.saturating_sub(span_us);
+        let rows = statement.query_map(params![id.0, first_us, to_us, from_us, most], data::chunk_row)?;
+        for row in rows {
+            others.push(row?);
+        }
+    }
+    Ok(others)
+}
+
+/// True if one of the others lies among the members.
+fn conflicts(members: &[ChunkRow], others: &[ChunkRow]) -> bool {
     let from_us = members.iter().map(|chunk| chunk.from_us).min().unwrap_or(0);
     let to_us = members.iter().map(|chunk| chunk.to_us).max().unwrap_or(0);
     let first = members.iter().map(|chunk| chunk.seal).min().unwrap_or(0);
     let last = members.iter().map(|chunk| chunk.seal).max().unwrap_or(0);
-    let mut statement = connection.prepare_cached(
-        "SELECT chunk FROM chunk WHERE tbl IN (SELECT tbl FROM tbl WHERE device = ?1)
-         AND from_us <= ?3 AND to_us >= ?2 AND seal > ?4 AND seal < ?5",
-    )?;
-    let mut rows = statement.query(params![table.device.0, from_us, to_us, first, last])?;
-    while let Some(row) = rows.next()? {
-        let chunk: i64 = row.get(0)?;
-        if !members.iter().any(|member| member.chunk == chunk) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    others.iter().any(|other| {
+        let among = other.from_us <= to_us && other.to_us >= from_us && other.seal > first && other.seal <= last;
+        among && !members.iter().any(|member| member.chunk == other.chunk)
+    })
 }
 
 fn merged(
@@ -245,8 +299,8 @@ fn merged(
         })?;
         match decoded {
             Some(Ok(columns)) => pieces.iter_mut().zip(columns).for_each(|(all, one)| all.extend(one)),
-            Some(Err(_)) => {
-                shared.status().damaged_chunks.push(chunk.chunk);
+            Some(Err(error)) => {
+                shared.report_damaged(chunk, &error.to_string());
                 return Ok(None);
             }
             None => return Ok(None),

@@ -206,8 +206,8 @@ fn keep(mut keeper: Keeper, keeping: &AtomicBool, stopping: &AtomicBool) {
 
 fn checkpoint(mut checkpointer: Checkpointer, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Acquire) {
-        if let Err(error) = checkpointer.step(CHECKPOINT_PAUSE) {
-            tracing::debug!(error = format!("{error:#}"), "the journal's log stays for now");
+        // Failures were told by the checkpointer itself.
+        if checkpointer.step(CHECKPOINT_PAUSE).is_err() {
             std::thread::sleep(CHECKPOINT_PAUSE);
         }
     }
@@ -283,10 +283,21 @@ impl Journal for TelemetryStore {
 
     fn status(&self) -> StoreStatus {
         let status = self.store.status();
-        let ended = self.writer.as_ref().is_none_or(JoinHandle::is_finished);
+        let ended = |thread: &Option<JoinHandle<()>>| thread.as_ref().is_none_or(JoinHandle::is_finished);
+        // Threads end when the store is dropped; before that only by a mistake, and no one starts them again.
+        let failing = if ended(&self.keeper) {
+            Some("its keeper thread has ended: nothing is sealed until a restart".into())
+        } else if ended(&self.checkpointer) {
+            Some(
+                "its checkpointer thread has ended: the writer does its work, and commits take longer, until a restart"
+                    .into(),
+            )
+        } else {
+            status.failing
+        };
         StoreStatus {
-            stopped: if ended { Some("its writer thread has ended".into()) } else { status.stopped },
-            failing: status.failing,
+            stopped: if ended(&self.writer) { Some("its writer thread has ended".into()) } else { status.stopped },
+            failing,
             journal_bytes: status.journal_bytes,
             heads_bytes: status.heads_bytes,
             disk_bytes: status.disk_bytes,
