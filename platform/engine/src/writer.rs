@@ -16,6 +16,12 @@ use std::time::{Duration, Instant};
 
 /// Bytes of records after which the journal is checkpointed.
 pub(crate) const CHECKPOINT_BYTES: u64 = 4 << 20;
+/// Most that one commit deletes of records that nobody needs any more: four times what it adds, and at least so many bytes
+/// and records, so that much to delete makes no commit long, and less is left with each.
+const TRIM_BYTES: u64 = 1 << 20;
+const TRIM_RECORDS: u64 = 64;
+/// Records of fewer bytes together are counted as one among those that are not sealed.
+const UNSEALED_BYTES: u64 = 64 << 10;
 /// How long an append waits for memory before it is refused.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
 
@@ -127,7 +133,8 @@ pub struct Writer {
     position: Position,
     digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
     bytes: u64,
-    // Records of which something is not sealed, oldest first, with their bytes, and the sum of these.
+    // Records of which something is not sealed, oldest first, with their bytes, and the sum of these. Small neighbours are
+    // one entry, under the position of the newest.
     unsealed: VecDeque<(Position, u64)>,
     unsealed_bytes: u64,
 }
@@ -142,8 +149,10 @@ impl Writer {
     ) -> Self {
         let bytes = shared.journal_bytes.load(Ordering::Acquire);
         let mut writer =
-            Self { connection, shared, position, digests, bytes, unsealed: unsealed.into(), unsealed_bytes: 0 };
-        writer.unsealed_bytes = writer.unsealed.iter().map(|(_, bytes)| bytes).sum();
+            Self { connection, shared, position, digests, bytes, unsealed: VecDeque::new(), unsealed_bytes: 0 };
+        for (position, bytes) in unsealed {
+            writer.note_unsealed(position, bytes);
+        }
         writer.count_unsealed(None);
         writer
     }
@@ -186,18 +195,19 @@ impl Writer {
 
     fn run(&mut self, commands: &[Command]) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let (mut position, mut added) = (self.position, 0);
+        let (mut position, mut added, mut records) = (self.position, 0, 0);
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             outcomes.push(match command {
                 Command::OpenLane(lane) => {
                     let fence = journal::raise_fence(&transaction, *lane)?;
-                    let opened = open_lane(&transaction, &self.shared, fence, position, &mut self.digests)?;
+                    let opened = open_lane(&transaction, &self.shared, fence, position)?;
                     Ok(Outcome::Lane(Box::new(opened)))
                 }
                 Command::Append { lane, fence, batch } if journal::fence_holds(&transaction, *lane, *fence)? => {
                     position = Position(position.0 + 1);
                     added += journal::append(&transaction, *lane, position, batch)?;
+                    records += 1;
                     Ok(Outcome::Appended(Receipt { position, replaced: Vec::new() }))
                 }
                 Command::OpenStream(request) if journal::fence_holds(&transaction, request.lane, request.fence)? => {
@@ -211,8 +221,12 @@ impl Writer {
                 }
             });
         }
-        let removed = trim(&transaction, &self.shared, self.bytes + added)?;
+        let removed = trim(&transaction, &self.shared, self.bytes + added, added, records)?;
         transaction.commit()?;
+        let lane = outcomes.iter_mut().find_map(|o| if let Ok(Outcome::Lane(lane)) = o { Some(lane) } else { None });
+        if let Some(lane) = lane {
+            lane.digests = std::mem::take(&mut self.digests);
+        }
         self.position = position;
         self.bytes = (self.bytes + added).saturating_sub(removed);
         self.shared.journal_bytes.store(self.bytes, Ordering::Release);
@@ -252,11 +266,18 @@ impl Writer {
         }
     }
 
+    fn note_unsealed(&mut self, position: Position, bytes: u64) {
+        self.unsealed_bytes += bytes;
+        match self.unsealed.back_mut() {
+            Some(newest) if newest.1 < UNSEALED_BYTES => *newest = (position, newest.1 + bytes),
+            _ => self.unsealed.push_back((position, bytes)),
+        }
+    }
+
     /// Counts what is not sealed, with the record just written if there is one.
     fn count_unsealed(&mut self, added: Option<(Position, u64)>) -> u64 {
         if let Some((position, bytes)) = added {
-            self.unsealed.push_back((position, bytes));
-            self.unsealed_bytes += bytes;
+            self.note_unsealed(position, bytes);
         }
         let through = self.shared.sealed_through();
         while let Some((_, bytes)) = self.unsealed.pop_front_if(|(position, _)| position.0 <= through) {
@@ -278,7 +299,6 @@ fn open_lane(
     shared: &Shared,
     fence: Fence,
     position: Position,
-    digests: &mut Vec<(DeviceKey, StreamId, Sequence, u64)>,
 ) -> rusqlite::Result<OpenedLane> {
     let heads = shared.read();
     let streams = heads.devices.iter().flat_map(|(device, d)| {
@@ -294,25 +314,30 @@ fn open_lane(
             .next_series()
             .max(SeriesKey(u32::try_from(journal::value(connection, "next_series")?).unwrap_or(u32::MAX))),
         streams: streams.collect(),
-        digests: std::mem::take(digests),
+        // Given to the first that takes the lane, once that is certain.
+        digests: Vec::new(),
         accounting: heads.devices.iter().map(|(device, d)| (*device, d.account)).collect(),
     })
 }
 
-/// Deletes records that nobody needs any more while there are too many; answers their bytes.
-fn trim(connection: &Connection, shared: &Shared, bytes: u64) -> rusqlite::Result<u64> {
+/// Deletes records that nobody needs any more while there are too many, as far as one commit may; answers their bytes. The
+/// commit itself added so many bytes and records.
+fn trim(connection: &Connection, shared: &Shared, bytes: u64, added: u64, records: u64) -> rusqlite::Result<u64> {
     let options = &shared.options;
+    let bytes_max = added.saturating_mul(4).max(TRIM_BYTES);
+    let records_max = records.saturating_mul(4).max(TRIM_RECORDS);
     let mut removed = 0;
-    loop {
+    for _ in 0..records_max {
         let left = bytes.saturating_sub(removed);
-        if left <= options.retain_bytes {
-            return Ok(removed);
+        if left <= options.retain_bytes || removed >= bytes_max {
+            break;
         }
         let held = if left > options.hold_bytes { u64::MAX } else { shared.held_after.load(Ordering::Acquire) };
         // What is not sealed is nowhere else.
         match journal::delete_oldest(connection, held.min(shared.sealed_through()))? {
             Some(bytes) => removed += bytes,
-            None => return Ok(removed),
+            None => break,
         }
     }
+    Ok(removed)
 }
