@@ -6,11 +6,12 @@ use crate::error::StoreError;
 use crate::expire::Expiry;
 use crate::heads::Taken;
 use crate::seal::{self, Prepared};
-use crate::shared::{Shared, Waker};
+use crate::shared::Shared;
 use crate::tidy;
+use pulsewire_chunk::EncodeError;
 use pulsewire_core::ids::{DeviceKey, Position};
 use rusqlite::Connection;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +19,10 @@ use std::time::Duration;
 /// Most devices, and about the most bytes of rows, sealed in one transaction.
 const GROUP_DEVICES: usize = 256;
 const GROUP_BYTES: usize = 32 << 20;
+/// Groups that are sealed before the rest has its turn for one step, however much waits to be sealed.
+const SEALS_IN_TURN: usize = 8;
+/// How long a device whose rows cannot be encoded waits before it is tried again.
+const UNFIT_PAUSE_US: i64 = 60_000_000;
 /// Chunks of a deleted device that are removed in one transaction.
 const FORGET_CHUNKS: i64 = 256;
 /// Free pages given back to the system in one step.
@@ -52,18 +57,30 @@ pub struct Keeper {
     shared: Arc<Shared>,
     // Devices to be sealed before their tables are full.
     pressing: VecDeque<DeviceKey>,
+    // So many devices are sealed one at a time: they were in a group that failed, and one of them may be why.
+    alone: usize,
+    // Devices that failed alone because of their rows, and why; they wait until then, so that the others are sealed.
+    unfit: HashMap<DeviceKey, String>,
+    unfit_until_us: i64,
+    // Groups sealed since the rest had its turn.
+    seals: usize,
     expiry: Expiry,
     round: tidy::Round,
 }
 
 impl Keeper {
     pub(crate) fn new(connection: Connection, shared: Arc<Shared>) -> Self {
-        Self { connection, shared, pressing: VecDeque::new(), expiry: Expiry::default(), round: tidy::Round::default() }
-    }
-
-    /// Wakes [`wait`](Self::wait).
-    pub fn waker(&self) -> Waker {
-        Waker(self.shared.clone())
+        Self {
+            connection,
+            shared,
+            pressing: VecDeque::new(),
+            alone: 0,
+            unfit: HashMap::new(),
+            unfit_until_us: 0,
+            seals: 0,
+            expiry: Expiry::default(),
+            round: tidy::Round::default(),
+        }
     }
 
     /// Waits until there may be something to seal, at most so long.
@@ -88,7 +105,7 @@ impl Keeper {
         let result = what(self);
         match &result {
             // Also when there was nothing to do: what could not be sealed stays due, so nothing fails any more.
-            Ok(_) => self.shared.status().failing = None,
+            Ok(_) => self.shared.status().failing = self.unfit.values().next().cloned(),
             Err(StoreError::Stopped(error)) => {
                 let reason = format!("{error:#}");
                 tracing::error!(reason, "data.db cannot be written: nothing more is acknowledged until a restart");
@@ -111,10 +128,36 @@ impl Keeper {
         if self.quarantine()? {
             return Ok(Step::Quarantined);
         }
+        self.try_unfit(now_us);
+        if self.seals >= SEALS_IN_TURN {
+            self.seals = 0;
+            let step = self.look_after(now_us)?;
+            if step != Step::Nothing {
+                return Ok(step);
+            }
+        }
         let group = self.group();
         if !group.is_empty() {
-            return self.seal(group).map(Step::Sealed);
+            self.seals += 1;
+            return self.seal(group, now_us).map(Step::Sealed).map_err(|error| self.free_space(error, now_us));
         }
+        self.seals = 0;
+        self.look_after(now_us)
+    }
+
+    /// What failed may have failed for want of space: what is too old or too much goes all the same. Answers the error.
+    fn free_space(&mut self, error: StoreError, now_us: i64) -> StoreError {
+        if !matches!(error, StoreError::Retry(_)) {
+            return error;
+        }
+        match self.expiry.step(&mut self.connection, &self.shared, now_us) {
+            Err(stopped @ StoreError::Stopped(_)) => stopped,
+            _ => error,
+        }
+    }
+
+    /// One step of what is done besides sealing.
+    fn look_after(&mut self, now_us: i64) -> Result<Step, StoreError> {
         if self.forget()? {
             return Ok(Step::Forgot);
         }
@@ -149,7 +192,7 @@ impl Keeper {
             if group.is_empty() {
                 return Ok(());
             }
-            self.seal(group)?;
+            self.seal(group, i64::MIN)?;
         }
     }
 
@@ -160,28 +203,52 @@ impl Keeper {
         if self.pressing.is_empty() {
             let unsealed = self.shared.unsealed_bytes.load(Ordering::Acquire);
             let much = heads.bytes > options.heads_bytes / 4 * 3;
-            if much || unsealed > options.unsealed_bytes {
+            // What cannot be sealed holds the journal, and sealing the others early would not change that.
+            if much || unsealed > options.unsealed_bytes && self.unfit.is_empty() {
                 // Those that wait longest; half of all, so that it does not come to this at every step.
                 let mut oldest: Vec<_> =
                     heads.devices.iter().filter_map(|(key, d)| Some((d.unsealed_from?, *key))).collect();
+                oldest.retain(|(_, key)| !self.unfit.contains_key(key));
                 oldest.sort_unstable();
                 let half = oldest.len().div_ceil(2);
                 self.pressing.extend(oldest.into_iter().take(half).map(|(_, key)| key));
             }
         }
         let (mut group, mut bytes): (Vec<Taken>, usize) = (Vec::new(), 0);
-        while group.len() < GROUP_DEVICES && bytes < GROUP_BYTES {
+        let most = if self.alone > 0 { 1 } else { GROUP_DEVICES };
+        while group.len() < most && bytes < GROUP_BYTES {
             let Some(next) = heads.due.pop().or_else(|| self.pressing.pop_front()) else { break };
+            let unfit = self.unfit.contains_key(&next);
+            if unfit && !group.is_empty() {
+                heads.due.push(next);
+                break;
+            }
             if let Some(taken) = heads.take(next) {
                 bytes += taken.bytes;
                 group.push(taken);
+                if unfit {
+                    break;
+                }
             }
         }
         group
     }
 
-    fn seal(&mut self, group: Vec<Taken>) -> Result<usize, StoreError> {
+    /// Lets devices whose rows could not be encoded be tried again, each alone, after a while.
+    fn try_unfit(&mut self, now_us: i64) {
+        if self.unfit.is_empty() || now_us < self.unfit_until_us {
+            return;
+        }
+        self.unfit_until_us = now_us.saturating_add(UNFIT_PAUSE_US);
+        let mut heads = self.shared.write();
+        self.unfit.retain(|key, _| heads.devices.contains_key(key));
+        // At the front, since the last is taken first: after the others.
+        heads.due.splice(0..0, self.unfit.keys().copied());
+    }
+
+    fn seal(&mut self, group: Vec<Taken>, now_us: i64) -> Result<usize, StoreError> {
         let result = self.write(&group);
+        self.alone = self.alone.saturating_sub(1);
         let mut heads = self.shared.write();
         match result {
             Ok((written, through)) => {
@@ -189,6 +256,7 @@ impl Keeper {
                 let (mut chunks, mut samples) = (0, 0);
                 for (taken, (prepared, tables, replaced)) in group.iter().zip(&written) {
                     heads.sealed(taken, tables, *replaced);
+                    self.unfit.remove(&taken.device);
                     let size = seal::size(taken, prepared);
                     chunks += size.0;
                     samples += size.1;
@@ -205,9 +273,30 @@ impl Keeper {
             }
             Err(error) => {
                 group.iter().for_each(|taken| heads.put_back(taken));
+                if let (StoreError::Retry(source), [taken]) = (&error, &group[..])
+                    && source.is::<EncodeError>()
+                {
+                    // Trying it again at once would not help it.
+                    heads.due.retain(|key| *key != taken.device);
+                    drop(heads);
+                    return Err(self.set_apart(taken.device, source, now_us));
+                } else if group.len() > 1 {
+                    self.alone = group.len();
+                }
                 Err(error)
             }
         }
+    }
+
+    fn set_apart(&mut self, device: DeviceKey, why: &anyhow::Error, now_us: i64) -> StoreError {
+        let reason = format!("rows of device number {device} cannot be sealed: {why:#}");
+        self.unfit_until_us = now_us.saturating_add(UNFIT_PAUSE_US);
+        if self.unfit.insert(device, reason.clone()).is_none() {
+            tracing::error!(reason, "they stay in the journal and in memory, and are tried again");
+        }
+        // So that it is logged once only.
+        self.shared.status().failing = Some(reason.clone());
+        StoreError::Retry(anyhow::anyhow!(reason))
     }
 
     #[allow(clippy::type_complexity)] // one row per device, and how far the store is sealed with them

@@ -8,7 +8,7 @@ use pulsewire_core::block::{Block, ReportHead, SeriesSet};
 use pulsewire_core::ids::{DeviceKey, Sequence, SeriesKey};
 use pulsewire_core::sample::ReportKind;
 use pulsewire_core::value::ValueType;
-use pulsewire_engine::{Command, Keep, Outcome, Policy, StoreOptions, adopt, check, copy};
+use pulsewire_engine::{Command, Keep, Outcome, Policy, Step, StoreOptions, adopt, check, copy};
 use std::sync::Arc;
 
 struct Same(Keep);
@@ -71,8 +71,10 @@ fn a_store_above_its_size_gives_up_its_oldest_samples_and_returns_the_space() {
     bench.noise = true;
     bench.append_every(1_000_000, 0, 200_000);
     bench.keeper.seal_all().expect("seals");
-    // The next commit releases the records of what is sealed.
-    bench.append_every(1_000_000, 200_000, 1);
+    // The next commits release the records of what is sealed, some with each.
+    for row in 0..5 {
+        bench.append_every(1_000_000, 200_000 + row, 1);
+    }
     bench.keep_at(300_000_000_000);
     let full = bench.status().disk_bytes;
     drop(bench);
@@ -242,6 +244,137 @@ fn a_restored_journal_that_is_older_than_its_data_gives_no_series_number_twice()
     let open = bench.writer.commit(&[Command::OpenLane(common::LANE)]).expect("commits").remove(0);
     let Ok(Outcome::Lane(lane)) = open else { panic!("a lane") };
     assert_eq!(lane.next_series, SeriesKey(2));
+    bench.fence = lane.fence;
+    bench.report(&[1_000_000_000]).expect("is stored");
+    drop(bench);
+    let report = check(folder.path(), &mut |_, _| {}).expect("checks");
+    let gaps = report.findings.iter().filter(|finding| finding.problem.contains("does not follow"));
+    assert_eq!(gaps.count(), 0, "data.db has what is missing: {report:?}");
+}
+
+/// One row of some numbers of any device, in a table of its own.
+fn append(bench: &mut Bench, device: DeviceKey, columns: &[(SeriesKey, ValueType, u64)], time_us: i64) {
+    let (series, types) = columns.iter().map(|(series, value_type, _)| (*series, *value_type)).unzip();
+    let mut block = Block::new(Arc::new(SeriesSet { device, series, types }));
+    block.rows.push_dense(time_us, columns.iter().map(|(_, _, cell)| *cell));
+    block.reports.push(ReportHead {
+        stream: bench.stream,
+        sequence: Sequence(bench.sequence + 1),
+        digest: 1,
+        kind: ReportKind::Live,
+        rows: 1,
+    });
+    bench.sequence += 1;
+    let batch = Arc::new(Batch { blocks: vec![block], ..Batch::default() });
+    let append = Command::Append { lane: common::LANE, fence: bench.fence, batch };
+    bench.writer.commit(&[append]).expect("commits").remove(0).expect("is stored");
+}
+
+#[test]
+fn a_device_whose_rows_cannot_be_encoded_keeps_no_other_from_being_sealed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::open(StoreOptions::new(folder.path().into()));
+    let bad = DeviceKey(2);
+    // A boolean is 0 or 1.
+    append(&mut bench, bad, &[(SeriesKey(1), ValueType::Bool, 7)], 1);
+    bench.append_every(1_000_000, 0, 100);
+    for device in 3..10 {
+        append(&mut bench, DeviceKey(device), &[(SeriesKey(device), ValueType::F64, 0)], 1);
+    }
+    assert!(bench.keeper.seal_all().is_err(), "all are in one group");
+    for step in 0..20 {
+        let _ = bench.keeper.step(step);
+    }
+    let status = bench.status();
+    assert_eq!(status.sealed, 107, "{status:?}");
+    assert!(status.failing.is_some_and(|reason| reason.contains("device number 2")));
+    bench.append_every(1_000_000, 100, 5_000);
+    let _ = bench.keeper.step(30);
+    assert_eq!(bench.status().sealed, 5_107);
+    // It is tried again, and does not go in the way of the others.
+    assert!(bench.keeper.step(100_000_000).is_err());
+    assert_eq!(bench.keeper.step(100_000_001).expect("goes on"), Step::Nothing);
+    assert_eq!(bench.range(0, i64::MAX).len(), 5_100);
+}
+
+#[test]
+fn small_chunks_are_merged_while_there_is_always_something_to_seal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = StoreOptions { chunk_rows: 16, ..StoreOptions::new(folder.path().into()) };
+    let mut bench = Bench::open(options);
+    let mut steps = Vec::new();
+    for part in 0..40 {
+        bench.append_every(1_000_000, part * 16, 16);
+        steps.push(bench.keeper.step(1_000 + part * 10_000_000).expect("keeps"));
+        while bench.status().heads_bytes > 0 {
+            steps.push(bench.keeper.step(1_000 + part * 10_000_000).expect("keeps"));
+        }
+    }
+    assert!(steps.contains(&Step::Merged), "{steps:?}");
+    assert!(!steps.contains(&Step::Nothing), "{steps:?}");
+    assert_eq!(bench.range(0, i64::MAX).len(), 640);
+}
+
+#[test]
+fn small_chunks_beside_a_conflict_are_merged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::open(StoreOptions::new(folder.path().into()));
+    let number = |value: f64| value.to_bits();
+    for part in 0..30 {
+        bench.append_every(60_000_000, part * 30, 30);
+        bench.keeper.seal_all().expect("seals");
+        if part == 4 {
+            // Of another table, in the time of the third chunk, and written between the chunks there are.
+            let columns = [(SERIES, ValueType::F64, number(-1.0)), (SeriesKey(1), ValueType::F64, number(2.0))];
+            append(&mut bench, common::DEVICE, &columns, 70 * 60_000_000);
+            bench.keeper.seal_all().expect("seals");
+        }
+    }
+    // The conflict itself: later than what is in the other table.
+    bench.report(&[70 * 60_000_000]).expect("is stored");
+    bench.keeper.seal_all().expect("seals");
+    let before = bench.range(i64::MIN, i64::MAX);
+    bench.keep_at(1_000);
+    assert_eq!(bench.range(i64::MIN, i64::MAX), before);
+    drop(bench);
+    let report = check(folder.path(), &mut |_, _| {}).expect("checks");
+    assert!(report.chunks < 12 && report.problems <= 1, "{report:?}");
+}
+
+#[test]
+fn late_values_count_as_replacing_where_there_is_one_and_not_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::open(StoreOptions { chunk_rows: 64, ..StoreOptions::new(folder.path().into()) });
+    for part in 0..20 {
+        bench.append_every(1_000_000, part * 64, 64);
+        bench.keeper.seal_all().expect("seals");
+    }
+    // Two that are there, far apart, one between two rows, and one in order.
+    bench.report(&[3_000_000, 700_000_000, 700_000_001, 5_000_000_000]).expect("is stored");
+    bench.keeper.seal_all().expect("seals");
+    let append = |batch| Command::Append { lane: common::LANE, fence: bench.fence, batch };
+    let outcome = bench.writer.commit(&[append(Arc::new(Batch::default()))]).expect("commits").remove(0);
+    let Ok(Outcome::Appended(receipt)) = outcome else { panic!("a receipt") };
+    assert_eq!(receipt.replaced, [(common::DEVICE, 2)]);
+}
+
+#[test]
+fn much_that_is_sealed_leaves_the_journal_some_with_each_commit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = StoreOptions { retain_bytes: 1_000, ..StoreOptions::new(folder.path().into()) };
+    let mut bench = Bench::open(options);
+    for row in 0..200 {
+        bench.append_every(1_000_000, row, 1);
+    }
+    bench.keeper.seal_all().expect("seals");
+    let mut sizes = vec![bench.status().journal_bytes];
+    for row in 200..206 {
+        bench.append_every(1_000_000, row, 1);
+        sizes.push(bench.status().journal_bytes);
+    }
+    let record = sizes[0] / 200;
+    assert!(sizes[1] > sizes[0] - 80 * record, "{sizes:?}");
+    assert!(sizes[6] <= 2_000, "{sizes:?}");
 }
 
 #[test]
