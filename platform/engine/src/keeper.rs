@@ -9,6 +9,7 @@ use crate::seal::{self, Prepared};
 use crate::shared::Shared;
 use crate::tidy;
 use pulsewire_chunk::EncodeError;
+use pulsewire_chunk::LEVEL_DEFAULT;
 use pulsewire_core::ids::{DeviceKey, Position};
 use rusqlite::Connection;
 use std::collections::{HashMap, VecDeque};
@@ -305,8 +306,10 @@ impl Keeper {
         group: &[Taken],
     ) -> Result<(Vec<(Prepared, Vec<crate::heads::SealedTable>, u64)>, Position), StoreError> {
         let mut written = Vec::with_capacity(group.len());
+        let pressed = self.shared.read().bytes > self.shared.options.heads_bytes / 2;
+        let level = if pressed { seal::LEVEL_PRESSED } else { LEVEL_DEFAULT };
         for taken in group {
-            written.push((seal::prepare(taken)?, Vec::new(), 0));
+            written.push((seal::prepare(taken, level)?, Vec::new(), 0));
         }
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for (taken, (prepared, tables, replaced)) in group.iter().zip(&mut written) {

@@ -6,7 +6,7 @@ use crate::heads::{Heads, Table, TableId};
 use crate::journal;
 use crate::merge::{self, HEAD, SEALING};
 use crate::rollup::{self, Level};
-use crate::shared::{DAMAGED_LISTED, Shared};
+use crate::shared::Shared;
 use pulsewire_chunk::ChunkReader;
 use pulsewire_core::aggregate::{Aggregate, Buckets, Partial, floor};
 use pulsewire_core::block::ValueRef;
@@ -362,28 +362,9 @@ impl<'a> Source<'a> {
         match result {
             Ok(piece) => Ok(piece.filter(|piece| !piece.times.is_empty())),
             Err(error) => {
-                self.quarantine(chunk, &error.to_string());
+                self.shared.report_damaged(chunk, &error.to_string());
                 Ok(None)
             }
-        }
-    }
-
-    /// A damaged chunk is reported once and passed over; the keeper sets it aside.
-    fn quarantine(&self, chunk: &ChunkRow, problem: &str) {
-        let mut status = self.shared.status();
-        if !status.damaged_chunks.contains(&chunk.chunk) && status.damaged_chunks.len() < DAMAGED_LISTED {
-            tracing::error!(
-                chunk = chunk.chunk,
-                table = chunk.table.0,
-                from_us = chunk.from_us,
-                to_us = chunk.to_us,
-                rows = chunk.rows,
-                problem,
-                "a chunk is damaged; its samples cannot be read"
-            );
-            status.damaged_chunks.push(chunk.chunk);
-            drop(status);
-            self.shared.wake();
         }
     }
 

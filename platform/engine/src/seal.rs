@@ -7,7 +7,7 @@ use crate::resolve::{Resolved, settle};
 use crate::rollup::{self, Level};
 use crate::shared::Shared;
 use crate::tidy::Known;
-use pulsewire_chunk::{ChunkReader, ColumnIn, LEVEL_DEFAULT, encode};
+use pulsewire_chunk::{ChunkReader, ColumnIn, encode};
 use pulsewire_core::aggregate::floor;
 use pulsewire_core::block::SeriesSet;
 use pulsewire_core::ids::SeriesKey;
@@ -16,6 +16,9 @@ use std::ops::Range;
 
 /// Most rows of a chunk. More compress no better, and a query for a moment decodes a whole column.
 pub(crate) const CHUNK_ROWS_MAX: usize = 8192;
+
+/// Effort of encoding when heads take more than half of their memory: half as long, for about a tenth more bytes.
+pub(crate) const LEVEL_PRESSED: u8 = 2;
 
 /// A chunk of fewer rows is small: it compresses badly, and is merged with others of its kind. As in `data.db`'s index.
 pub(crate) const CHUNK_ROWS_SMALL: i64 = 1024;
@@ -61,7 +64,7 @@ pub(crate) fn encode_columns(
     Ok(Encoded { from_us, to_us, rows: times.len(), data })
 }
 
-fn encode_rows(resolved: &Resolved, rows: &[u32]) -> Result<Encoded, StoreError> {
+fn encode_rows(resolved: &Resolved, rows: &[u32], level: u8) -> Result<Encoded, StoreError> {
     let times: Vec<i64> = rows.iter().map(|row| resolved.times[*row as usize]).collect();
     let mut columns = Vec::with_capacity(resolved.set.series.len());
     for column in 0..resolved.set.series.len() {
@@ -74,7 +77,7 @@ fn encode_rows(resolved: &Resolved, rows: &[u32]) -> Result<Encoded, StoreError>
         columns.push(gathered);
     }
     let texts: Vec<&str> = resolved.part.rows.texts().iter().map(AsRef::as_ref).collect();
-    encode_columns(&resolved.set, &times, &columns, &texts, LEVEL_DEFAULT)
+    encode_columns(&resolved.set, &times, &columns, &texts, level)
 }
 
 /// What a device's head became, before it is written.
@@ -108,19 +111,19 @@ impl Late {
 }
 
 /// Sorts, settles and encodes; the costly part, for which no lock and no transaction is needed.
-pub(crate) fn prepare(taken: &Taken) -> Result<Prepared, StoreError> {
+pub(crate) fn prepare(taken: &Taken, level: u8) -> Result<Prepared, StoreError> {
     let mut resolved: Vec<Resolved> =
         taken.tables.iter().map(|table| Resolved::new(table.set.clone(), table.part.clone())).collect();
     // Counted when it came, if it was the same table; values of two tables meet only here.
     let replaced = settle(&mut resolved);
     let mut tables = Vec::with_capacity(resolved.len());
     for (table, resolved) in taken.tables.iter().zip(&resolved) {
-        tables.push(prepare_table(table, resolved)?);
+        tables.push(prepare_table(table, resolved, level)?);
     }
     Ok(Prepared { tables, replaced })
 }
 
-fn prepare_table(table: &TakenTable, resolved: &Resolved) -> Result<PreparedTable, StoreError> {
+fn prepare_table(table: &TakenTable, resolved: &Resolved, level: u8) -> Result<PreparedTable, StoreError> {
     let rows: Vec<u32> = (0..resolved.times.len()).filter(|r| !resolved.is_empty_row(*r)).map(|r| r as u32).collect();
     let forward = rows.partition_point(|row| resolved.times[*row as usize] <= table.sealed_us);
     let in_cut = |level: Level| {
@@ -137,7 +140,7 @@ fn prepare_table(table: &TakenTable, resolved: &Resolved) -> Result<PreparedTabl
     // Apart, so that chunks of what comes in order never overlap.
     for part in [&rows[..forward], &rows[forward..]] {
         for some in part.chunks(CHUNK_ROWS_MAX) {
-            prepared.chunks.push(encode_rows(resolved, some)?);
+            prepared.chunks.push(encode_rows(resolved, some, level)?);
         }
     }
     let late = rows.partition_point(|row| resolved.times[*row as usize] <= table.related_sealed_us);

@@ -31,6 +31,8 @@ const GROUP_REQUESTS_MAX: usize = 4096;
 const KEEPER_PAUSE: Duration = Duration::from_secs(1);
 /// How long the journal's checkpointer waits before it looks whether it should end.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
+/// How much the keeper lets other threads go first, as in nice(1).
+const KEEPER_NICE: i32 = 5;
 /// Threads that answer queries.
 const READERS: usize = 2;
 
@@ -190,6 +192,8 @@ fn write(mut writer: Writer, mut receiver: mpsc::Receiver<Request>) {
 }
 
 fn keep(mut keeper: Keeper, keeping: &AtomicBool, stopping: &AtomicBool) {
+    // Acknowledgements come first. Where that is not allowed it costs them some milliseconds on a busy machine.
+    let _ = rustix::process::nice(KEEPER_NICE);
     while !stopping.load(Ordering::Acquire) {
         if !keeping.load(Ordering::Acquire) {
             keeper.wait(KEEPER_PAUSE);
