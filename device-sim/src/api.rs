@@ -125,6 +125,21 @@ impl ApiClient {
         }
     }
 
+    /// Ends the sign-in.
+    pub fn sign_out(&self) -> Result<(), SimError> {
+        let (url, bearer) = (format!("{}/api/v1/session", self.url), format!("Bearer {}", self.token));
+        let response = self.agent.delete(&url).header("authorization", &bearer).call();
+        let unreachable =
+            |error: ureq::Error| SimError::ApiUnreachable { url: self.url.clone(), reason: reason(&error) };
+        let mut response = response.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let problem = response.body_mut().read_json().unwrap_or_default();
+        Err(Refusal { status, problem }.error("DELETE /api/v1/session"))
+    }
+
     /// A client of something that asks for no sign-in.
     pub fn open(url: &str) -> ApiClient {
         ApiClient { agent: agent(), url: url.trim_end_matches('/').to_owned(), token: String::new() }

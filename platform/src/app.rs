@@ -1,6 +1,7 @@
 //! Picks the implementations, starts the parts in order and stops them in the reverse.
 
 mod maintenance;
+mod store_watch;
 
 pub use maintenance::{BackupNote, CheckJson, FindingJson, backup, check, restore};
 
@@ -16,12 +17,10 @@ use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
 use crate::outbox::{Outbox, OutboxOptions, OutboxParts};
-use crate::ports::{
-    Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, StoreStatus, User, UserStore,
-};
+use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, User, UserStore};
 use crate::storage::sqlite::{DataFolder, SqliteMeta};
 use crate::storage::telemetry::{Keep, Policy, StoreOptions, TelemetryStore};
-use crate::telemetry::{self, names};
+use crate::telemetry;
 use anyhow::Context;
 use pulsewire_core::alert::EngineLimits;
 use pulsewire_core::catalogue::Catalogue;
@@ -34,6 +33,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use store_watch::StoreWatch;
 use tokio::task::JoinHandle;
 
 /// How often last-seen times are written.
@@ -96,6 +96,7 @@ impl App {
     pub async fn start(config: Config, start: StartOptions) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let folder = DataFolder::open(&config.data_dir)?;
+        maintenance::startable(folder.path())?;
         // Bound before the store is opened: a port in use is the commonest mistake and should cost nothing.
         let http_listener = bind_http(config.http.listen)?;
         let device_listener = bind_device(config.device.listen).await?;
@@ -318,39 +319,6 @@ impl Policy for Retention {
         });
         let times = times.unwrap_or_default();
         Keep { raw_us: times.raw_us, minute_us: times.minute_us, hour_us: times.hour_us }
-    }
-}
-
-/// Tells metrics and log how the store is doing.
-#[derive(Default)]
-struct StoreWatch {
-    warned: bool,
-    chunks: u64,
-    sealed: u64,
-    damaged: u64,
-}
-
-impl StoreWatch {
-    #[allow(clippy::cast_precision_loss)] // gauges are doubles
-    fn look(&mut self, status: &StoreStatus) {
-        metrics::gauge!(names::STORE_JOURNAL_BYTES).set(status.journal_bytes as f64);
-        metrics::gauge!(names::STORE_HEADS_BYTES).set(status.heads_bytes as f64);
-        metrics::gauge!(names::STORE_DISK_BYTES).set(status.disk_bytes as f64);
-        let damaged = status.damaged.len() as u64;
-        metrics::counter!(names::STORE_DAMAGED).increment(damaged.saturating_sub(self.damaged));
-        metrics::gauge!(names::STORE_FAILING).set(f64::from(u8::from(status.failing.is_some())));
-        metrics::counter!(names::STORE_CHUNKS).increment(status.chunks.saturating_sub(self.chunks));
-        metrics::counter!(names::STORE_SEALED).increment(status.sealed.saturating_sub(self.sealed));
-        (self.chunks, self.sealed, self.damaged) = (status.chunks, status.sealed, damaged);
-        let nearly_full = status.is_nearly_full();
-        if nearly_full && !self.warned {
-            tracing::warn!(
-                bytes = status.disk_bytes,
-                limit = status.size_bytes_max,
-                "telemetry takes more than 80 % of store.size_bytes_max; at the whole of it the oldest samples go"
-            );
-        }
-        self.warned = nearly_full;
     }
 }
 

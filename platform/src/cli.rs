@@ -124,7 +124,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::PushEmulator(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Device(command) => command.run().await,
-        Command::Check(command) => command.run().await,
+        Command::Check(command) => command.run(),
         // Nothing else runs in this process, so blocking its thread keeps nobody waiting.
         Command::Import(command) => command.run(),
         Command::Backup(command) => command.run(),

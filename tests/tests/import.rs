@@ -193,12 +193,13 @@ fn a_request_that_cannot_be_an_import_is_refused_as_a_whole() {
         ("time,a\n", "?device="),
         ("time,device,\n", "column 3"),
         ("time,device,a,a\n", "twice"),
+        (&format!("{},b,c", "x".repeat(5_000)), &format!("it has: {}, b, c", "x".repeat(40))),
     ] {
         send(admin, path, CSV, header).expect_problem(400, "bad_header", words);
     }
-    // The problem is read also by a client that is still sending, and what came before the bound is stored.
+    // The problem is read also by a client that is still sending. Its size is announced, so nothing is stored.
     let large = format!("time,device,a\n{}", "5,pump,1\n".repeat(400_000));
-    send(admin, path, CSV, &large).expect_problem(413, "body_too_large", "its first 0 lines");
+    send(admin, path, CSV, &large).expect_problem(413, "body_too_large", "nothing of it was stored");
     send(admin, path, CSV, &large.replace("time", "ts")[..90_000]).expect_problem(400, "bad_header", "column time");
     server.assert_serves();
 }
@@ -225,6 +226,9 @@ fn the_command_line_imports_a_file_of_any_size() {
     let answer: Value = serde_json::from_str(&stdout).expect("one JSON document");
     assert_eq!((&answer["lines"], &answer["stored"]), (&json!(100_000), &json!(100_000)), "{answer}");
     assert_eq!(server.admin().history("pump", "temp").len(), 100_000);
+    let meta = rusqlite::Connection::open(server.data_dir().join("meta.db")).expect("opens");
+    let sessions: i64 = meta.query_row("SELECT count(*) FROM session", [], |row| row.get(0)).expect("a count");
+    assert_eq!(sessions, 1, "the command has signed out");
 
     let (success, stdout, _) = run(&["-"], "time,device,temp\n200000,pump,1\n200001,nobody,1\n");
     assert!(!success, "something was rejected");

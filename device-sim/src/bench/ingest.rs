@@ -302,6 +302,7 @@ fn books(api: &ApiOptions, run: &str, reports: u64) -> Result<Accounting, SimErr
             sum.stored += one.stored;
             sum.rejected += one.rejected;
             sum.replaced += one.replaced;
+            sum.dropped += one.dropped;
         }
         if sum.reports >= reports || Instant::now() > until {
             return Ok(sum);

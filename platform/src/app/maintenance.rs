@@ -1,8 +1,7 @@
 //! Copying, putting back and checking a data folder.
 
 use crate::config::Config;
-use crate::ports::DeviceStore;
-use crate::storage::sqlite::{self, DataFolder, SqliteMeta};
+use crate::storage::sqlite::{self, DataFolder};
 use crate::storage::telemetry;
 use anyhow::{Context, bail};
 use pulsewire_core::ids::DeviceKey;
@@ -12,8 +11,37 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 const META: &str = "meta.db";
+const TELEMETRY: [&str; 2] = ["journal.db", "data.db"];
 const FILES: [&str; 3] = ["journal.db", "data.db", META];
 const NOTE: &str = "backup.json";
+/// Folder in the data folder that holds a backup's files until all of them are there.
+const RESTORING: &str = "restore.part";
+
+/// Refuses a data folder of which a part is missing: a server on it would take all telemetry for that of deleted devices.
+/// One that is empty is fine.
+///
+/// # Errors
+/// Which file is missing or left over, and what to do.
+pub fn startable(folder: &Path) -> anyhow::Result<()> {
+    let restoring = folder.join(RESTORING);
+    if restoring.exists() {
+        bail!(
+            "{} is there: a restore into this folder was not finished; remove {} and restore again",
+            restoring.display(),
+            folder.display()
+        );
+    }
+    let meta = folder.join(META);
+    let Some(other) = TELEMETRY.into_iter().find(|file| folder.join(file).exists()) else { return Ok(()) };
+    if !meta.exists() {
+        bail!(
+            "{} is missing, and {other} is there: without it nobody knows whose samples these are; put it back, or restore a \
+             backup into a new folder (pulsewire restore --from BACKUP --data-dir NEW)",
+            meta.display()
+        );
+    }
+    Ok(())
+}
 
 /// What a backup says of itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +74,9 @@ pub fn backup(config: &Config, target: &Path, progress: &dyn Fn(&str)) -> anyhow
     // Last: whatever the telemetry's copy refers to, it knows.
     progress(META);
     sqlite::copy(&folder.join(META), &target.join(META))?;
+    for file in FILES {
+        make_private(&target.join(file))?;
+    }
     let size = |file: &str| -> anyhow::Result<(String, u64)> { Ok((file.into(), target.join(file).metadata()?.len())) };
     let note = BackupNote {
         made_by: format!("pulsewire {}", env!("CARGO_PKG_VERSION")),
@@ -79,16 +110,56 @@ pub fn restore(config: &Config, source: &Path, progress: &dyn Fn(&str)) -> anyho
     }
     let folder = DataFolder::open(&config.data_dir)?;
     empty(folder.path(), &["pulsewire.lock"])?;
+    // A server refuses to start while this folder is there, so none starts with a part of the data.
+    let part = folder.file(RESTORING);
+    std::fs::create_dir(&part).with_context(|| format!("making {}", part.display()))?;
+    sync_folder(folder.path())?;
     for file in FILES {
         progress(file);
-        let to = folder.file(file);
-        std::fs::copy(source.join(file), &to).with_context(|| format!("copying {file} to {}", to.display()))?;
-        File::open(&to)?.sync_all().with_context(|| format!("syncing {}", to.display()))?;
+        copy_private(&source.join(file), &part.join(file))?;
     }
     // Viewers and rules that knew positions of the original begin anew.
-    telemetry::adopt(folder.path())?;
-    File::open(folder.path())?.sync_all()?;
+    telemetry::adopt(&part)?;
+    sync_folder(&part)?;
+    for file in [META, "data.db", "journal.db"] {
+        let wal = part.join(format!("{file}-wal"));
+        if wal.metadata().is_ok_and(|found| found.len() > 0) {
+            bail!("{} was not written back; is another program reading the new folder?", wal.display());
+        }
+        let to = folder.file(file);
+        std::fs::rename(part.join(file), &to).with_context(|| format!("moving {file} to {}", to.display()))?;
+    }
+    sync_folder(folder.path())?;
+    std::fs::remove_dir_all(&part).with_context(|| format!("removing {}", part.display()))?;
+    sync_folder(folder.path())?;
     Ok(note)
+}
+
+fn sync_folder(folder: &Path) -> anyhow::Result<()> {
+    File::open(folder)?.sync_all().with_context(|| format!("syncing {}", folder.display()))
+}
+
+/// Copies a file into a new one that its owner alone may read, whatever the original's permissions are.
+fn copy_private(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let copying = || format!("copying {} to {}", from.display(), to.display());
+    let mut source = File::open(from).with_context(copying)?;
+    let mut target = File::create(to).with_context(copying)?;
+    make_private(to)?;
+    std::io::copy(&mut source, &mut target).with_context(copying)?;
+    target.sync_all().with_context(|| format!("syncing {}", to.display()))
+}
+
+#[cfg(unix)]
+fn make_private(file: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("making {} readable by its owner only", file.display()))
+}
+
+/// Elsewhere a file takes the permissions of its folder.
+#[cfg(not(unix))]
+fn make_private(_: &Path) -> anyhow::Result<()> {
+    Ok(())
 }
 
 fn empty(folder: &Path, but: &[&str]) -> anyhow::Result<()> {
@@ -148,27 +219,26 @@ pub struct CheckJson {
 ///
 /// # Errors
 /// If the files cannot be opened at all.
-pub async fn check(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> anyhow::Result<CheckJson> {
+pub fn check(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> anyhow::Result<CheckJson> {
     let folder = &config.data_dir;
     let report = telemetry::check(folder, progress)?;
     let meta = folder.join(META);
     let mut names: HashMap<DeviceKey, String> = HashMap::new();
     let mut problems = report.problems;
     let mut findings = Vec::new();
+    let mut found = Vec::new();
     if meta.exists() {
-        for problem in sqlite::check(&meta)? {
-            problems += 1;
-            findings.push(FindingJson {
-                problem,
-                device: None,
-                metrics: Vec::new(),
-                from: None,
-                to: None,
-                lost_rows: 0,
-            });
+        found.extend(sqlite::check(&meta)?);
+        match sqlite::device_ids(&meta) {
+            Ok(devices) => names.extend(devices),
+            Err(error) => found.push(format!("{META}: the devices cannot be read: {error:#}")),
         }
-        let devices = SqliteMeta::open(&meta)?.devices().await?;
-        names.extend(devices.into_iter().map(|device| (device.key, device.id.to_string())));
+    } else {
+        found.push(format!("{META} is missing: devices, users, rules and alerts are not there, and no server starts"));
+    }
+    for problem in found {
+        problems += 1;
+        findings.push(FindingJson { problem, device: None, metrics: Vec::new(), from: None, to: None, lost_rows: 0 });
     }
     let time = |us: i64| jiff::Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |time| time.to_string());
     findings.extend(report.findings.into_iter().map(|finding| FindingJson {

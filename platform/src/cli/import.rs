@@ -70,6 +70,8 @@ impl Import {
         if source.shown {
             eprintln!();
         }
+        // Nobody else has the token; if this fails it ends by itself, and the file counts.
+        let _ = client.sign_out();
         let answer = answer?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&answer)?);

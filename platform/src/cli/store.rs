@@ -20,7 +20,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self) -> anyhow::Result<()> {
         let config = self.settings.read()?;
         let watched = std::io::stderr().is_terminal();
         let mut shown = u64::MAX;
@@ -31,7 +31,7 @@ impl Check {
                 shown = percent;
             }
         };
-        let found = app::check(&config, &mut progress).await?;
+        let found = app::check(&config, &mut progress)?;
         if watched {
             eprintln!();
         }

@@ -88,7 +88,7 @@ pub const KEYS: &[Key] = &[
         "import_bytes_max",
         Kind::Bytes(1024, 1 << 50),
         "1GiB",
-        "Largest file of one import, which is read as a stream; above it 413. What came before is stored.",
+        "Largest file of one import, which is read as a stream; above it 413. A file whose size is announced is then refused as a whole; of another, part of what came before the limit may be stored, and the answer says up to which line.",
     ),
     key(
         "http",

@@ -161,7 +161,7 @@ fn aggregate(given: Option<&str>, series: &Series) -> Result<Aggregate, Problem>
     };
     let found = Aggregate::from_name(name).ok_or_else(|| {
         let names = Aggregate::ALL.map(Aggregate::name).join(", ");
-        Problem::field("agg", format!("agg is {name:?}; one of {names} is allowed"))
+        Problem::field("agg", format!("agg is {:?}; one of {names} is allowed", query::clip(name)))
     })?;
     if !found.applies_to(class) {
         return Err(Problem::field("agg", format!("{name} has no meaning for text; count, first and last do")));

@@ -12,12 +12,13 @@ mod values;
 use super::State;
 use super::devices::find;
 use super::problem::Problem;
+use super::query::clip;
 use super::request::Caller;
 use crate::ingest::{IngestReply, Mailbox, Refusal, Stopping, Submission};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpMessage, HttpRequest, web};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use gather::{Filled, Gather};
 use lines::{LINE_BYTES_MAX, Line, Lines};
 use pulsewire_core::ids::{DeviceId, DeviceKey};
@@ -27,12 +28,16 @@ use rows::{Columns, Layout};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Most rejections that the answer names: those of the first lines.
 const ERRORS_MAX: usize = 20;
 /// After an answer that came before the end of the body, so many bytes of it are still taken and dropped, so that a client
 /// that is sending reads the answer.
 const DROPPED_BYTES_MAX: usize = 16 << 20;
+/// How long the next part of a body may be awaited, and how long all that is dropped of one.
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Whose.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -68,7 +73,7 @@ pub struct LineError {
 #[utoipa::path(post, path = "/import", tag = "history", params(ImportQuery),
     request_body(content = String, content_type = "text/csv", description = "CSV with a header, or NDJSON"),
     responses((status = 200, body = ImportJson), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 413, body = Problem), (status = 415, body = Problem), (status = 503, body = Problem)))]
+        (status = 408, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem), (status = 503, body = Problem)))]
 pub async fn import(
     state: web::Data<State>,
     caller: Caller<ImportQuery>,
@@ -86,19 +91,27 @@ pub async fn import(
         under_way: Vec::new(),
         errors: BTreeSet::new(),
         answer: ImportJson::default(),
-        lines_stored: 0,
-        lines_under_way: 0,
+        line_taken: 0,
+        line_under_way: 0,
+        line_stored: 0,
         state,
     };
-    let result = import.run(&request, &mut body).await;
+    let result = match import.state.places.imports.enter() {
+        Ok(_place) => import.run(&request, &mut body).await,
+        Err(problem) => Err(problem),
+    };
     if result.is_err() {
         let mut dropped = 0;
-        while let Some(Ok(bytes)) = body.next().await {
-            dropped += bytes.len();
-            if dropped > DROPPED_BYTES_MAX {
-                break;
+        let dropping = async {
+            while let Some(Ok(bytes)) = body.next().await {
+                dropped += bytes.len();
+                if dropped > DROPPED_BYTES_MAX {
+                    break;
+                }
             }
-        }
+        };
+        // The answer goes out either way.
+        let _ = timeout(BODY_PAUSE_MAX, dropping).await;
     }
     result?;
     import.answer.errors = import.errors.into_iter().collect();
@@ -137,9 +150,11 @@ struct Import {
     under_way: Vec<UnderWay>,
     errors: BTreeSet<LineError>,
     answer: ImportJson,
-    /// Lines of which everything is stored or rejected.
-    lines_stored: u64,
-    lines_under_way: u64,
+    /// Numbers of the line that was looked at last, of the last one that was handed over, and of the last one up to which
+    /// everything is stored or rejected; 0 = none.
+    line_taken: u64,
+    line_under_way: u64,
+    line_stored: u64,
 }
 
 impl Import {
@@ -154,11 +169,22 @@ impl Import {
             self.layout = Some(Layout::Ndjson);
         }
         let (mut lines, mut received) = (Lines::new(self.csv), 0);
-        while let Some(bytes) = body.next().await {
-            let bytes = bytes.map_err(|error| {
-                let detail = format!("the body cannot be read: {error}; {} lines were stored", self.lines_stored);
-                Problem::bad_request("unreadable_body", detail)
-            })?;
+        loop {
+            let bytes = match next_part(body, BODY_PAUSE_MAX).await {
+                Some(Ok(bytes)) => bytes,
+                None => break,
+                Some(Err(Unread::Late)) => {
+                    self.settle().await?;
+                    let seconds = BODY_PAUSE_MAX.as_secs();
+                    let detail = format!("nothing more of the body came for {seconds} s; {}", self.so_far());
+                    return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail));
+                }
+                Some(Err(Unread::Broken(error))) => {
+                    self.settle().await?;
+                    let detail = format!("the body cannot be read: {error}; {}", self.so_far());
+                    return Err(Problem::bad_request("unreadable_body", detail));
+                }
+            };
             received += bytes.len() as u64;
             if received > limit {
                 self.settle().await?;
@@ -182,16 +208,23 @@ impl Import {
     }
 
     fn too_large(&self, limit: u64) -> Problem {
-        let detail = format!(
-            "the file is larger than {limit} bytes (http.import_bytes_max); its first {} lines were stored, so import it in \
-             parts",
-            self.lines_stored
-        );
+        let so_far = self.so_far();
+        let detail =
+            format!("the file is larger than {limit} bytes (http.import_bytes_max); {so_far}, so import it in parts");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    /// How much is stored, for an answer that is not the last word about the whole file.
+    fn so_far(&self) -> String {
+        match self.line_stored {
+            0 => "nothing of it was stored".into(),
+            line => format!("what was good up to line {line} was stored"),
+        }
     }
 
     async fn take(&mut self, line: Line) -> Result<(), Problem> {
         let number = line.number;
+        self.line_taken = number;
         let text = match line.bytes.map(String::from_utf8) {
             Some(Ok(text)) => Ok(text),
             Some(Err(_)) => Err("it is not UTF-8".to_owned()),
@@ -245,7 +278,7 @@ impl Import {
             (None, Some((_, key))) => return Ok(Ok(*key)),
             (Some(named), Some((given, key))) if named == given => return Ok(Ok(*key)),
             (Some(named), Some((given, _))) => {
-                return Ok(Err(format!("it is of device {named:?}, and ?device= says {given:?}")));
+                return Ok(Err(format!("it is of device {:?}, and ?device= says {given:?}", clip(named))));
             }
             (None, None) => return Ok(Err("it names no device".into())),
             (Some(named), None) => named,
@@ -275,7 +308,7 @@ impl Import {
     async fn send(&mut self) -> Result<(), Problem> {
         let filled = self.gather.take();
         self.settle().await?;
-        self.lines_under_way = self.answer.lines;
+        self.line_under_way = self.line_taken;
         for Filled { device, blocks, lines, bytes } in filled {
             let mailbox = Arc::new(Mailbox::default());
             let names = |set: &crate::ingest::MetricSetRef| set.metrics.iter().map(|m| m.name.to_string()).collect();
@@ -318,7 +351,7 @@ impl Import {
                 _ => return Err(self.unavailable(false)),
             }
         }
-        self.lines_stored = self.lines_under_way;
+        self.line_stored = self.line_under_way;
         Ok(())
     }
 
@@ -327,11 +360,27 @@ impl Import {
             true => "the server's journal has stopped; it must be restarted once the disk is well",
             false => "the server cannot store now",
         };
-        let detail = format!(
-            "{why}. {} lines were stored before; importing the whole file again stores nothing twice",
-            self.lines_stored
-        );
+        let detail = format!("{why}; {}; importing the whole file again stores nothing twice", self.so_far());
         Problem::unavailable(detail)
+    }
+}
+
+/// Why there is no next part of a body.
+#[derive(Debug)]
+enum Unread<E> {
+    /// None came in time.
+    Late,
+    Broken(E),
+}
+
+/// The next part of a body, awaited for at most `pause`; None at its end.
+async fn next_part<B, E>(
+    body: &mut (impl Stream<Item = Result<B, E>> + Unpin),
+    pause: Duration,
+) -> Option<Result<B, Unread<E>>> {
+    match timeout(pause, body.next()).await {
+        Ok(part) => part.map(|part| part.map_err(Unread::Broken)),
+        Err(_) => Some(Err(Unread::Late)),
     }
 }
 
@@ -346,4 +395,20 @@ fn explained(reason: RejectReason, metric: Option<&String>) -> String {
         RejectReason::TimeOutOfRange => "the time is before 1970",
     };
     format!("{of}{why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+
+    #[tokio::test]
+    async fn a_body_that_pauses_for_too_long_is_late_and_one_that_ends_is_not() {
+        let pause = Duration::from_millis(10);
+        let mut body = stream::iter([Ok::<_, ()>(1), Err(())]).chain(stream::pending());
+        assert!(matches!(next_part(&mut body, pause).await, Some(Ok(1))));
+        assert!(matches!(next_part(&mut body, pause).await, Some(Err(Unread::Broken(())))));
+        assert!(matches!(next_part(&mut body, pause).await, Some(Err(Unread::Late))));
+        assert!(next_part(&mut stream::empty::<Result<u8, ()>>(), pause).await.is_none());
+    }
 }

@@ -3,8 +3,11 @@
 mod access;
 mod alerts;
 mod assets;
+mod busy;
+mod choose;
 mod commands;
 mod devices;
+mod export;
 mod history;
 mod import;
 mod limiter;
@@ -79,6 +82,7 @@ pub(crate) struct State {
     parts: HttpParts,
     attempts: limiter::Attempts,
     push_tests: limiter::PerUser,
+    places: busy::Places,
     started: Instant,
     stopping: Arc<AtomicBool>,
     /// Held while a device is read, changed and written, so that of two edits at once neither is lost.
@@ -127,6 +131,7 @@ impl HttpPort {
             parts,
             attempts: limiter::Attempts::per_minute(per_minute),
             push_tests: limiter::PerUser::per_minute(push::TESTS_PER_MINUTE),
+            places: busy::Places::default(),
             started: Instant::now(),
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),

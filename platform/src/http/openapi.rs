@@ -33,7 +33,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::history::latest,
         super::history::history,
         super::query_many::query_many,
-        super::query_many::export,
+        super::export::export,
         super::rules::list,
         super::rules::create,
         super::rules::show,

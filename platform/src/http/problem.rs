@@ -101,7 +101,12 @@ impl Problem {
     }
 
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        Self::busy("unavailable", detail)
+    }
+
+    /// Not now: the same request may succeed in a few seconds.
+    pub fn busy(code: &'static str, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Self { retry_after_s: Some(5), ..problem }
     }
 

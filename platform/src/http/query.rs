@@ -8,6 +8,8 @@ use serde::Serialize;
 /// Most items of a list per page, and how many if none are asked for.
 const LIMIT_MAX: u32 = 500;
 const LIMIT_DEFAULT: u32 = 50;
+/// Most characters of a given text that a message repeats.
+const CLIP_CHARS: usize = 40;
 
 /// A page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -44,12 +46,17 @@ pub fn time_text(time_us: i64) -> String {
     Timestamp::from_microsecond(time_us).map_or_else(|_| format!("{time_us}us"), |t| t.to_string())
 }
 
+/// The beginning of a text from outside, to be named in a message.
+pub fn clip(text: &str) -> String {
+    text.chars().take(CLIP_CHARS).collect()
+}
+
 /// Reads an RFC 3339 time.
 pub fn parse_time(field: &str, text: &str) -> Result<i64, Problem> {
     let parsed: Result<Timestamp, _> = text.parse();
-    parsed
-        .map(Timestamp::as_microsecond)
-        .map_err(|_| Problem::field(field, format!("{field} is {text:?}; a time like 2026-11-21T09:00:00Z is wanted")))
+    parsed.map(Timestamp::as_microsecond).map_err(|_| {
+        Problem::field(field, format!("{field} is {:?}; a time like 2026-11-21T09:00:00Z is wanted", clip(text)))
+    })
 }
 
 /// µs of a time like `500ms`, `10s`, `5m`, `1h`, `1d`.
@@ -69,14 +76,14 @@ fn scaled(text: &str) -> Option<i64> {
 
 /// Reads a step like `10s`, `5m`, `1h`, `1d`; answers µs.
 pub fn parse_step(text: &str) -> Result<i64, Problem> {
-    let wrong = || Problem::field("step", format!("step is {text:?}; a time like 10s, 5m, 1h or 1d is wanted"));
+    let wrong = || Problem::field("step", format!("step is {:?}; a time like 10s, 5m, 1h or 1d is wanted", clip(text)));
     scaled(text).filter(|us| *us > 0).ok_or_else(wrong)
 }
 
 /// Reads a time like `30s` within bounds; answers µs.
 pub fn parse_duration(field: &str, text: &str, min_us: i64, max_us: i64) -> Result<i64, Problem> {
     scaled(text).filter(|us| (min_us..=max_us).contains(us)).ok_or_else(|| {
-        let (min, max) = (duration_text(min_us), duration_text(max_us));
+        let (text, min, max) = (clip(text), duration_text(min_us), duration_text(max_us));
         Problem::field(field, format!("{field} is {text:?}; a time like 30s, 5m or 1h from {min} to {max} is wanted"))
     })
 }

@@ -1,23 +1,20 @@
-//! Many series at once: as JSON in buckets or raw, and as CSV or NDJSON to take away.
+//! Many series at once, as JSON, in buckets or raw.
 //!
-//! Answers are streamed, one page of one series at a time, so that their size costs no memory. What goes wrong before the
-//! first byte is a problem document; afterwards an export breaks off (the client sees an incomplete body) and a query ends
-//! with an `error`.
+//! The answer is streamed, one series at a time, so that its size costs no memory. What goes wrong before the first byte is
+//! a problem document; afterwards the answer ends with an `error`.
 
 use super::State;
+use super::choose::{Chosen, Wanted, choose};
 use super::problem::Problem;
-use super::query::{self, json_value, parse_step, parse_time, time_text};
+use super::query::{self, clip, json_value, parse_step, parse_time, time_text};
 use super::request::Caller;
 use crate::ports::{BucketQuery, HistoryError, RangeQuery};
 use actix_web::{HttpResponse, web};
 use futures_util::stream;
 use pulsewire_core::aggregate::Aggregate;
-use pulsewire_core::device::Device;
-use pulsewire_core::ids::{DeviceId, MetricName};
-use pulsewire_core::sample::{Sample, Series};
+use pulsewire_core::sample::Series;
 use pulsewire_core::value::Value;
 use serde::Deserialize;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Most series in one answer.
@@ -27,10 +24,8 @@ const LIMIT_MAX: u32 = 100_000;
 const LIMIT_DEFAULT: u32 = 10_000;
 /// Most points that `max_points` may ask for.
 const POINTS_MAX: u32 = 10_000;
-/// Samples of an export that are read at once.
-const PAGE_SAMPLES: usize = 10_000;
 /// Pages that wait for a slow reader; then the store is not read.
-const PAGES_WAITING: usize = 2;
+pub(super) const PAGES_WAITING: usize = 2;
 
 /// Which series, and how.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -43,7 +38,7 @@ pub struct QueryMany {
     group: Option<String>,
     /// Only devices with this tag, `key:value`.
     tag: Option<String>,
-    /// Metric names, separated by commas; every metric if absent.
+    /// Metric names, separated by commas, or one name that has commas itself; every metric if absent.
     metric: Option<String>,
     /// Inclusive; the beginning if absent.
     from: Option<String>,
@@ -57,81 +52,6 @@ pub struct QueryMany {
     agg: Option<String>,
     /// Most samples or buckets per series.
     limit: Option<u32>,
-}
-
-/// Which series to take away.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct Export {
-    /// `csv` or `ndjson`; csv if absent.
-    format: Option<String>,
-    /// Device ids, separated by commas.
-    device: Option<String>,
-    /// Only devices of this group.
-    group: Option<String>,
-    /// Only devices with this tag, `key:value`.
-    tag: Option<String>,
-    /// Metric names, separated by commas; every metric if absent.
-    metric: Option<String>,
-    /// Inclusive; the beginning if absent.
-    from: Option<String>,
-    /// Exclusive; the end if absent.
-    to: Option<String>,
-}
-
-/// A series with its device's id.
-struct Chosen {
-    device: DeviceId,
-    series: Arc<Series>,
-}
-
-struct Wanted<'a> {
-    device: Option<&'a str>,
-    group: Option<&'a str>,
-    tag: Option<&'a str>,
-    metric: Option<&'a str>,
-}
-
-fn choose(state: &State, wanted: &Wanted<'_>, most: usize) -> Result<Vec<Chosen>, Problem> {
-    let metrics: Option<Vec<MetricName>> = wanted
-        .metric
-        .map(|names| names.split(',').map(MetricName::parse).collect::<Result<_, _>>())
-        .transpose()
-        .map_err(|error| Problem::field("metric", error))?;
-    let tag = match wanted.tag.map(|tag| tag.split_once(':').ok_or(tag)) {
-        None => None,
-        Some(Ok(tag)) => Some(tag),
-        Some(Err(tag)) => return Err(Problem::field("tag", format!("tag is {tag:?}; key:value is wanted"))),
-    };
-    let directory = state.directory.read().map_err(Problem::internal)?;
-    let fits = |device: &&Arc<Device>| {
-        wanted.group.is_none_or(|group| device.group.as_ref().is_some_and(|g| g.as_str() == group))
-            && tag.is_none_or(|(key, value)| device.tags.get(key).is_some_and(|found| found == value))
-    };
-    let devices: Vec<&Arc<Device>> = match wanted.device {
-        Some(ids) => {
-            let find = |id: &str| {
-                let id = DeviceId::parse(id).map_err(|error| Problem::field("device", error))?;
-                directory.by_id(&id).ok_or_else(|| Problem::missing("device", &id.to_string()))
-            };
-            ids.split(',').map(find).collect::<Result<Vec<_>, _>>()?.into_iter().filter(fits).collect()
-        }
-        None => directory.after(None).filter(fits).collect(),
-    };
-    let catalogue = state.catalogue.read().map_err(Problem::internal)?;
-    let mut chosen = Vec::new();
-    for device in devices {
-        let takes = |series: &&Arc<Series>| metrics.as_ref().is_none_or(|m| m.contains(&series.metric));
-        for series in catalogue.of_device(device.key).filter(takes) {
-            if chosen.len() == most {
-                let detail = format!("more than {most} series fit; name devices, a group, a tag or metrics");
-                return Err(Problem::bad_request("too_many_series", detail));
-            }
-            chosen.push(Chosen { device: device.id.clone(), series: series.clone() });
-        }
-    }
-    Ok(chosen)
 }
 
 /// Widths of buckets that people read easily, in µs.
@@ -212,7 +132,7 @@ impl Shape {
         let aggregates = match &asked.agg {
             None => None,
             Some(_) if step_us.is_none() => return Err(Problem::field("agg", "agg needs step or max_points")),
-            Some(names) => Some(names.split(',').map(aggregate).collect::<Result<_, _>>()?),
+            Some(names) => Some(aggregates(names)?),
         };
         let limit = query::limit_within(asked.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
         Ok(Self { step_us, aggregates, from_us: from_us.unwrap_or(i64::MIN), to_us, limit })
@@ -228,10 +148,23 @@ impl Shape {
     }
 }
 
+fn aggregates(names: &str) -> Result<Vec<Aggregate>, Problem> {
+    let mut aggregates = Vec::new();
+    for name in names.split(',') {
+        let aggregate = aggregate(name)?;
+        // So there are never more than there are aggregates.
+        if aggregates.contains(&aggregate) {
+            return Err(Problem::field("agg", format!("agg names {name} twice")));
+        }
+        aggregates.push(aggregate);
+    }
+    Ok(aggregates)
+}
+
 fn aggregate(name: &str) -> Result<Aggregate, Problem> {
     Aggregate::from_name(name).ok_or_else(|| {
         let names = Aggregate::ALL.map(Aggregate::name).join(", ");
-        Problem::field("agg", format!("agg is {name:?}; of {names} one or more are allowed"))
+        Problem::field("agg", format!("agg is {:?}; of {names} one or more are allowed", clip(name)))
     })
 }
 
@@ -275,9 +208,11 @@ async fn points(state: &State, chosen: &Chosen, shape: &Shape) -> Result<serde_j
     }))
 }
 
-type Part = Result<web::Bytes, std::io::Error>;
+/// A part of a streamed answer; an error breaks it off.
+pub(super) type Part = Result<web::Bytes, std::io::Error>;
 
-fn streamed(content_type: &str, file: Option<&str>, receiver: mpsc::Receiver<Part>) -> HttpResponse {
+/// An answer of which parts come as they are ready.
+pub(super) fn streamed(content_type: &str, file: Option<&str>, receiver: mpsc::Receiver<Part>) -> HttpResponse {
     let parts = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     let mut response = HttpResponse::Ok();
     response.content_type(content_type).insert_header(("cache-control", "no-store"));
@@ -290,8 +225,9 @@ fn streamed(content_type: &str, file: Option<&str>, receiver: mpsc::Receiver<Par
 /// Samples or buckets of many series.
 #[utoipa::path(get, path = "/query", tag = "history", params(QueryMany), responses(
     (status = 200, description = "one entry per series; streamed", body = serde_json::Value),
-    (status = 400, body = Problem), (status = 404, body = Problem)))]
+    (status = 400, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn query_many(state: web::Data<State>, caller: Caller<QueryMany>) -> Result<HttpResponse, Problem> {
+    let place = state.places.queries.enter()?;
     let asked = caller.query;
     let shape = Shape::read(&asked, state.clock.now_us())?;
     let wanted = Wanted {
@@ -322,6 +258,7 @@ pub async fn query_many(state: web::Data<State>, caller: Caller<QueryMany>) -> R
     };
     let (sender, receiver) = mpsc::channel::<Part>(PAGES_WAITING);
     actix_web::rt::spawn(async move {
+        let _place = place;
         let mut text = format!("{head},\"series\":[{first}");
         for one in chosen {
             match points(&state, &one, &shape).await {
@@ -345,106 +282,6 @@ pub async fn query_many(state: web::Data<State>, caller: Caller<QueryMany>) -> R
     Ok(streamed("application/json", None, receiver))
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Format {
-    Csv,
-    Ndjson,
-}
-
-/// All samples of the chosen series, oldest first, one series after the other.
-#[utoipa::path(get, path = "/export", tag = "history", params(Export), responses(
-    (status = 200, description = "CSV (time,device,metric,value,unit,type) or NDJSON; streamed", body = String),
-    (status = 400, body = Problem), (status = 404, body = Problem)))]
-pub async fn export(state: web::Data<State>, caller: Caller<Export>) -> Result<HttpResponse, Problem> {
-    let asked = caller.query;
-    let format = match asked.format.as_deref() {
-        None | Some("csv") => Format::Csv,
-        Some("ndjson") => Format::Ndjson,
-        Some(other) => {
-            return Err(Problem::field("format", format!("format is {other:?}; csv or ndjson is allowed")));
-        }
-    };
-    let from_us = asked.from.as_deref().map_or(Ok(i64::MIN), |t| parse_time("from", t))?;
-    let to_us = asked.to.as_deref().map_or(Ok(i64::MAX), |t| parse_time("to", t))?;
-    if from_us >= to_us {
-        return Err(Problem::field("from", "from must be before to"));
-    }
-    let wanted = Wanted {
-        device: asked.device.as_deref(),
-        group: asked.group.as_deref(),
-        tag: asked.tag.as_deref(),
-        metric: asked.metric.as_deref(),
-    };
-    let chosen = choose(&state, &wanted, usize::MAX)?;
-    let (sender, receiver) = mpsc::channel::<Part>(PAGES_WAITING);
-    actix_web::rt::spawn(async move {
-        if format == Format::Csv && sender.send(Ok("time,device,metric,value,unit,type\n".into())).await.is_err() {
-            return;
-        }
-        for one in chosen {
-            let mut from_us = from_us;
-            loop {
-                let range = RangeQuery { series: one.series.key, from_us, to_us, limit: PAGE_SAMPLES };
-                let part = match state.history.range(range).await {
-                    Ok(samples) => samples,
-                    Err(error) => {
-                        tracing::warn!(%error, "an export broke off");
-                        let _ = sender.send(Err(std::io::Error::other("the store could not be read"))).await;
-                        return;
-                    }
-                };
-                let Some(last) = part.last().map(|sample| sample.time_us) else { break };
-                if sender.send(Ok(page(format, &one, &part).into())).await.is_err() {
-                    return;
-                }
-                if part.len() < PAGE_SAMPLES {
-                    break;
-                }
-                from_us = last.saturating_add(1);
-            }
-        }
-    });
-    let (kind, file) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "pulsewire.csv"),
-        Format::Ndjson => ("application/x-ndjson", "pulsewire.ndjson"),
-    };
-    Ok(streamed(kind, Some(file), receiver))
-}
-
-fn page(format: Format, one: &Chosen, samples: &[Sample]) -> String {
-    let mut out = String::with_capacity(samples.len() * 64);
-    let (device, metric) = (one.device.to_string(), one.series.metric.to_string());
-    // With them an import into another server makes the same series.
-    let (unit, kind) = (&one.series.unit, one.series.value_type.name());
-    let (device_cell, metric_cell, unit_cell) = (quoted(&device), quoted(&metric), quoted(unit));
-    for sample in samples {
-        let (time, value) = (time_text(sample.time_us), json_value(&sample.value));
-        match format {
-            Format::Csv => {
-                let value = match value {
-                    // An empty cell would be no value.
-                    serde_json::Value::String(text) if text.is_empty() => "\"\"".into(),
-                    serde_json::Value::String(text) => quoted(&text),
-                    other => other.to_string(),
-                };
-                out.push_str(&format!("{time},{device_cell},{metric_cell},{value},{unit_cell},{kind}\n"));
-            }
-            Format::Ndjson => {
-                let line = serde_json::json!({"time": time, "device": device, "metric": metric,
-                    "value": value, "unit": unit, "type": kind});
-                out.push_str(&line.to_string());
-                out.push('\n');
-            }
-        }
-    }
-    out
-}
-
-/// A field of CSV, RFC 4180.
-fn quoted(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -461,11 +298,5 @@ mod tests {
                 assert!(buckets <= i64::from(points).max(2), "{from}..{to} in {points} by {step}: {buckets}");
             }
         }
-    }
-
-    #[test]
-    fn fields_of_csv_are_quoted_where_they_must_be() {
-        assert_eq!(quoted("plain 1"), "plain 1");
-        assert_eq!(quoted("a,\"b\"\n"), "\"a,\"\"b\"\"\n\"");
     }
 }

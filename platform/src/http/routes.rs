@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    alerts, assets, commands, devices, history, import, live, openapi, overview, problem, push, query_many, rules,
-    service, session, users,
+    alerts, assets, commands, devices, export, history, import, live, openapi, overview, problem, push, query_many,
+    rules, service, session, users,
 };
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
@@ -42,7 +42,7 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/commands/{id}/cancel", [(POST, web::to(commands::cancel))]))
         .service(path("/history", [(READ, web::to(history::history))]))
         .service(path("/query", [(GET, web::to(query_many::query_many))]))
-        .service(path("/export", [(GET, web::to(query_many::export))]))
+        .service(path("/export", [(GET, web::to(export::export))]))
         .service(path("/import", [(POST, web::to(import::import))]))
         .service(path("/rules", [(READ, web::to(rules::list)), (POST, web::to(rules::create))]))
         .service(path(

@@ -1,13 +1,17 @@
 //! Rows out of lines: CSV by its header, NDJSON by its fields.
 
+use super::super::query::clip;
 use super::lines::{Cell, cells};
 use super::values::{Raw, time_us};
 use pulsewire_core::ids::MetricName;
 use pulsewire_core::value::ValueType;
 use serde::Deserialize;
+use std::collections::HashSet;
 
 /// Most bytes of a unit, as for devices. SPEC §3.1.
 const UNIT_BYTES_MAX: usize = 32;
+/// Most columns that a message names.
+const LISTED_MAX: usize = 10;
 
 /// One row as a line has it.
 #[derive(Debug)]
@@ -70,13 +74,15 @@ impl Columns {
     /// In words.
     pub fn read(header: &str, device_given: bool) -> Result<Self, String> {
         let names: Vec<String> = cells(header)?.into_iter().map(|cell| cell.text.trim().to_owned()).collect();
-        for (n, name) in names.iter().enumerate() {
-            if names[..n].contains(name) {
-                return Err(format!("column {name:?} is there twice"));
-            }
+        let mut different = HashSet::with_capacity(names.len());
+        if let Some(name) = names.iter().find(|name| !different.insert(*name)) {
+            return Err(format!("column {:?} is there twice", clip(name)));
         }
         let find = |name: &str| names.iter().position(|n| n == name);
-        let listed = names.join(", ");
+        let mut listed = names.iter().take(LISTED_MAX).map(|name| clip(name)).collect::<Vec<_>>().join(", ");
+        if names.len() > LISTED_MAX {
+            listed.push_str(", …");
+        }
         let time = find("time").ok_or_else(|| {
             format!("the header needs a column time, separated from others by commas; it has: {listed}")
         })?;
@@ -93,7 +99,7 @@ impl Columns {
             (Some(metric), Some(value)) => {
                 let known = ["metric", "value", "unit", "type"];
                 if let Some((_, other)) = others.find(|(_, name)| !known.contains(&name.as_str())) {
-                    return Err(format!("beside metric and value a column {other:?} has no meaning"));
+                    return Err(format!("beside metric and value a column {:?} has no meaning", clip(other)));
                 }
                 Form::Long { metric, value, unit: find("unit"), value_type: find("type") }
             }
@@ -155,8 +161,8 @@ fn unreadable(detail: String, readings: &[Reading]) -> Unreadable {
 }
 
 fn read_time(text: &str) -> Result<i64, String> {
-    let cut: String = text.chars().take(40).collect();
     time_us(text).ok_or_else(|| {
+        let cut = clip(text);
         format!("time is {cut:?}; RFC 3339 like 2026-11-21T09:00:00Z or Unix seconds like 1795251600.5 are wanted")
     })
 }
@@ -174,7 +180,7 @@ fn reading(metric: &str, raw: Raw, unit: Option<String>, value_type: Option<&str
         None => None,
         Some(name) => Some(ValueType::ALL.into_iter().find(|one| one.name() == name).ok_or_else(|| {
             let allowed = ValueType::ALL.map(ValueType::name).join(", ");
-            format!("type is {name:?}; one of {allowed} is allowed")
+            format!("type is {:?}; one of {allowed} is allowed", clip(name))
         })?),
     };
     Ok(Reading { metric, raw, unit, declared })

@@ -1,5 +1,6 @@
 //! What a cell means: times and values.
 
+use super::super::query::clip;
 use pulsewire_core::value::{Value, ValueClass, ValueType};
 
 /// Most bytes of a text, as for devices. SPEC §6.1.
@@ -88,7 +89,9 @@ pub fn value(raw: &Raw, known: Option<ValueType>, declared: Option<ValueType>) -
         |text: &str| number(text.trim()).map(|found| typed(text.trim(), found, wanted.unwrap_or(ValueType::F64)));
     let found = match raw {
         Raw::Bool(value) => (ValueType::Bool, Value::Bool(*value)),
-        Raw::Number(number) => as_number(number).ok_or_else(|| format!("{number} is beyond what an f64 holds"))?,
+        Raw::Number(number) => {
+            as_number(number).ok_or_else(|| format!("{} is beyond what an f64 holds", clip(number)))?
+        }
         Raw::Text(string) => match number(string).filter(|_| class != Some(ValueClass::Text)) {
             // Only the three words: other numbers need no quotes.
             Some(found) if !found.is_finite() => typed(string, found, wanted.unwrap_or(ValueType::F64)),

@@ -21,4 +21,4 @@ mod users;
 
 pub use folder::{DataFolder, FolderError};
 pub use meta::SqliteMeta;
-pub use schema::{check, copy};
+pub use schema::{check, copy, device_ids};

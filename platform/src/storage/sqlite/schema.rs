@@ -1,6 +1,7 @@
 //! Opening `meta.db`, its tables and its version.
 
 use anyhow::Context;
+use pulsewire_core::ids::DeviceKey;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
@@ -319,6 +320,17 @@ pub fn check(path: &Path) -> anyhow::Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA quick_check(20)")?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
     Ok(lines.into_iter().filter(|line| line != "ok").map(|line| format!("meta.db: {line}")).collect())
+}
+
+/// Number and id of every device, of a file that stays as it is, whatever version of ours made it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn device_ids(path: &Path) -> anyhow::Result<Vec<(DeviceKey, String)>> {
+    let connection = open_plain(path)?;
+    let mut statement = connection.prepare("SELECT device, id FROM device")?;
+    let devices = statement.query_map([], |row| Ok((DeviceKey(row.get(0)?), row.get(1)?)))?;
+    Ok(devices.collect::<Result<_, _>>()?)
 }
 
 fn open_plain(path: &Path) -> anyhow::Result<Connection> {
