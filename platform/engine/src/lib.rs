@@ -29,6 +29,7 @@ mod options;
 mod query;
 mod record;
 mod resolve;
+mod rolled;
 mod rollup;
 mod seal;
 mod shared;

@@ -5,10 +5,11 @@ use crate::error::{QueryError, StoreError};
 use crate::heads::{Heads, Table, TableId};
 use crate::journal;
 use crate::merge::{self, HEAD, SEALING};
+use crate::rolled::Rolled;
 use crate::rollup::{self, Level};
 use crate::shared::Shared;
 use pulsewire_chunk::ChunkReader;
-use pulsewire_core::aggregate::{Aggregate, Buckets, Partial, floor};
+use pulsewire_core::aggregate::{Aggregate, Buckets, floor};
 use pulsewire_core::block::ValueRef;
 use pulsewire_core::ids::{Lane, Position, SeriesKey};
 use pulsewire_core::sample::{JournalRecord, Sample};
@@ -479,13 +480,13 @@ impl<'a> Source<'a> {
             }
             at_us = start;
             for touched in self.finer(&block, unit, start..end) {
-                push_units(&block, unit, at_us..touched.start, buckets);
+                block.push(unit, at_us..touched.start, buckets);
                 if self.feed(finer, touched.start, touched.end, buckets, out, limit)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 at_us = touched.end;
             }
-            push_units(&block, unit, at_us..end, buckets);
+            block.push(unit, at_us..end, buckets);
             at_us = end;
             out.extend(buckets.take());
             if out.len() >= limit {
@@ -552,41 +553,6 @@ impl<'a> Source<'a> {
             }
         }
         Ok(rolled.into_values().collect())
-    }
-}
-
-/// What the tables of a series have rolled up within the bounds of a block.
-struct Rolled {
-    from_us: i64,
-    to_us: i64,
-    partials: Vec<(i64, Partial)>,
-    tables: Vec<usize>,
-    floor_us: i64,
-    // Units of which more than one table has something.
-    doubtful: Vec<Range<i64>>,
-}
-
-impl Rolled {
-    fn new(block: rollup::Block, table: usize, floor_us: i64) -> Self {
-        let rollup::Block { from_us, to_us, partials } = block;
-        Self { from_us, to_us, partials, tables: vec![table], floor_us, doubtful: Vec::new() }
-    }
-
-    fn add(&mut self, block: rollup::Block, table: usize, floor_us: i64, unit_us: i64) {
-        self.tables.push(table);
-        self.floor_us = self.floor_us.min(floor_us);
-        for (start_us, partial) in block.partials {
-            match self.partials.binary_search_by_key(&start_us, |(at_us, _)| *at_us) {
-                Ok(_) => self.doubtful.push(start_us..start_us.saturating_add(unit_us)),
-                Err(at) => self.partials.insert(at, (start_us, partial)),
-            }
-        }
-    }
-}
-
-fn push_units(block: &Rolled, unit_us: i64, range: Range<i64>, buckets: &mut Buckets) {
-    for (start_us, partial) in block.partials.iter().filter(|(at_us, _)| range.contains(at_us)) {
-        buckets.push_partial(unit_us, *start_us, partial);
     }
 }
 
