@@ -16,6 +16,7 @@ pub mod ids;
 pub mod notice;
 pub mod presence;
 pub mod push;
+pub mod query;
 pub mod retention;
 pub mod role;
 pub mod sample;

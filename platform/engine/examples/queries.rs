@@ -31,7 +31,7 @@ fn main() -> Result<(), Failure> {
         ["data.db", "journal.db"].iter().map(|file| folder.path().join(file).metadata().map_or(0, |m| m.len())).sum();
     println!("start: {start:.0?}; {disk} bytes on disk");
     let end_us = DAYS * 24 * HOUR_US;
-    let range = |from_us, to_us| RangeQuery { series: SeriesKey(0), from_us, to_us, limit: usize::MAX, deadline: None };
+    let range = |from_us, to_us| RangeQuery { series: SeriesKey(0), from_us, to_us, limit: usize::MAX };
     let mut hour = 0;
     let raw = median(|| {
         hour = (hour + 37) % (DAYS * 24);

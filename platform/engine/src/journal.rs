@@ -2,8 +2,8 @@
 
 use crate::error::StoreError;
 use crate::record::{self, Record};
-use crate::writer::{OpenedStream, StreamRequest};
-use pulsewire_core::batch::Batch;
+use crate::writer::StreamRequest;
+use pulsewire_core::batch::{Batch, OpenedStream};
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, MetricName, Position, SeriesKey, StreamId};
 use pulsewire_core::sample::{JournalRecord, Series};
 use pulsewire_core::value::ValueType;

@@ -9,7 +9,7 @@ use crate::rolled::Rolled;
 use crate::rollup::{self, Level};
 use crate::shared::Shared;
 use pulsewire_chunk::ChunkReader;
-use pulsewire_core::aggregate::{Aggregate, Buckets, floor};
+use pulsewire_core::aggregate::{Buckets, floor};
 use pulsewire_core::block::ValueRef;
 use pulsewire_core::ids::{Lane, Position, SeriesKey};
 use pulsewire_core::sample::{JournalRecord, Sample};
@@ -23,63 +23,17 @@ use std::time::Instant;
 
 use crate::merge::Piece;
 pub use pulsewire_core::aggregate::Bucket;
+pub use pulsewire_core::query::{BucketQuery, RangeQuery, Snapshot, SnapshotQuery};
 
 /// Most bytes of text in one snapshot, beyond the newest value of each series.
 const SNAPSHOT_TEXT_BYTES: usize = 16 << 20;
-
-/// Raw samples of one series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RangeQuery {
-    /// Which series.
-    pub series: SeriesKey,
-    /// Inclusive, µs since the Unix epoch.
-    pub from_us: i64,
-    /// Exclusive.
-    pub to_us: i64,
-    /// Most samples to answer.
-    pub limit: usize,
-    /// When to give up.
-    pub deadline: Option<Instant>,
-}
-
-/// Samples of one series in buckets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BucketQuery {
-    /// Range and most buckets to answer.
-    pub range: RangeQuery,
-    /// Width of a bucket.
-    pub step_us: i64,
-    /// How a bucket becomes values.
-    pub aggregates: Vec<Aggregate>,
-}
-
-/// Many series as they stood at one journal position.
-#[derive(Debug, Clone)]
-pub struct SnapshotQuery {
-    /// Which series.
-    pub series: Vec<SeriesKey>,
-    /// Samples from this time on; None means only the newest of each.
-    pub from_us: Option<i64>,
-    /// Most samples in all; each series gets an equal share, its newest.
-    pub samples_max: usize,
-}
-
-/// Answer to [`SnapshotQuery`].
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// Everything up to this record is in the answer, and nothing after it.
-    pub position: Position,
-    /// Samples in time order, per series that has any.
-    pub samples: Vec<(SeriesKey, Vec<Sample>)>,
-    /// True if older samples in the range were left out.
-    pub cut: bool,
-}
 
 /// Reads. Any number of them, each for one thread.
 pub struct Reader {
     data: Connection,
     journal: Connection,
     shared: Arc<Shared>,
+    deadline: Option<Instant>,
 }
 
 /// What memory has of a series, and which tables to look at.
@@ -153,7 +107,13 @@ pub(crate) struct Source<'a> {
 
 impl Reader {
     pub(crate) fn new(data: Connection, journal: Connection, shared: Arc<Shared>) -> Self {
-        Self { data, journal, shared }
+        Self { data, journal, shared, deadline: None }
+    }
+
+    /// When [`range`](Self::range), [`visit`](Self::visit) and [`buckets`](Self::buckets) end with
+    /// [`QueryError::TooMuch`], from now on. `None`, as in the beginning: never. Looked at between chunks.
+    pub fn give_up_at(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
     }
 
     /// Journal records after `after`, oldest first, at most `limit` and a few MiB. None at all means the end. If `after` is
@@ -210,9 +170,10 @@ impl Reader {
         if query.limit == 0 || query.from_us >= query.to_us {
             return Ok(());
         }
+        let deadline = self.deadline;
         let look = |heads: &Heads| memory_of(heads, query.series, query.from_us, query.to_us);
         self.at_one_moment(look, |data, shared, memory| {
-            let mut source = Source::new(data, shared, query.series, memory, query.deadline);
+            let mut source = Source::new(data, shared, query.series, memory, deadline);
             source.visit(query.from_us, query.to_us, each).map(drop)
         })
     }
@@ -226,9 +187,10 @@ impl Reader {
         if range.limit == 0 || range.from_us >= range.to_us {
             return Ok(Vec::new());
         }
+        let deadline = self.deadline;
         let look = |heads: &Heads| memory_of(heads, range.series, range.from_us, range.to_us);
         self.at_one_moment(look, |data, shared, memory| {
-            let mut source = Source::new(data, shared, range.series, memory, range.deadline);
+            let mut source = Source::new(data, shared, range.series, memory, deadline);
             let mut buckets = Buckets::new(query.step_us, &query.aggregates);
             let levels: Vec<Level> = buckets.units().into_iter().filter_map(Level::of_unit).collect();
             let mut out = Vec::new();

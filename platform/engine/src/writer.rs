@@ -4,10 +4,8 @@ use crate::error::StoreError;
 use crate::heads::StreamState;
 use crate::journal;
 use crate::shared::Shared;
-use pulsewire_core::accounting::Accounting;
-use pulsewire_core::batch::Batch;
+use pulsewire_core::batch::{Batch, OpenedLane, OpenedStream, Receipt, StreamPosition};
 use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::Series;
 use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,57 +58,6 @@ pub struct StreamRequest {
     pub now_us: i64,
     /// Most streams of a device; one more retires the one unused for longest.
     pub streams_max: usize,
-}
-
-/// A stream just made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenedStream {
-    /// Its id.
-    pub stream: StreamId,
-    /// The one that had to go for it.
-    pub retired: Option<StreamId>,
-}
-
-/// What became of a batch.
-#[derive(Debug, Clone, Default)]
-pub struct Receipt {
-    /// Where its record stands.
-    pub position: Position,
-    /// Per device: stored values that took the place of one with the same time, found by this append or by sealing since
-    /// the one before.
-    pub replaced: Vec<(DeviceKey, u64)>,
-}
-
-/// A stream and how far it is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamPosition {
-    /// Whose.
-    pub device: DeviceKey,
-    /// Which.
-    pub stream: StreamId,
-    /// Highest durable sequence; 0 = none yet.
-    pub sequence: Sequence,
-}
-
-/// A lane taken into ownership, with everything needed to go on where the last owner stopped.
-#[derive(Debug)]
-pub struct OpenedLane {
-    /// To be given with every append.
-    pub fence: Fence,
-    /// Changes when positions start anew.
-    pub epoch: u64,
-    /// The newest record.
-    pub position: Position,
-    /// Every series.
-    pub series: Vec<Series>,
-    /// The lowest series number never used.
-    pub next_series: SeriesKey,
-    /// Every stream.
-    pub streams: Vec<StreamPosition>,
-    /// Digests of the newest reports, oldest first.
-    pub digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
-    /// Every device's account.
-    pub accounting: Vec<(DeviceKey, Accounting)>,
 }
 
 /// The answer to one command.

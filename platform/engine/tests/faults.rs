@@ -308,7 +308,6 @@ fn a_flipped_bit_in_a_record_is_reported_and_costs_only_that_record() {
             from_us: i64::MIN,
             to_us: i64::MAX,
             limit: usize::MAX,
-            deadline: None,
         };
         reader.range(&query).unwrap().len()
     };

@@ -212,7 +212,7 @@ fn a_day_of_a_fleet_stays_within_its_bounds() {
     for device in &fleet.devices {
         let series = device.set.series[3];
         let (from_us, to_us) = (23 * HOUR, 24 * HOUR);
-        let query = RangeQuery { series, from_us, to_us, limit: usize::MAX, deadline: None };
+        let query = RangeQuery { series, from_us, to_us, limit: usize::MAX };
         let found = reader.range(&query).expect("reads");
         assert_eq!(found.len() as i64, HOUR / device.rate_us, "series {series}");
         let right =

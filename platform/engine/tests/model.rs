@@ -220,7 +220,7 @@ impl World {
     }
 
     fn check(&mut self, series: u32, from_us: i64, to_us: i64, step_us: i64, limit: usize) {
-        let range = RangeQuery { series: SeriesKey(series), from_us, to_us, limit, deadline: None };
+        let range = RangeQuery { series: SeriesKey(series), from_us, to_us, limit };
         let expected: Vec<(i64, &Value)> = if from_us < to_us {
             self.samples.range((series, from_us)..(series, to_us)).map(|((_, time), value)| (*time, value)).collect()
         } else {

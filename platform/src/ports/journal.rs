@@ -1,10 +1,9 @@
 use async_trait::async_trait;
-use pulsewire_core::accounting::Accounting;
-use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, Sequence, SeriesKey, StreamId};
-use pulsewire_core::sample::{JournalRecord, Series};
+use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position};
+use pulsewire_core::sample::JournalRecord;
 use std::sync::Arc;
 
-pub use pulsewire_core::batch::Batch;
+pub use pulsewire_core::batch::{Batch, OpenedLane, OpenedStream, Receipt, StreamPosition};
 
 /// What a stream is for. SPEC §5.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,56 +12,6 @@ pub enum StreamKind {
     Live,
     /// Reports kept while there was no connection.
     Backlog,
-}
-
-/// What became of a batch.
-#[derive(Debug, Clone, Default)]
-pub struct Receipt {
-    /// Where its record stands.
-    pub position: Position,
-    /// Per device: stored values that took the place of one with the same time.
-    pub replaced: Vec<(DeviceKey, u64)>,
-}
-
-/// A stream and how far it is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamPosition {
-    /// Whose.
-    pub device: DeviceKey,
-    /// Which.
-    pub stream: StreamId,
-    /// Highest durable sequence; 0 = none yet.
-    pub sequence: Sequence,
-}
-
-/// A lane taken into ownership, with everything needed to go on where the last owner stopped.
-#[derive(Debug)]
-pub struct OpenedLane {
-    /// To be given with every append.
-    pub fence: Fence,
-    /// Changes when positions start anew. SPEC §9.
-    pub epoch: u64,
-    /// The newest record.
-    pub position: Position,
-    /// Every series.
-    pub series: Vec<Series>,
-    /// The lowest series number never used.
-    pub next_series: SeriesKey,
-    /// Every stream.
-    pub streams: Vec<StreamPosition>,
-    /// Digests of the newest reports, in any order.
-    pub digests: Vec<(DeviceKey, StreamId, Sequence, u64)>,
-    /// Every device's account.
-    pub accounting: Vec<(DeviceKey, Accounting)>,
-}
-
-/// A stream just made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenedStream {
-    /// Its id.
-    pub stream: StreamId,
-    /// The stream that had to go because the device held too many.
-    pub retired: Option<StreamId>,
 }
 
 /// How the store is doing.

@@ -7,7 +7,7 @@
 use super::worker::{QUEUE_JOBS, Worker, WorkerGone};
 use crate::ports::{
     Batch, BucketQuery, History, HistoryError, Journal, JournalError, OpenedLane, OpenedStream, RangeQuery, Receipt,
-    Snapshot, SnapshotQuery, StoreStatus, StreamKind, StreamPosition,
+    Snapshot, SnapshotQuery, StoreStatus, StreamKind,
 };
 use anyhow::Context;
 use async_trait::async_trait;
@@ -126,21 +126,17 @@ impl TelemetryStore {
         &self,
         job: impl FnOnce(&mut Reader) -> Result<R, QueryError> + Send + 'static,
     ) -> Result<R, HistoryError> {
+        // What a query waits for its reader counts too.
+        let deadline = Instant::now().checked_add(self.query_time_max);
+        let job = move |reader: &mut Reader| {
+            reader.give_up_at(deadline);
+            job(reader)
+        };
         let answer = self.reader().call(job).await.map_err(|gone| HistoryError::Failed(gone.into()))?;
         answer.map_err(|error| match error {
             QueryError::TooMuch(what) => HistoryError::TooMuch(what),
             QueryError::Failed(source) => HistoryError::Failed(source),
         })
-    }
-
-    fn range_of(&self, query: &RangeQuery) -> pulsewire_engine::RangeQuery {
-        pulsewire_engine::RangeQuery {
-            series: query.series,
-            from_us: query.from_us,
-            to_us: query.to_us,
-            limit: query.limit,
-            deadline: Instant::now().checked_add(self.query_time_max),
-        }
     }
 }
 
@@ -235,26 +231,14 @@ fn unfit() -> JournalError {
 impl Journal for TelemetryStore {
     async fn open_lane(&self, lane: Lane) -> Result<OpenedLane, JournalError> {
         let Outcome::Lane(opened) = self.request(Command::OpenLane(lane)).await? else { return Err(unfit()) };
-        let streams = opened.streams.iter();
-        Ok(OpenedLane {
-            fence: opened.fence,
-            epoch: opened.epoch,
-            position: opened.position,
-            series: opened.series,
-            next_series: opened.next_series,
-            streams: streams
-                .map(|s| StreamPosition { device: s.device, stream: s.stream, sequence: s.sequence })
-                .collect(),
-            digests: opened.digests,
-            accounting: opened.accounting,
-        })
+        Ok(*opened)
     }
 
     async fn append(&self, lane: Lane, fence: Fence, batch: Arc<Batch>) -> Result<Receipt, JournalError> {
         let Outcome::Appended(receipt) = self.request(Command::Append { lane, fence, batch }).await? else {
             return Err(unfit());
         };
-        Ok(Receipt { position: receipt.position, replaced: receipt.replaced })
+        Ok(receipt)
     }
 
     async fn open_stream(
@@ -269,7 +253,7 @@ impl Journal for TelemetryStore {
         let backlog = kind == StreamKind::Backlog;
         let request = StreamRequest { lane, fence, device, backlog, now_us, streams_max };
         let Outcome::Stream(opened) = self.request(Command::OpenStream(request)).await? else { return Err(unfit()) };
-        Ok(OpenedStream { stream: opened.stream, retired: opened.retired })
+        Ok(opened)
     }
 
     async fn read(&self, lane: Lane, after: Position, limit: usize) -> Result<Vec<JournalRecord>, JournalError> {
@@ -316,20 +300,14 @@ impl Journal for TelemetryStore {
 #[async_trait]
 impl History for TelemetryStore {
     async fn range(&self, query: RangeQuery) -> Result<Vec<Sample>, HistoryError> {
-        let query = self.range_of(&query);
         self.query(move |reader| reader.range(&query)).await
     }
 
     async fn buckets(&self, query: BucketQuery) -> Result<Vec<Bucket>, HistoryError> {
-        let range = self.range_of(&query.range);
-        let query = pulsewire_engine::BucketQuery { range, step_us: query.step_us, aggregates: query.aggregates };
         self.query(move |reader| reader.buckets(&query)).await
     }
 
     async fn snapshot(&self, query: SnapshotQuery) -> Result<Snapshot, HistoryError> {
-        let SnapshotQuery { series, from_us, samples_max } = query;
-        let query = pulsewire_engine::SnapshotQuery { series, from_us, samples_max };
-        let found = self.query(move |reader| reader.snapshot(&query)).await?;
-        Ok(Snapshot { position: found.position, samples: found.samples, cut: found.cut })
+        self.query(move |reader| reader.snapshot(&query)).await
     }
 }

@@ -129,12 +129,12 @@ impl Bench {
     }
 
     pub fn range(&mut self, from_us: i64, to_us: i64) -> Vec<Sample> {
-        let query = RangeQuery { series: SERIES, from_us, to_us, limit: usize::MAX, deadline: None };
+        let query = RangeQuery { series: SERIES, from_us, to_us, limit: usize::MAX };
         self.reader.range(&query).expect("reads")
     }
 
     pub fn buckets(&mut self, from_us: i64, to_us: i64, step_us: i64) -> Vec<Bucket> {
-        let range = RangeQuery { series: SERIES, from_us, to_us, limit: usize::MAX, deadline: None };
+        let range = RangeQuery { series: SERIES, from_us, to_us, limit: usize::MAX };
         let aggregates = Aggregate::ALL[..7].to_vec();
         self.reader.buckets(&BucketQuery { range, step_us, aggregates }).expect("reads")
     }

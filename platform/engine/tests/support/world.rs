@@ -498,13 +498,7 @@ fn verify_records(model: &Model, reader: &Reader) -> Result<(), String> {
 
 fn verify_samples(model: &Model, reader: &mut Reader, kept_from_us: i64) -> Result<(), String> {
     for series in 0..model.head.next_series {
-        let query = RangeQuery {
-            series: SeriesKey(series),
-            from_us: i64::MIN,
-            to_us: i64::MAX,
-            limit: usize::MAX,
-            deadline: None,
-        };
+        let query = RangeQuery { series: SeriesKey(series), from_us: i64::MIN, to_us: i64::MAX, limit: usize::MAX };
         let found = reader.range(&query).map_err(|error| format!("{error:?}"))?;
         if !found.is_sorted_by(|a, b| a.time_us < b.time_us) {
             return Err(format!("series {series}: times do not grow"));
