@@ -3,8 +3,10 @@
 //! Ingest and journal run as in the server, on a file layer that loses unsynced writes at the crash. kill -9 alone would
 //! prove less: the kernel's cache survives it.
 
-mod support;
+#[path = "../engine/tests/support/disk/mod.rs"]
+mod disk;
 
+use disk::{At, Disk, Part};
 use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::ingest::{IncomingBlock, Ingest, IngestOptions, IngestReply, Mailbox, MetricSetRef, Submission};
 use pulsewire::ports::{Clock, History, Journal, RangeQuery, StreamKind};
@@ -16,7 +18,6 @@ use pulsewire_core::value::ValueType;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::Disk;
 
 const DEVICE: DeviceKey = DeviceKey(1);
 const REPORTS: u64 = 400;
@@ -132,15 +133,15 @@ async fn round(seed: u64, synchronous: Synchronous) -> Result<bool, String> {
     start(folder.path(), &disk, Synchronous::Full).await.expect("a new store").stop().await;
 
     let running = start(folder.path(), &disk, synchronous).await.expect("opens");
-    disk.crash_after(1 + random.below(250));
+    disk.crash_at(At::nth(&Part::ALL, 1 + random.below(250)));
     let stream = open_stream(&running).await;
     let acknowledged = match stream {
         Some(stream) => send(&running, stream, 1, &mut random).await,
         None => 0,
     };
-    disk.crash(&mut |n| random.below(n));
+    disk.power_off();
     running.stop().await;
-    disk.restart();
+    disk.settle(Some(&mut |n| random.below(n)));
     // The index of the WAL is memory shared by processes; it does not outlive the machine.
     let _ = std::fs::remove_file(folder.path().join("journal.db-shm"));
 
