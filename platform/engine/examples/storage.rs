@@ -18,15 +18,20 @@ use pulsewire_core::sample::ReportKind;
 use pulsewire_core::value::ValueType;
 use pulsewire_engine::{Command, Outcome, Step, Store, StoreOptions};
 use std::hint::black_box;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// Rows of one report: as a device with a spool sends them.
 const REPORT_ROWS: usize = 100;
 const CHUNK_ROWS: usize = 4_096;
+/// How long VictoriaMetrics may take to listen, how often it is asked, and how long it may take to merge.
+const START_LIMIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(50);
+const MERGE_LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Failure> {
     let folder = std::env::args().nth(1).ok_or("usage: storage FOLDER")?;
@@ -241,17 +246,19 @@ fn victoria_metrics(tables: &[Table]) -> Result<Option<u64>, Failure> {
         .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
         .args(["-retentionPeriod=100y", "-selfScrapeInterval=0"])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn();
     let Ok(child) = started else { return Ok(None) };
     let mut running = Running(child);
+    let merged = merged(running.0.stderr.take().ok_or("no log")?);
     let base = format!("http://127.0.0.1:{port}");
-    for attempt in 0.. {
-        match ureq::get(format!("{base}/health")).call() {
-            Ok(_) => break,
-            Err(error) if attempt > 200 => return Err(error.into()),
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+    let until = Instant::now() + START_LIMIT;
+    while let Err(error) = ureq::get(format!("{base}/health")).call() {
+        if Instant::now() > until {
+            return Err(error.into());
         }
+        // Until it listens there is nothing to wait on.
+        std::thread::sleep(POLL);
     }
     for (number, table) in tables.iter().enumerate() {
         let milliseconds: Vec<i64> = table.times.iter().map(|time| time / 1_000).collect();
@@ -279,11 +286,29 @@ fn victoria_metrics(tables: &[Table]) -> Result<Option<u64>, Failure> {
     }
     ureq::get(format!("{base}/internal/force_flush")).call()?;
     ureq::get(format!("{base}/internal/force_merge")).call()?;
-    std::thread::sleep(Duration::from_secs(2));
+    merged.recv_timeout(MERGE_LIMIT)??;
     // A stop that it can notice writes what is still in memory.
     let _ = std::process::Command::new("kill").args(["-INT", &running.0.id().to_string()]).status();
     running.0.wait()?;
     Ok(Some(folder_bytes(&folder.path().join("data"))?))
+}
+
+/// Reads VictoriaMetrics' log to its end and tells when it has merged: the request for it is answered before it begins, and
+/// the number of merges under way is 0 before it too.
+fn merged(log: ChildStderr) -> Receiver<Result<(), String>> {
+    // The first outcome is the one that counts.
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            if line.contains("error in forced merge") {
+                let _ = sender.try_send(Err(line.into_owned()));
+            } else if line.contains("forced merge") && line.contains("successfully finished") {
+                let _ = sender.try_send(Ok(()));
+            }
+        }
+    });
+    receiver
 }
 
 fn folder_bytes(folder: &Path) -> Result<u64, Failure> {

@@ -208,6 +208,7 @@ fn checkpoint(mut checkpointer: Checkpointer, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Acquire) {
         // Failures were told by the checkpointer itself.
         if checkpointer.step(CHECKPOINT_PAUSE).is_err() {
+            // A step after a failure may end at once; without a rest this loop would keep a processor busy.
             std::thread::sleep(CHECKPOINT_PAUSE);
         }
     }

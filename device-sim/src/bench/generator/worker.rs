@@ -141,6 +141,7 @@ impl<'a, W: Wire> Worker<'a, W> {
                 cpu_begin = cpu_time();
             }
             if let Some(rest) = rest {
+                // It is not waiting for anything: what arrives meanwhile is to be read at once. See `REST`.
                 std::thread::sleep(rest);
             }
             self.wait(if self.load.rate.is_some() { TICK } else { IDLE })?;

@@ -179,6 +179,7 @@ fn wait_for(address: SocketAddr) -> Result<(), String> {
         if Instant::now() > until {
             return Err(format!("it does not listen: {error}"));
         }
+        // These servers do not tell whoever started them that they listen; asking them is the only way to know.
         sleep(POLL);
     }
     Ok(())
