@@ -61,6 +61,19 @@ pub struct Accounting {
     pub dropped: u64,
 }
 
+impl Accounting {
+    fn add(&mut self, other: &Accounting) {
+        self.reports += other.reports;
+        self.duplicate += other.duplicate;
+        self.skipped += other.skipped;
+        self.received += other.received;
+        self.stored += other.stored;
+        self.rejected += other.rejected;
+        self.replaced += other.replaced;
+        self.dropped += other.dropped;
+    }
+}
+
 #[derive(Deserialize)]
 struct Device {
     id: String,
@@ -197,8 +210,10 @@ impl ApiClient {
     }
 
     /// The accounting of all devices whose id or name contains `part`.
-    pub fn accountings(&self, part: &str) -> Result<Vec<Accounting>, SimError> {
-        Ok(self.devices(part)?.into_iter().map(|device| device.accounting).collect())
+    pub fn accounting_of_all(&self, part: &str) -> Result<Accounting, SimError> {
+        let mut sum = Accounting::default();
+        self.devices(part)?.iter().for_each(|device| sum.add(&device.accounting));
+        Ok(sum)
     }
 
     /// The bearer token of this sign-in.

@@ -9,6 +9,7 @@ use pulsewire_core::ids::{DeviceKey, Sequence, SeriesKey};
 use pulsewire_core::sample::ReportKind;
 use pulsewire_core::value::ValueType;
 use pulsewire_engine::{Command, Keep, Outcome, Policy, Step, StoreOptions, adopt, check, copy};
+use std::path::Path;
 use std::sync::Arc;
 
 struct Same(Keep);
@@ -17,6 +18,10 @@ impl Policy for Same {
     fn keep(&self, _: DeviceKey, _: SeriesKey) -> Keep {
         self.0
     }
+}
+
+fn keeping(folder: &Path, keep: Keep) -> Bench {
+    Bench::open(StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.into()) })
 }
 
 #[test]
@@ -43,9 +48,7 @@ fn a_copy_made_while_the_store_is_written_reads_like_the_store() {
 #[test]
 fn buckets_stay_the_same_when_samples_are_gone_and_rollups_are_left() {
     let folder = tempfile::tempdir().expect("a folder");
-    let keep = Keep { raw_us: Some(12 * HOUR), minute_us: Some(40 * HOUR), hour_us: None };
-    let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
-    let mut bench = Bench::open(options);
+    let mut bench = keeping(folder.path(), Keep { raw_us: Some(12 * HOUR), minute_us: Some(40 * HOUR), hour_us: None });
     bench.append_every(10_000_000, 0, 60 * 360);
     bench.keeper.seal_all().expect("seals");
     let (minutes, hours) = (bench.buckets(0, 60 * HOUR, 10 * MINUTE), bench.buckets(0, 60 * HOUR, HOUR));
@@ -141,9 +144,8 @@ fn values_that_share_a_table_are_merged_out_of_small_chunks() {
 #[test]
 fn hours_whose_minutes_are_gone_survive_late_samples_in_their_block() {
     let folder = tempfile::tempdir().expect("a folder");
-    let keep = Keep { raw_us: Some(72 * HOUR), minute_us: Some(120 * HOUR), hour_us: None };
-    let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
-    let mut bench = Bench::open(options);
+    let mut bench =
+        keeping(folder.path(), Keep { raw_us: Some(72 * HOUR), minute_us: Some(120 * HOUR), hour_us: None });
     // A block of hours is eight days; a day more, so that it is complete.
     bench.append_every(60_000_000, 0, 60 * 216);
     bench.keeper.seal_all().expect("seals");
@@ -172,9 +174,7 @@ fn hours_whose_minutes_are_gone_survive_late_samples_in_their_block() {
 #[test]
 fn a_device_that_comes_back_after_its_last_block_was_rolled_up_early_is_in_the_rollups() {
     let folder = tempfile::tempdir().expect("a folder");
-    let keep = Keep { raw_us: Some(12 * HOUR), minute_us: None, hour_us: None };
-    let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
-    let mut bench = Bench::open(options);
+    let mut bench = keeping(folder.path(), Keep { raw_us: Some(12 * HOUR), minute_us: None, hour_us: None });
     // Until ten o'clock, in the middle of a block of six hours.
     bench.append_every(1_000_000, 0, 10 * 3_600);
     bench.keeper.seal_all().expect("seals");
@@ -197,9 +197,7 @@ fn a_device_that_comes_back_after_its_last_block_was_rolled_up_early_is_in_the_r
 fn a_device_that_comes_back_while_its_last_block_is_rolled_up_early_is_in_the_rollups() {
     for pause in 1..=4 {
         let folder = tempfile::tempdir().expect("a folder");
-        let keep = Keep { raw_us: Some(12 * HOUR), minute_us: None, hour_us: None };
-        let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
-        let mut bench = Bench::open(options);
+        let mut bench = keeping(folder.path(), Keep { raw_us: Some(12 * HOUR), minute_us: None, hour_us: None });
         bench.append_every(MINUTE, 0, 10 * 60);
         bench.keeper.seal_all().expect("seals");
         for _ in 0..pause {
@@ -380,9 +378,7 @@ fn much_that_is_sealed_leaves_the_journal_some_with_each_commit() {
 #[test]
 fn a_series_that_moves_to_another_metric_set_keeps_its_rollups() {
     let folder = tempfile::tempdir().expect("a folder");
-    let keep = Keep { raw_us: Some(HOUR), minute_us: None, hour_us: None };
-    let options = StoreOptions { policy: Arc::new(Same(keep)), ..StoreOptions::new(folder.path().into()) };
-    let mut bench = Bench::open(options);
+    let mut bench = keeping(folder.path(), Keep { raw_us: Some(HOUR), minute_us: None, hour_us: None });
     // An hour and a half into a block of six hours the device declares another set.
     bench.append_every(1_000_000, 0, 5_400);
     bench.set = common::other_set();

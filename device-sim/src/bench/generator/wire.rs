@@ -15,6 +15,6 @@ pub(in super::super) trait Wire: Send {
     /// Appends the message with this number; the first is 1 and each further one is one more.
     fn message(&mut self, sequence: u64, reading: &Reading<'_>, out: &mut Vec<u8>);
 
-    /// What to say last.
-    fn end(&mut self, out: &mut Vec<u8>);
+    /// What to say last: nothing, unless the protocol has a farewell.
+    fn end(&mut self, _out: &mut Vec<u8>) {}
 }

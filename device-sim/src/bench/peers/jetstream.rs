@@ -112,8 +112,6 @@ impl Wire for JetStreamWire {
         payload(self.payload_bytes, sequence, reading, out);
         out.extend_from_slice(b"\r\n");
     }
-
-    fn end(&mut self, _: &mut Vec<u8>) {}
 }
 
 #[cfg(test)]
