@@ -169,7 +169,8 @@ pub(crate) fn write(
         if let Some(late) = &prepared.late {
             replaced += count_replaced(connection, &table.related, late)?;
             let (from_us, to_us) = late.range();
-            if let Some(id) = table.id.filter(|_| from_us < rolled_us) {
+            // Also at or after `rolled_us`: blocks stay there when earlier late samples set it back.
+            if let Some(id) = table.id {
                 let first = data::drop_rollups(connection, id, from_us, to_us, table.floor_us)?;
                 // Also where there was none: perhaps there is reason for one now. But not where samples are gone already.
                 let again_us = floor(first.unwrap_or(from_us).min(from_us), Level::Minute.block_us());

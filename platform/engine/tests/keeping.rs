@@ -172,6 +172,29 @@ fn hours_whose_minutes_are_gone_survive_late_samples_in_their_block() {
 }
 
 #[test]
+fn minutes_are_right_when_late_samples_come_twice_before_they_are_rolled_up_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::open(StoreOptions::new(folder.path().into()));
+    // A minute that is worth a block, and a value long after it, so that hours are rolled up too.
+    bench.append_every(1_000_000, 0, 60);
+    bench.report(&[400 * HOUR]).expect("is stored");
+    bench.keeper.seal_all().expect("seals");
+    bench.keep_at(1_000 * HOUR);
+    // The first takes away the hours of its eight days and leaves the minutes of the first six hours, the second comes to these.
+    for late_us in [47 * HOUR, HOUR] {
+        bench.report(&[late_us]).expect("is stored");
+        bench.keeper.seal_all().expect("seals");
+    }
+    let starts = |bench: &mut Bench| -> Vec<i64> {
+        bench.buckets(0, 500 * HOUR, 10 * MINUTE).iter().map(|bucket| bucket.start_us).collect()
+    };
+    let expected = [0, HOUR, 47 * HOUR, 400 * HOUR];
+    assert_eq!(starts(&mut bench), expected, "before they are rolled up again");
+    bench.keep_at(1_001 * HOUR);
+    assert_eq!(starts(&mut bench), expected, "after it");
+}
+
+#[test]
 fn a_device_that_comes_back_after_its_last_block_was_rolled_up_early_is_in_the_rollups() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut bench = keeping(folder.path(), Keep { raw_us: Some(12 * HOUR), minute_us: None, hour_us: None });
