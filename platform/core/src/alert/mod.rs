@@ -5,6 +5,7 @@ mod engine;
 mod engine_tests;
 mod record;
 mod rule;
+pub mod template;
 mod track;
 
 pub use engine::{Change, Dirty, Engine, EngineLimits, Judged, Muted, World};
