@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod command;
 pub mod device;
 pub mod directory;
+pub mod expr;
 pub mod ids;
 pub mod notice;
 pub mod presence;
