@@ -21,6 +21,7 @@ pub mod query;
 pub mod retention;
 pub mod role;
 pub mod sample;
+pub mod schedule;
 pub mod selector;
 pub mod sequence;
 pub mod severity;

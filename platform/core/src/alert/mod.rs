@@ -3,6 +3,7 @@
 mod engine;
 #[cfg(test)]
 mod engine_tests;
+pub mod flapping;
 mod record;
 mod rule;
 pub mod template;
