@@ -124,6 +124,14 @@ ulid_type!(
     AlertId
 );
 ulid_type!(
+    /// A group of alerts that people are told of together. Derived from the labels that its alerts share.
+    AlertGroupId
+);
+ulid_type!(
+    /// A silence or a maintenance.
+    SilenceId
+);
+ulid_type!(
     /// A place where a user's notifications go.
     EndpointId
 );

@@ -15,6 +15,7 @@ pub mod directory;
 pub mod expr;
 pub mod ids;
 pub mod notice;
+pub mod notify;
 pub mod presence;
 pub mod push;
 pub mod query;

@@ -1,0 +1,320 @@
+//! A group of alerts that people are told of together: when, of what, and why.
+//!
+//! The decision is Alertmanager's (`needsUpdate`): tell what fires if people do not know all of it, tell ends if they are
+//! wanted, else tell again when the repeat interval is over. What is different, and why:
+//!
+//! * **Waiting.** Each change waits `wait_us` for others to come along, and `interval_us` lies between two messages.
+//!   Alertmanager looks at a group once per interval, counted from its first alert, so a change there waits for a time that
+//!   nobody can tell. A rise in level does not wait for the interval.
+//! * **Repeats are exact**, not rounded up to the interval, and do not drift with the time that deciding takes.
+//! * **The end of an alert that was told is told**, also if it was silenced, inhibited or acknowledged meanwhile
+//!   (`resolved_when_quiet`). An alert that ends before it was told is never told.
+//! * **Acknowledging** stops repeats and escalation of that alert, until it gets worse than it was then, or `ack_timeout_us` is
+//!   over. Then it is told again at once.
+//! * **The end of a silence or maintenance** tells what still fires, at once. The end of an inhibition tells only what people do
+//!   not know: it comes and goes with another alert.
+//! * **Flapping** is told once when it begins, then nothing of that alert until it ends; then the settled state.
+//! * **Stale** alerts are told once per firing, if at all; data that return still bad tell nothing.
+//! * **A deadline that passed while nobody decided** is met once, late, and marked.
+//!
+//! ## Storing
+//! [`Group::decide`] changes the group as if its decision were carried out. So decide on a clone, store the clone together with
+//! the decision in one transaction, and keep the clone only then: what could not be stored will be decided again.
+
+use super::member::{Held, Member, Pending};
+use super::policy::{GroupPolicy, Recipients};
+use super::reason::{Decision, Reason, Suppressed};
+use crate::ids::{AlertGroupId, AlertId};
+use crate::ulid::Ulid;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Most alerts of a group. One more is not held: the next message counts its changes as "more", and it is held from its next
+/// change on if there is room by then. What is held is not dropped for it, except ends that nobody is going to be told.
+pub const MEMBERS_MAX: usize = 1_000;
+/// A decision that is later than this, in µs, says so: 30 s is no hiccup any more.
+pub const DELAYED_AFTER_US: i64 = 30_000_000;
+
+/// The id of the group of alerts with these labels, in any order. The same labels give the same id, for ever.
+pub fn group_id<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> AlertGroupId {
+    let sorted: BTreeMap<&str, &str> = labels.into_iter().collect();
+    let mut hash = Sha256::new();
+    hash.update(b"pulsewire alert group 1");
+    for text in sorted.iter().flat_map(|(label, value)| [label, value]) {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finalize()[..16]);
+    AlertGroupId(Ulid::from_bytes(id))
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Group {
+    pub(super) members: BTreeMap<AlertId, Held>,
+    pub(super) sequence: u64,
+    /// When the last message went out; escalation does not count.
+    pub(super) last_us: Option<i64>,
+    /// From when the repeat interval counts.
+    pub(super) repeat_from_us: i64,
+    /// Changes of alerts for which there was no room since the last message, and when they may be told.
+    pub(super) more: u32,
+    pub(super) more_due_us: i64,
+}
+
+enum Due {
+    Message(i64),
+    Escalation(i64),
+}
+
+impl Due {
+    fn at_us(&self) -> i64 {
+        match self {
+            Self::Message(at) | Self::Escalation(at) => *at,
+        }
+    }
+}
+
+impl Group {
+    /// How many alerts it holds.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// True if it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// True if nothing fires and everything was told: it can be forgotten, and a new group goes on as this one would.
+    pub fn is_idle(&self) -> bool {
+        self.members.is_empty() && self.more == 0
+    }
+
+    /// Takes an alert as it stands now: whenever it begins, changes its level, is acknowledged or not any more, is silenced or
+    /// inhibited or not any more, goes stale or returns, begins or ends to flap, reopens or ends. Taking the same twice changes
+    /// nothing. Returns why nothing will be told because of it as things stand; None: something will.
+    pub fn put(&mut self, member: Member, now_us: i64, policy: &GroupPolicy) -> Option<Suppressed> {
+        if let Some(held) = self.members.get_mut(&member.alert) {
+            held.put(member, now_us, policy);
+        } else if !(member.firing || member.flapping) {
+            return Some(Suppressed::ResolvedBeforeWait);
+        } else if !self.has_room(policy) {
+            if self.more == 0 {
+                self.more_due_us = now_us.saturating_add(policy.wait_us);
+            }
+            self.more = self.more.saturating_add(1);
+            return Some(Suppressed::GroupFull);
+        } else {
+            let mut held = Held::new(member, now_us);
+            held.due_us = now_us.saturating_add(policy.wait_us);
+            self.members.insert(member.alert, held);
+        }
+        let why = self.why(member.alert, policy);
+        self.forget_what_is_over(policy);
+        why
+    }
+
+    /// Why nothing is told of an alert as things stand; None: something will be, or the group does not hold it.
+    pub fn why(&self, alert: AlertId, policy: &GroupPolicy) -> Option<Suppressed> {
+        self.members.get(&alert)?.pending(policy).err()
+    }
+
+    /// When [`decide`](Self::decide) has to be asked next; None: not before the next [`put`](Self::put).
+    pub fn due_us(&self, policy: &GroupPolicy) -> Option<i64> {
+        let ack_over = self.members.values().filter_map(|held| held.ack_over_us(policy)).min();
+        let due = self.due(policy).map(|due| due.at_us());
+        ack_over.into_iter().chain(due).min()
+    }
+
+    /// Decides whether a message goes out now. Ask until it answers None: a message and an escalation may be due at a time. What
+    /// is due but was decided late is decided once. See the module on storing.
+    pub fn decide(&mut self, now_us: i64, policy: &GroupPolicy) -> Option<Decision> {
+        for held in self.members.values_mut() {
+            if let Some(at) = held.ack_over_us(policy).filter(|at| *at <= now_us) {
+                held.ack_is_over(at);
+            }
+        }
+        self.forget_what_is_over(policy);
+        let due = self.due(policy).filter(|due| due.at_us() <= now_us)?;
+        // Also after the group was forgotten, no number comes again.
+        self.sequence = self.sequence.saturating_add(1).max(u64::try_from(now_us).unwrap_or(0));
+        Some(match due {
+            Due::Message(at) => self.message(at, now_us, policy),
+            Due::Escalation(at) => self.escalation(at, now_us, policy),
+        })
+    }
+
+    fn has_room(&mut self, policy: &GroupPolicy) -> bool {
+        if self.members.len() >= MEMBERS_MAX {
+            // Alerts that are over and of which nothing will be told.
+            self.members.retain(|_, held| held.open() || held.pending(policy).is_ok());
+        }
+        self.members.len() < MEMBERS_MAX
+    }
+
+    fn forget_what_is_over(&mut self, policy: &GroupPolicy) {
+        self.members.retain(|_, held| held.open() || held.known());
+        // As long as others fire, people's knowledge of an end that is not told counts; with the last one it is over.
+        if self.members.values().all(|held| !held.open() && held.pending(policy).is_err()) {
+            self.members.clear();
+        }
+        if self.is_idle() {
+            *self = Self { sequence: self.sequence, ..Self::default() };
+        }
+    }
+
+    fn due(&self, policy: &GroupPolicy) -> Option<Due> {
+        let mut urgent: Option<i64> = None;
+        let mut normal: Option<i64> = (self.more > 0).then_some(self.more_due_us);
+        let mut repeatable: Option<i64> = None;
+        let mut escalation: Option<i64> = None;
+        let earlier = |one: Option<i64>, at: i64| Some(one.map_or(at, |one| one.min(at)));
+        for held in self.members.values() {
+            match held.pending(policy) {
+                Ok(Pending::LevelUp) => urgent = earlier(urgent, held.due_us),
+                Ok(_) => normal = earlier(normal, held.due_us),
+                Err(Suppressed::NotDue) => repeatable = earlier(repeatable, held.audible_us),
+                Err(_) => {}
+            }
+            if let Some(at) = held.escalation_due_us(policy) {
+                escalation = earlier(escalation, at);
+            }
+        }
+        let interval_over = self.last_us.map_or(i64::MIN, |last| last.saturating_add(policy.interval_us));
+        let normal = normal.map(|at| at.max(interval_over));
+        let repeat = repeatable.map(|at| at.max(self.repeat_from_us.saturating_add(policy.repeat_us)));
+        let message = [urgent, normal, repeat].into_iter().flatten().min();
+        match (message, escalation) {
+            (Some(message), Some(escalation)) if escalation < message => Some(Due::Escalation(escalation)),
+            (Some(message), _) => Some(Due::Message(message)),
+            (None, Some(escalation)) => Some(Due::Escalation(escalation)),
+            (None, None) => None,
+        }
+    }
+
+    fn message(&mut self, due_us: i64, now_us: i64, policy: &GroupPolicy) -> Decision {
+        let mut decision = self.decision(Reason::Repeat, due_us, now_us, &policy.to);
+        decision.more = std::mem::take(&mut self.more);
+        let mut reason = if decision.more > 0 { Reason::NewAlerts } else { Reason::Repeat };
+        // As Alertmanager: if people know of nothing that fires, it begins.
+        let any_known = self.members.values().any(Held::known);
+        let any_open = self.members.values().any(Held::open);
+        let mut over = Vec::new();
+        let mut escalated = 0;
+        for (alert, held) in &mut self.members {
+            let pending = held.pending(policy);
+            match pending {
+                Ok(Pending::Flapping) => {
+                    held.told_flapping = true;
+                    decision.flapping.push(*alert);
+                }
+                Ok(_) | Err(Suppressed::NotDue) if held.member.firing => {
+                    if held.member.stale && policy.tell_stale && !held.told_stale {
+                        held.told_stale = true;
+                        decision.stale.push(*alert);
+                    }
+                    // Someone takes care, and hears that its data stopped; all else is known.
+                    if held.acknowledged() && pending == Ok(Pending::Stale) {
+                        decision.suppressed.push((*alert, Suppressed::Acknowledged));
+                    } else {
+                        held.told_as_it_is(now_us, pending.ok());
+                        decision.firing.push(*alert);
+                    }
+                }
+                Ok(_) => {
+                    decision.resolved.push(*alert);
+                    escalated = escalated.max(held.escalated);
+                    over.push(*alert);
+                }
+                Err(why) => {
+                    decision.suppressed.push((*alert, why));
+                    if !held.open() {
+                        over.push(*alert);
+                    }
+                }
+            }
+            let Ok(pending) = pending else { continue };
+            reason = reason.min(match pending {
+                Pending::New if any_known => Reason::NewAlerts,
+                Pending::New => Reason::First,
+                Pending::LevelUp => Reason::LevelUp,
+                Pending::Again => Reason::Repeat,
+                Pending::Resolved if any_open => Reason::SomeResolved,
+                Pending::Resolved => Reason::AllResolved,
+                Pending::Flapping => Reason::Flapping,
+                Pending::Settled => Reason::Settled,
+                Pending::Stale => Reason::Stale,
+            });
+            decision.about.push(*alert);
+        }
+        if decision.about.is_empty() {
+            decision.about.clone_from(&decision.firing);
+        }
+        decision.reason = reason;
+        decision.also_to = told_by_escalation(escalated, policy);
+        for alert in over {
+            self.members.remove(&alert);
+        }
+        self.last_us = Some(now_us);
+        // A repeat that is on time counts from when it was due, so that repeats do not drift.
+        self.repeat_from_us = if reason == Reason::Repeat && !decision.delayed { due_us } else { now_us };
+        self.forget_what_is_over(policy);
+        decision
+    }
+
+    fn escalation(&mut self, due_us: i64, now_us: i64, policy: &GroupPolicy) -> Decision {
+        let mut decision = self.decision(Reason::Escalation, due_us, now_us, &policy.to);
+        // Alerts that were told at one time are escalated at one time. If more than one step is due, because nobody decided or
+        // something kept the alert quiet, one message goes to the people of all of them.
+        let mut to: Vec<Recipients> = Vec::new();
+        for (alert, held) in &mut self.members {
+            if held.escalation_due_us(policy).is_none_or(|at| at > now_us) {
+                decision.suppressed.extend(held.pending(policy).err().map(|why| (*alert, why)));
+                continue;
+            }
+            while held.escalation_due_us(policy).is_some_and(|at| at <= now_us) {
+                let step = policy.escalation_message(held.escalated).map(|(_, step)| &step.to);
+                to.extend(step.filter(|step| !to.contains(step)).cloned());
+                held.escalated = held.escalated.saturating_add(1);
+            }
+            decision.firing.push(*alert);
+        }
+        decision.about.clone_from(&decision.firing);
+        if let Some(last) = to.pop() {
+            decision.to = last;
+        }
+        decision.also_to = to;
+        decision
+    }
+
+    fn decision(&self, reason: Reason, due_us: i64, now_us: i64, to: &Recipients) -> Decision {
+        Decision {
+            reason,
+            sequence: self.sequence,
+            due_us,
+            delayed: now_us.saturating_sub(due_us) > DELAYED_AFTER_US,
+            to: to.clone(),
+            also_to: Vec::new(),
+            about: Vec::new(),
+            firing: Vec::new(),
+            resolved: Vec::new(),
+            flapping: Vec::new(),
+            stale: Vec::new(),
+            suppressed: Vec::new(),
+            more: 0,
+        }
+    }
+}
+
+/// Who got the first `escalated` messages of the escalation, without repeats and without those who are told anyway.
+fn told_by_escalation(escalated: u8, policy: &GroupPolicy) -> Vec<Recipients> {
+    let mut told: Vec<Recipients> = Vec::new();
+    for (_, step) in (0..escalated).filter_map(|n| policy.escalation_message(n)) {
+        if step.to != policy.to && !told.contains(&step.to) {
+            told.push(step.to.clone());
+        }
+    }
+    told
+}

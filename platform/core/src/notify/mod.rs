@@ -1,0 +1,27 @@
+//! Who is told what of alerts, when, and why not: pure state machines, stored by others.
+//!
+//! [`Silences`] says what nobody wants to hear of. A [`Group`] takes what happens to its alerts and decides, by Alertmanager's
+//! table with the changes that its module states, which messages follow. A [`Storm`] keeps one person's messages to a bearable
+//! rate. What is done with a [`Decision`] is not decided here.
+
+mod group;
+#[cfg(test)]
+mod group_properties;
+#[cfg(test)]
+mod group_tests;
+mod matcher;
+mod member;
+mod policy;
+mod reason;
+mod silence;
+mod stored;
+mod storm;
+
+pub use group::{DELAYED_AFTER_US, Group, MEMBERS_MAX, group_id};
+pub use matcher::{Matcher, MatcherError, MatcherOp};
+pub use member::{Member, Mute};
+pub use policy::{EscalationStep, GroupPolicy, PolicyError, Recipients};
+pub use reason::{Decision, Reason, Suppressed};
+pub use silence::{Silence, SilenceError, SilenceKind, SilenceState, Silences};
+pub use stored::StoredGroupError;
+pub use storm::{Digest, Storm, StormCap, StormCapError, Verdict};
