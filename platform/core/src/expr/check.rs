@@ -270,10 +270,18 @@ impl Checker<'_> {
             _ => 2..=2,
         };
         if !allowed.contains(&arguments.len()) {
-            let problem = match (arguments.len(), allowed.end()) {
-                (given, 0) => format!("{} takes no arguments, and {given} are given", function.name()),
-                (given, _) => format!("{} does not take {given} arguments", function.name()),
+            let given = match arguments.len() {
+                0 => {
+                    return self.error(
+                        node,
+                        format!("{} wants arguments", function.name()),
+                        format!("write {}", function.usage()),
+                    );
+                }
+                1 => "1 argument".to_owned(),
+                given => format!("{given} arguments"),
             };
+            let problem = format!("{} does not take {given}", function.name());
             return self.error(node, problem, format!("write {}", function.usage()));
         }
         if aggregate || matches!(function, Changed | Missing | Age) {

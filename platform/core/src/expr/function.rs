@@ -118,7 +118,8 @@ impl Function {
         };
         let nearest = alias.or_else(|| {
             let scored = FUNCTIONS.iter().map(|(name, ..)| (edits(&lower, name), *name));
-            scored.min().filter(|(edits, name)| *edits <= 2 && *edits < name.len()).map(|(_, name)| name)
+            let near = if lower.len() <= 4 { 1 } else { 2 };
+            scored.min().filter(|(edits, _)| *edits <= near).map(|(_, name)| name)
         });
         match nearest {
             Some(name) => format!("did you mean {name}?"),

@@ -10,6 +10,7 @@ mod compile;
 mod error;
 mod eval;
 mod function;
+mod idle;
 mod lex;
 mod memory;
 mod next;

@@ -5,6 +5,7 @@ use super::ast::{Kind, Node, Relation, flipped};
 use super::check::{check, check_predicates, collect_metrics};
 use super::compile::{Code, Compiler, Op, OpIndex, WindowPlan};
 use super::error::ExprError;
+use super::idle::refuse_idle;
 use super::op::{Truth, through_f32};
 use super::parse::parse;
 use crate::alert::Comparison;
@@ -45,6 +46,7 @@ impl Expr {
         let mut metrics = Vec::new();
         collect_metrics(text, &root, &mut metrics)?;
         check(text, &root, &|_| None)?;
+        refuse_idle(text, &root)?;
         let mut code = Code::default();
         let at = Compiler { code: &mut code, text, metrics: &metrics }.node(&root)?;
         let constant = match code.outcome(at) {

@@ -45,12 +45,16 @@ fn errors_name_place_problem_and_remedy() {
             "at 4 (\"5x\"): \"5x\" is neither a number nor a duration; numbers are written 12, 0.5 or 1e3, durations 500ms, 30s, 5m, 2h or 1d",
         ),
         ("a > 1e999", "at 4 (\"1e999\"): 1e999 is too large; numbers reach up to 1.7e308"),
-        ("foo(a) > 1", "at 0 (\"foo\"): unknown function foo; did you mean floor?"),
+        (
+            "foo(a) > 1",
+            "at 0 (\"foo\"): unknown function foo; there are avg, sum, min, max, count, stddev, rate, delta, changed, missing, age, distance, outside, abs, round, floor, ceil, sqrt, log, pow, clamp, tag, group, device, firmware and p1 to p99",
+        ),
         ("evg(a, 5m) > 1", "at 0 (\"evg\"): unknown function evg; did you mean avg?"),
         ("mean(a, 5m) > 1", "at 0 (\"mean\"): unknown function mean; did you mean avg?"),
         ("a > p0(a, 5m)", "at 4 (\"p0\"): unknown function p0; percentiles are p1 to p99"),
-        ("avg(a) > 1", "at 0 (\"avg(a)\"): avg does not take 1 arguments; write avg(metric, 10m)"),
-        ("group(1) == \"a\"", "at 0 (\"group(1)\"): group takes no arguments, and 1 are given; write group()"),
+        ("avg(a) > 1", "at 0 (\"avg(a)\"): avg does not take 1 argument; write avg(metric, 10m)"),
+        ("age() > 1", "at 0 (\"age()\"): age wants arguments; write age(metric)"),
+        ("group(1) == \"a\"", "at 0 (\"group(1)\"): group does not take 1 argument; write group()"),
         (
             "avg(a, 600) > 1",
             "at 7 (\"600\"): a window is a duration; write avg(metric, 10m), with 500ms, 30s, 5m, 2h or 1d",
@@ -127,6 +131,68 @@ fn errors_name_place_problem_and_remedy() {
 }
 
 #[test]
+fn conditions_that_cannot_turn_out_both_ways_are_refused() {
+    for (text, expected) in [
+        ("a > 80 && a < 20", "at 0 (\"a > 80 && a < 20\"): no a is both; join them with || if either is meant"),
+        (
+            "b > 1 && avg(a, 5m) > 1 && avg(a, 5m) == 1",
+            "at 9 (\"avg(a, 5m) > 1 && avg(a, 5m) == 1\"): no avg(a, 5m) is both; join them with || if either is meant",
+        ),
+        (
+            "m == \"a\" && m == \"b\"",
+            "at 0 (\"m == \\\"a\\\" && m == \\\"b\\\"\"): no m is both; join them with || if either is meant",
+        ),
+        (
+            "m != \"a\" || m != \"b\"",
+            "at 0 (\"m != \\\"a\\\" || m != \\\"b\\\"\"): one of these always holds, whatever m is; join them with && if both are meant",
+        ),
+        (
+            "a > 5 || a <= 5",
+            "at 0 (\"a > 5 || a <= 5\"): one of these always holds, whatever a is; join them with && if both are meant",
+        ),
+        (
+            "abs(a) < 0",
+            "at 0 (\"abs(a) < 0\"): abs(a) is not below 0: this is never so; compare it with a number above 0",
+        ),
+        (
+            "0 <= count(a, 5m)",
+            "at 0 (\"0 <= count(a, 5m)\"): count(a, 5m) is not below 0: this is always so; compare it with a number above 0",
+        ),
+    ] {
+        assert_eq!(error(text), expected, "{text}");
+    }
+    let exclusive = [
+        "a > 5 && a <= 5",
+        "a >= 5 && a < 5",
+        "a == 5 && a > 5",
+        "a == 5 && a != 5",
+        "5 < a && 4 > a",
+        "a > -1 && a < -1.5",
+    ];
+    for text in exclusive {
+        assert!(error(text).contains("no a is both"), "{text}: {}", error(text));
+    }
+    for text in [
+        "a > 20 && a < 80",
+        "a >= 5 && a <= 5",
+        "a > 80 && b < 20",
+        "a == 5 || a == 6",
+        "a != 5 && a != 6",
+        "a > 80 || a < 20",
+        "m == \"a\" || m == \"b\"",
+        "m != \"a\" && m != \"b\"",
+        "a > 5 && a > 6",
+        "a < 5 || a < 6",
+        "age(a) > 0",
+        "abs(a) <= 0",
+        "a == 5 || a != 6 && b > 1",
+        "a > 5 && b > 1 || a < 5",
+    ] {
+        assert!(try_program(&[text]).is_ok(), "{text}: {}", error(text));
+    }
+}
+
+#[test]
 fn the_error_names_the_predicate_and_points_at_the_place() {
     let error = try_program(&["a > 1", "a + 1"]).expect_err("a number");
     assert_eq!(error.predicate, 1);
@@ -157,6 +223,8 @@ fn everything_has_a_bound() {
     let all: Vec<_> = texts.iter().map(String::as_str).collect();
     assert!(try_program(&all[..8]).is_ok());
     assert_eq!(try_program(&all).expect_err("too many").predicate, 8);
+    let long = format!("a > 1{}", " || a > 2".repeat(200));
+    assert!(try_program(&vec![long.as_str(); 120]).is_err_and(|error| error.problem.contains("too long together")));
     // Nested lists must not be looked at again and again.
     let lists = format!("{}a > 1{}", "(".repeat(40), ") in (a > 2, a > 3, a > 4)".repeat(40));
     assert!(try_program(&[&lists]).is_ok(), "{}", error(&lists));

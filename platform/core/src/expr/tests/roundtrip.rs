@@ -82,6 +82,30 @@ proptest! {
     }
 
     #[test]
+    fn two_comparisons_are_refused_exactly_if_they_cannot_turn_out_both_ways(
+        and in any::<bool>(),
+        parts in prop::collection::vec((prop::sample::select(vec![">", ">=", "<", "<=", "==", "!="]), 0_i8..4, any::<bool>()), 2..4),
+    ) {
+        let part = |(sign, value, flip): &(&str, i8, bool)| if *flip { format!("{value} {sign} m") } else { format!("m {sign} {value}") };
+        let text = parts.iter().map(part).collect::<Vec<_>>().join(if and { " && " } else { " || " });
+        let outcomes: Vec<bool> = (-1..9)
+            .map(|halves| {
+                let m = f64::from(halves) / 2.0;
+                let mut each = parts.iter().map(|(sign, value, flip)| {
+                    let relation = Relation::from_sign(sign).expect("a relation");
+                    let value = f64::from(*value);
+                    if *flip { relation.holds(value, m) } else { relation.holds(m, value) }
+                });
+                if and { each.all(|holds| holds) } else { each.any(|holds| holds) }
+            })
+            .collect();
+        let idle = outcomes.iter().all(|outcome| *outcome == outcomes[0]);
+        let refused = Expr::parse(&text).is_err();
+        // Of three, only pairs are looked at.
+        prop_assert!(refused == idle || (parts.len() > 2 && idle), "{}: {:?}", text, outcomes);
+    }
+
+    #[test]
     fn no_text_makes_the_parser_panic(text in any::<String>()) {
         if let Err(error) = Expr::parse(&text) {
             error.pointed(&text);
