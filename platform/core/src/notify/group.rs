@@ -112,7 +112,7 @@ impl Group {
             self.members.insert(member.alert, held);
         }
         let why = self.why(member.alert, policy);
-        self.forget_what_is_over(policy);
+        self.forget_what_is_over(now_us, policy);
         why
     }
 
@@ -125,7 +125,8 @@ impl Group {
     pub fn due_us(&self, policy: &GroupPolicy) -> Option<i64> {
         let ack_over = self.members.values().filter_map(|held| held.ack_over_us(policy)).min();
         let due = self.due(policy).map(|due| due.at_us());
-        ack_over.into_iter().chain(due).min()
+        let forget = self.only_untold_ends(policy).then(|| self.interval_over_us(policy));
+        ack_over.into_iter().chain(due).chain(forget).min()
     }
 
     /// Decides whether a message goes out now. Ask until it answers None: a message and an escalation may be due at a time. What
@@ -136,7 +137,7 @@ impl Group {
                 held.ack_is_over(at);
             }
         }
-        self.forget_what_is_over(policy);
+        self.forget_what_is_over(now_us, policy);
         let due = self.due(policy).filter(|due| due.at_us() <= now_us)?;
         // Also after the group was forgotten, no number comes again.
         self.sequence = self.sequence.saturating_add(1).max(u64::try_from(now_us).unwrap_or(0));
@@ -154,15 +155,24 @@ impl Group {
         self.members.len() < MEMBERS_MAX
     }
 
-    fn forget_what_is_over(&mut self, policy: &GroupPolicy) {
+    fn forget_what_is_over(&mut self, now_us: i64, policy: &GroupPolicy) {
         self.members.retain(|_, held| held.open() || held.known());
-        // As long as others fire, people's knowledge of an end that is not told counts; with the last one it is over.
-        if self.members.values().all(|held| !held.open() && held.pending(policy).is_err()) {
+        if self.only_untold_ends(policy) && now_us >= self.interval_over_us(policy) {
             self.members.clear();
         }
         if self.is_idle() {
             *self = Self { sequence: self.sequence, ..Self::default() };
         }
+    }
+
+    /// True if all that is held are ends that nobody is going to be told. They still count for the interval, as with
+    /// Alertmanager: an alert that comes back within it is known.
+    fn only_untold_ends(&self, policy: &GroupPolicy) -> bool {
+        !self.is_empty() && self.members.values().all(|held| !held.open() && held.pending(policy).is_err())
+    }
+
+    fn interval_over_us(&self, policy: &GroupPolicy) -> i64 {
+        self.last_us.map_or(i64::MIN, |last| last.saturating_add(policy.interval_us))
     }
 
     fn due(&self, policy: &GroupPolicy) -> Option<Due> {
@@ -182,8 +192,7 @@ impl Group {
                 escalation = earlier(escalation, at);
             }
         }
-        let interval_over = self.last_us.map_or(i64::MIN, |last| last.saturating_add(policy.interval_us));
-        let normal = normal.map(|at| at.max(interval_over));
+        let normal = normal.map(|at| at.max(self.interval_over_us(policy)));
         let repeat = repeatable.map(|at| at.max(self.repeat_from_us.saturating_add(policy.repeat_us)));
         let message = [urgent, normal, repeat].into_iter().flatten().min();
         match (message, escalation) {
@@ -260,7 +269,7 @@ impl Group {
         self.last_us = Some(now_us);
         // A repeat that is on time counts from when it was due, so that repeats do not drift.
         self.repeat_from_us = if reason == Reason::Repeat && !decision.delayed { due_us } else { now_us };
-        self.forget_what_is_over(policy);
+        self.forget_what_is_over(now_us, policy);
         decision
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::role::Role;
 use crate::severity::Severity;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens: time passes, then an alert is so.
 #[derive(Debug, Clone)]
@@ -97,6 +97,38 @@ fn run(events: &[Event], policy: &GroupPolicy, stored: bool) -> (Group, Vec<Told
     (group, decisions)
 }
 
+/// Alertmanager's `needsUpdate`, put down from its own text: what its log knows of the last notification against what is.
+/// Looked at once a minute, as its dispatcher does.
+#[derive(Default)]
+struct Alertmanager {
+    /// What the last notification said: firing, resolved, and when.
+    entry: Option<(BTreeSet<u8>, BTreeSet<u8>, i64)>,
+    /// Alerts of the group, and whether they fire.
+    alerts: BTreeMap<u8, bool>,
+}
+
+impl Alertmanager {
+    fn flush(&mut self, now_us: i64, policy: &GroupPolicy) -> Option<Reason> {
+        let with = |is_firing: bool| self.alerts.iter().filter(|(_, f)| **f == is_firing).map(|(n, _)| *n).collect();
+        let (firing, resolved): (BTreeSet<u8>, BTreeSet<u8>) = (with(true), with(false));
+        let reason = match &self.entry {
+            None => (!firing.is_empty()).then_some(Reason::First),
+            Some((told, _, _)) if !firing.is_subset(told) && told.is_empty() => Some(Reason::First),
+            Some((told, _, _)) if !firing.is_subset(told) => Some(Reason::NewAlerts),
+            Some((told, _, _)) if firing.is_empty() => (!told.is_empty()).then_some(Reason::AllResolved),
+            Some((_, told, _)) if policy.send_resolved && !resolved.is_subset(told) => Some(Reason::SomeResolved),
+            // Theirs is "more than", ours "not less".
+            Some((_, _, at)) => (now_us - at >= policy.repeat_us).then_some(Reason::Repeat),
+        };
+        if reason.is_some() {
+            self.entry = Some((firing, resolved, now_us));
+        }
+        self.alerts.retain(|_, is_firing| *is_firing);
+        // A later stage of theirs sends nothing then.
+        reason.filter(|reason| policy.send_resolved || *reason != Reason::AllResolved)
+    }
+}
+
 fn in_lists(decision: &Decision) -> usize {
     decision.firing.len() + decision.resolved.len() + decision.flapping.len() + decision.suppressed.len()
 }
@@ -179,6 +211,39 @@ proptest! {
         let (group, _) = run(&events, &policy, false);
         prop_assert!(group.is_idle(), "{:?}", group);
         prop_assert_eq!(group.due_us(&policy), None);
+    }
+
+    #[test]
+    fn plain_groups_decide_as_alertmanager_does(
+        minutes in proptest::collection::vec(proptest::collection::btree_set(0u8..5, 0..3), 1..80),
+        repeat_minutes in 2i64..10,
+        send_resolved: bool,
+    ) {
+        let policy = GroupPolicy {
+            wait_us: 0,
+            interval_us: MIN,
+            repeat_us: repeat_minutes * MIN,
+            send_resolved,
+            ..GroupPolicy::default()
+        };
+        let (mut ours, mut theirs) = (Group::default(), Alertmanager::default());
+        for (minute, toggled) in minutes.iter().enumerate() {
+            let now = minute as i64 * MIN;
+            let fires = |number: &u8| !theirs.alerts.get(number).copied().unwrap_or(false);
+            // They see a minute's changes at once. We would see the last end before the next begin, and begin anew.
+            let (begin, end): (Vec<u8>, Vec<u8>) = toggled.iter().partition(|number| fires(number));
+            for (number, fires) in begin.iter().map(|n| (n, true)).chain(end.iter().map(|n| (n, false))) {
+                theirs.alerts.insert(*number, fires);
+                ours.put(Member { firing: fires, ..firing(*number) }, now, &policy);
+            }
+            let decision = ours.decide(now, &policy);
+            prop_assert_eq!(decision.as_ref().map(|d| d.reason), theirs.flush(now, &policy), "minute {}", minute);
+            if let (Some(decision), Some((told, _, _))) = (decision, &theirs.entry) {
+                let firing: Vec<_> = told.iter().map(|number| id(*number)).collect();
+                prop_assert_eq!(decision.firing, firing);
+            }
+            prop_assert_eq!(ours.decide(now, &policy), None);
+        }
     }
 
     #[test]

@@ -37,17 +37,18 @@ fn numbers(alerts: &[AlertId]) -> String {
 }
 
 /// A group that is asked whenever it wants to be.
-struct Scene {
+pub(super) struct Scene {
     group: Group,
     policy: GroupPolicy,
     log: Vec<String>,
-    decisions: Vec<Decision>,
+    pub(super) times_us: Vec<i64>,
+    pub(super) decisions: Vec<Decision>,
 }
 
 impl Scene {
-    fn new(policy: GroupPolicy) -> Self {
+    pub(super) fn new(policy: GroupPolicy) -> Self {
         policy.check().expect("valid");
-        Self { group: Group::default(), policy, log: Vec::new(), decisions: Vec::new() }
+        Self { group: Group::default(), policy, log: Vec::new(), times_us: Vec::new(), decisions: Vec::new() }
     }
 
     /// Asks at `now`, and notes what is decided as `time reason firing/resolved`.
@@ -56,18 +57,19 @@ impl Scene {
             let (firing, resolved) = (numbers(&decision.firing), numbers(&decision.resolved));
             let late = if decision.delayed { " late" } else { "" };
             self.log.push(format!("{} {} {firing}/{resolved}{late}", now_us / S, decision.reason.name()));
+            self.times_us.push(now_us);
             self.decisions.push(decision);
         }
     }
 
     /// Lets time pass up to and including a second.
-    fn until(&mut self, second: i64) {
+    pub(super) fn until(&mut self, second: i64) {
         while let Some(due) = self.group.due_us(&self.policy).filter(|due| *due <= second * S) {
             self.ask(due);
         }
     }
 
-    fn at(&mut self, second: i64, member: Member) -> Option<Suppressed> {
+    pub(super) fn at(&mut self, second: i64, member: Member) -> Option<Suppressed> {
         self.until(second);
         self.group.put(member, second * S, &self.policy)
     }
@@ -333,6 +335,21 @@ fn a_reopened_alert_is_told_anew_only_if_its_end_was_told() {
     scene.at(400, firing(1));
     scene.until(500);
     assert_eq!(scene.take(), ["10 first 1,2/", "310 some_resolved 2/1", "410 new_alerts 1,2/"]);
+}
+
+#[test]
+fn without_ends_a_group_is_over_after_the_interval_and_an_alert_that_is_back_before_is_known() {
+    let mut scene = Scene::new(GroupPolicy { send_resolved: false, ..policy() });
+    scene.at(0, firing(1));
+    assert_eq!(scene.at(20, ended(1)), Some(Suppressed::ResolvedNotAsked));
+    assert_eq!(scene.at(40, firing(1)), Some(Suppressed::NotDue));
+    scene.at(60, ended(1));
+    assert_eq!(scene.group.due_us(&scene.policy), Some(70 * S));
+    scene.until(70);
+    assert!(scene.group.is_idle());
+    scene.at(80, firing(1));
+    scene.until(100);
+    assert_eq!(scene.take(), ["10 first 1/", "90 first 1/"]);
 }
 
 #[test]

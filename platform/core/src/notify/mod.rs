@@ -4,6 +4,8 @@
 //! table with the changes that its module states, which messages follow. A [`Storm`] keeps one person's messages to a bearable
 //! rate. What is done with a [`Decision`] is not decided here.
 
+#[cfg(test)]
+mod doc_tests;
 mod group;
 #[cfg(test)]
 mod group_properties;
