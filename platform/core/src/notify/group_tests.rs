@@ -2,8 +2,7 @@
 
 use super::group::{Group, MEMBERS_MAX};
 use super::*;
-use crate::ids::{AlertId, UserName};
-use crate::role::Role;
+use crate::ids::AlertId;
 use crate::severity::Severity;
 use crate::ulid::Ulid;
 
@@ -27,7 +26,7 @@ pub(super) fn firing(number: u8) -> Member {
     }
 }
 
-fn ended(number: u8) -> Member {
+pub(super) fn ended(number: u8) -> Member {
     Member { firing: false, ..firing(number) }
 }
 
@@ -38,9 +37,9 @@ fn numbers(alerts: &[AlertId]) -> String {
 
 /// A group that is asked whenever it wants to be.
 pub(super) struct Scene {
-    group: Group,
-    policy: GroupPolicy,
-    log: Vec<String>,
+    pub(super) group: Group,
+    pub(super) policy: GroupPolicy,
+    pub(super) log: Vec<String>,
     pub(super) times_us: Vec<i64>,
     pub(super) decisions: Vec<Decision>,
 }
@@ -52,7 +51,7 @@ impl Scene {
     }
 
     /// Asks at `now`, and notes what is decided as `time reason firing/resolved`.
-    fn ask(&mut self, now_us: i64) {
+    pub(super) fn ask(&mut self, now_us: i64) {
         while let Some(decision) = self.group.decide(now_us, &self.policy) {
             let (firing, resolved) = (numbers(&decision.firing), numbers(&decision.resolved));
             let late = if decision.delayed { " late" } else { "" };
@@ -74,12 +73,12 @@ impl Scene {
         self.group.put(member, second * S, &self.policy)
     }
 
-    fn take(&mut self) -> Vec<String> {
+    pub(super) fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
     }
 }
 
-fn policy() -> GroupPolicy {
+pub(super) fn policy() -> GroupPolicy {
     GroupPolicy::default()
 }
 
@@ -245,6 +244,26 @@ fn an_acknowledgement_ends_when_it_gets_worse_or_its_time_is_over() {
 }
 
 #[test]
+fn worse_is_meant_against_the_level_at_which_it_was_acknowledged() {
+    for stays in [true, false] {
+        let mut scene = Scene::new(policy());
+        let critical = Member { severity: Severity::Critical, ..firing(1) };
+        scene.at(0, critical);
+        scene.at(100, firing(1));
+        let acknowledged = Member { acknowledged_us: Some(200 * S), ..firing(1) };
+        scene.at(200, acknowledged);
+        // People were told "critical" before, but whoever acknowledged took care of a warning.
+        scene.at(300, Member { severity: Severity::Critical, ..acknowledged });
+        if !stays {
+            scene.at(305, acknowledged);
+        }
+        scene.until(400);
+        let told = if stays { "310 level_up 1/" } else { "310 repeat 1/" };
+        assert_eq!(scene.take(), ["10 first 1/", told]);
+    }
+}
+
+#[test]
 fn an_alert_acknowledged_before_it_was_told_is_not_told_unless_that_runs_out() {
     let mut scene = Scene::new(GroupPolicy { ack_timeout_us: Some(HOUR), ..policy() });
     scene.at(0, firing(1));
@@ -397,71 +416,16 @@ fn stale_is_told_once_if_asked_and_data_that_return_bad_tell_nothing() {
     }
 }
 
-fn escalating() -> GroupPolicy {
-    let kim = UserName::parse("kim").expect("valid");
-    GroupPolicy {
-        to: Recipients::Users(vec![kim]),
-        escalation: vec![
-            EscalationStep { after_us: 5 * MIN, to: Recipients::Role(Role::Operator), times: 2, every_us: 5 * MIN },
-            EscalationStep { after_us: 30 * MIN, to: Recipients::Role(Role::Admin), times: 1, every_us: 0 },
-        ],
-        ..policy()
-    }
-}
-
 #[test]
-fn escalation_runs_its_steps_and_then_stops_and_whoever_was_told_hears_of_the_end() {
-    let mut scene = Scene::new(escalating());
+fn stale_is_told_again_of_a_new_firing() {
+    let mut scene = Scene::new(GroupPolicy { tell_stale: true, ..policy() });
     scene.at(0, firing(1));
-    scene.until(14_000);
-    assert_eq!(scene.take(), ["10 first 1/", "310 escalation 1/", "610 escalation 1/", "1810 escalation 1/"]);
-    let to: Vec<_> = scene.decisions.iter().map(|d| d.to.clone()).collect();
-    let (operators, admins) = (Recipients::Role(Role::Operator), Recipients::Role(Role::Admin));
-    assert_eq!(to[1..], [operators.clone(), operators.clone(), admins.clone()]);
-    assert_eq!(scene.group.due_us(&scene.policy), Some(14_410 * S), "escalation does not shift the repeat");
-    scene.at(14_100, ended(1));
-    scene.until(14_200);
-    assert_eq!(scene.decisions.last().expect("told").also_to, [operators, admins]);
-}
-
-#[test]
-fn escalation_is_stopped_by_acknowledging_silencing_and_ending() {
-    let stops = [
-        Member { acknowledged_us: Some(100 * S), ..firing(1) },
-        Member { mute: Some(Mute::Silenced), ..firing(1) },
-        ended(1),
-    ];
-    for stop in stops {
-        let mut scene = Scene::new(escalating());
-        scene.at(0, firing(1));
-        scene.at(100, stop);
-        scene.until(100_000);
-        assert!(!scene.log.iter().any(|line| line.contains("escalation")), "{:?}", scene.log);
-    }
-}
-
-#[test]
-fn escalation_begins_anew_when_an_acknowledgement_runs_out() {
-    let mut scene = Scene::new(GroupPolicy { ack_timeout_us: Some(HOUR), ..escalating() });
-    scene.at(0, firing(1));
-    scene.at(400, Member { acknowledged_us: Some(400 * S), ..firing(1) });
-    scene.until(5_000);
-    let expected = ["10 first 1/", "310 escalation 1/", "4000 repeat 1/", "4300 escalation 1/", "4600 escalation 1/"];
-    assert_eq!(scene.take(), expected);
-}
-
-#[test]
-fn escalation_that_was_missed_is_made_up_for_once_to_all_its_people() {
-    let mut scene = Scene::new(escalating());
-    scene.at(0, firing(1));
-    scene.until(10);
-    scene.ask(7200 * S);
-    assert_eq!(scene.take(), ["10 first 1/", "7200 escalation 1/ late"]);
-    let decision = scene.decisions.last().expect("told");
-    assert_eq!(
-        (&decision.to, &decision.also_to[..]),
-        (&Recipients::Role(Role::Admin), &[Recipients::Role(Role::Operator)][..])
-    );
+    scene.at(100, Member { stale: true, ..firing(1) });
+    scene.at(200, ended(1));
+    scene.at(205, firing(1));
+    scene.at(300, Member { stale: true, ..firing(1) });
+    scene.until(400);
+    assert_eq!(scene.take(), ["10 first 1/", "110 stale 1/", "310 stale 1/"]);
 }
 
 #[test]
@@ -505,7 +469,9 @@ fn a_full_group_keeps_what_it_holds_and_counts_the_rest() {
     assert_eq!(group.put(nth(MEMBERS_MAX + 1), 0, &policy), Some(Suppressed::GroupFull));
     let decision = group.decide(10 * S, &policy).expect("due");
     assert_eq!((decision.firing.len(), decision.more), (MEMBERS_MAX, 2));
-    assert_eq!(Group::decode(&group.encode().expect("fits")), Ok(group.clone()));
+    let bytes = group.encode().expect("fits");
+    assert!(bytes.len() < 64 + 66 * MEMBERS_MAX, "{}", bytes.len());
+    assert_eq!(Group::decode(&bytes), Ok(group.clone()));
     group.put(Member { firing: false, ..nth(3) }, 20 * S, &policy);
     group.decide(100 * S, &policy).expect("the end is told");
     assert_eq!(group.put(nth(MEMBERS_MAX), 200 * S, &policy), None, "room again");

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Longest name of a label, in bytes.
-pub const LABEL_BYTES_MAX: usize = 64;
+/// Longest name of a label, in bytes: a tag key of 64 with a prefix fits.
+pub const LABEL_BYTES_MAX: usize = 80;
 /// Longest value or pattern, in bytes, as written.
 pub const VALUE_BYTES_MAX: usize = 256;
 
@@ -89,7 +89,7 @@ impl Matcher {
             return Err(error(at_label + bad, "a label's name has no white space, control characters, ! or *"));
         }
         if label.len() > LABEL_BYTES_MAX {
-            return Err(error(at_label, "a label's name has at most 64 bytes"));
+            return Err(error(at_label, "a label's name has at most 80 bytes"));
         }
         let rest = &text[sign + 1..];
         let at_value = sign + 1 + rest.len() - rest.trim_start().len();

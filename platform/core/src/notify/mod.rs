@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod doc_tests;
+#[cfg(test)]
+mod escalation_tests;
 mod group;
 #[cfg(test)]
 mod group_properties;
