@@ -5,7 +5,7 @@ mod store_watch;
 
 pub use maintenance::{BackupNote, CheckJson, FindingJson, backup, check, restore};
 
-use crate::alerting::{Alerting, AlertingOptions, AlertingParts};
+use crate::alerting::{Alerting, AlertingOptions, AlertingParts, BacktestOptions, BacktestParts, Backtests};
 use crate::bus::in_process::InProcessBus;
 use crate::channels::{
     ApnsChannel, ApnsKey, ClientOptions, FcmChannel, PushClient, Reach, ServiceAccount, VapidKey, WebPushChannel,
@@ -185,6 +185,12 @@ impl App {
         };
         let hub = Hub::start(hub_options(&config), hub_parts, device_listener)?;
         let links = Arc::new(Links::default());
+        let backtest_parts = BacktestParts {
+            history: journal.clone(),
+            users: meta.clone(),
+            catalogue: catalogue.clone(),
+            directory: directory.clone(),
+        };
         let http_parts = HttpParts {
             config: config.http.clone(),
             name: config.name.clone(),
@@ -200,6 +206,7 @@ impl App {
             ingest,
             commands,
             alerting: Arc::new(alerting),
+            backtests: Backtests::new(backtest_options(&config), backtest_parts),
             live: Arc::new(live),
             outbox: outbox.clone(),
             presence: presence.clone(),
@@ -449,12 +456,25 @@ fn alerting_options(config: &Config) -> AlertingOptions {
             gap_max_us: micros(alerting.gap_max),
             lateness_max_us: micros(alerting.lateness_max),
             ahead_max_us: micros(alerting.ahead_max),
+            alerts_per_rule_max: alerting.alerts_per_rule_max,
+            group_silence_share: f64::from(alerting.group_silence_percent) / 100.0,
+            group_silence_window_us: micros(alerting.group_silence_window),
         },
         policy: NoticePolicy {
             grace_us: micros(config.push.grace),
             ttl_us: [config.push.ttl_info, config.push.ttl_warning, config.push.ttl_critical].map(micros),
         },
         history_alerts: alerting.history_alerts,
+        rule_versions_max: alerting.rule_versions_max,
+        notifications_max: alerting.notifications_max,
+    }
+}
+
+fn backtest_options(config: &Config) -> BacktestOptions {
+    BacktestOptions {
+        backtests_max: config.alerting.backtests_max,
+        samples_max: config.alerting.backtest_samples_max,
+        limits: alerting_options(config).limits,
     }
 }
 

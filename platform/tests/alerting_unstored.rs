@@ -6,21 +6,22 @@ use pulsewire::alerting::{Alerting, AlertingError, AlertingOptions, AlertingPart
 use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::ports::{
     AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Batch, Bus, BusEvent, Clock, Committed, Cursor,
-    Journal, MetaError, Topic,
+    Journal, MetaError, RuleChangeKind, RuleVersion, ToldView, Topic,
 };
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire::storage::telemetry::{StoreOptions, TelemetryStore};
-use pulsewire_core::alert::{Alert, AlertStep, Comparison, EngineLimits, Rule, Scope};
+use pulsewire_core::alert::{Alert, AlertStep, Authorship, EngineLimits, Operation, Rule, RuleDocument};
 use pulsewire_core::block::{Block, ReportHead, SeriesSet};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::device::Device;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{
-    AlertId, DeviceId, DeviceKey, Fence, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, StreamId, UserName,
+    AlertId, DeviceId, DeviceKey, Fence, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, SilenceId, StreamId,
+    UserName,
 };
 use pulsewire_core::notice::NoticePolicy;
+use pulsewire_core::notify::Silence;
 use pulsewire_core::sample::{ReportKind, Series};
-use pulsewire_core::severity::Severity;
 use pulsewire_core::value::ValueType;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -65,8 +66,29 @@ impl AlertStore for Full {
         self.meta.alert(id).await
     }
 
-    async fn prune_alerts(&self, keep: usize) -> Result<usize, MetaError> {
-        self.meta.prune_alerts(keep).await
+    async fn prune_alerts(&self, keep: usize, told: usize) -> Result<usize, MetaError> {
+        self.meta.prune_alerts(keep, told).await
+    }
+
+    async fn rule_versions(&self, id: RuleId) -> Result<Vec<RuleVersion>, MetaError> {
+        self.meta.rule_versions(id).await
+    }
+
+    async fn silences(&self) -> Result<Vec<Silence>, MetaError> {
+        self.meta.silences().await
+    }
+
+    async fn silence(&self, id: SilenceId) -> Result<Option<Silence>, MetaError> {
+        self.meta.silence(id).await
+    }
+
+    async fn told(
+        &self,
+        alert: Option<AlertId>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(i64, ToldView)>, MetaError> {
+        self.meta.told(alert, before, limit).await
     }
 }
 
@@ -84,24 +106,25 @@ fn device() -> Device {
     }
 }
 
-fn rule() -> Rule {
-    Rule {
-        id: RuleId::parse("hot").expect("valid"),
+fn above(threshold: f64) -> Rule {
+    let document = RuleDocument {
         name: "Too hot".into(),
-        enabled: true,
-        metric: MetricName::parse("temp").expect("valid"),
-        comparison: Comparison::Above,
-        threshold: 80.0,
-        clear: 80.0,
-        hold_us: 0,
-        severity: Severity::Warning,
-        scope: Scope::All,
-        message: String::new(),
+        when: Some(format!("temp > {threshold}")),
+        flapping: Some(false),
+        ..RuleDocument::default()
+    };
+    let by = Authorship {
+        id: RuleId::parse("hot").expect("valid"),
         version: 1,
         created_us: 0,
         updated_us: 0,
         updated_by: UserName::parse("kim").expect("valid"),
-    }
+    };
+    document.rule(by).expect("a rule")
+}
+
+fn rule() -> Rule {
+    above(80.0)
 }
 
 struct World {
@@ -137,9 +160,18 @@ impl World {
         };
         let options = AlertingOptions {
             rules_max: 10,
-            limits: EngineLimits { gap_max_us: 1 << 40, lateness_max_us: 1 << 40, ahead_max_us: 1 << 40 },
+            limits: EngineLimits {
+                gap_max_us: 1 << 40,
+                lateness_max_us: 1 << 40,
+                ahead_max_us: 1 << 40,
+                alerts_per_rule_max: 1000,
+                group_silence_share: 0.5,
+                group_silence_window_us: 60_000_000,
+            },
             policy: NoticePolicy { grace_us: 0, ttl_us: [1 << 40; 3] },
             history_alerts: 1000,
+            rule_versions_max: 10,
+            notifications_max: 1000,
         };
         let newest = Cursor { epoch: lane.epoch, position: Position(0) };
         let (alerting, _task) = Alerting::start(options, parts, newest).await.expect("starts");
@@ -206,7 +238,7 @@ async fn what_came_while_the_store_was_full_is_judged_afterwards_without_another
     let mut told = Vec::new();
     while told.len() < 5 {
         if let Ok(Some(BusEvent::AlertChanged(alert))) = events.next().await {
-            told.push((alert.fired_us, alert.is_open()));
+            told.push((alert.alert.fired_us, alert.alert.is_open()));
         }
     }
     assert_eq!(told, [(1, true), (1, false), (3, true), (3, false), (45, true)], "each once, in order");
@@ -222,15 +254,15 @@ async fn people_are_told_what_was_not_stored_and_nothing_of_it_stays() {
     let kim = UserName::parse("kim").expect("valid");
     world.fill(true);
     let refused = |result: Result<_, AlertingError>| matches!(result, Err(AlertingError::Store(_)));
-    assert!(refused(world.alerting.acknowledge(id, kim.clone(), false).await.map(drop)));
-    assert!(refused(world.alerting.resolve(id, kim.clone()).await.map(drop)));
-    assert!(refused(world.alerting.update_rule(Rule { threshold: 99.0, ..rule() }).await.map(drop)));
-    assert!(refused(world.alerting.delete_rule(rule().id).await.map(drop)));
+    assert!(refused(world.alerting.operate(id, Operation::Acknowledge, kim.clone()).await.map(drop)));
+    assert!(refused(world.alerting.operate(id, Operation::Resolve, kim.clone()).await.map(drop)));
+    assert!(refused(world.alerting.update_rule(above(99.0), RuleChangeKind::Edited).await.map(drop)));
+    assert!(refused(world.alerting.delete_rule(rule(), kim.clone()).await.map(drop)));
     world.fill(false);
     assert_eq!(world.alerting.rule(rule().id).await.expect("answers").expect("there").rule, rule());
-    let acknowledged = world.alerting.acknowledge(id, kim.clone(), false).await.expect("stored");
-    assert_eq!(acknowledged.revision, 2, "what was refused has left no trace");
-    world.alerting.resolve(id, kim).await.expect("stored");
+    let acknowledged = world.alerting.operate(id, Operation::Acknowledge, kim.clone()).await.expect("stored");
+    assert_eq!(acknowledged.alert.revision, 2, "what was refused has left no trace");
+    world.alerting.operate(id, Operation::Resolve, kim).await.expect("stored");
     // Resolved by hand it stays quiet until the trouble was over.
     for value in [91.0, 70.0, 92.0] {
         world.send(value).await;

@@ -2,23 +2,23 @@
 //! history keeps what decisions depend on.
 #![allow(clippy::unwrap_used)] // a helper's panic is this test's failure
 
+mod common;
+
+use common::{LIFETIME_US, alert, change, name, told};
 use pulsewire::ports::{
-    AlertChange, AlertCommit, AlertStore, Attention, EndpointStore, Leased, Message, MessageQuery, NewEndpoint,
-    OutboxStep, OutboxStore, PushAddress, Registered, Replayed, Settled, Slots, Stepped, TestMade, User, UserStore,
+    AlertCommit, AlertStore, Attention, EndpointStore, Leased, MESSAGE_ALERTS_MAX, Message, MessageQuery, MessageState,
+    NewEndpoint, OutboxStep, OutboxStore, PushAddress, Registered, Replayed, Settled, Slots, Stepped, TestMade, Told,
+    User, UserStore,
 };
 use pulsewire::storage::sqlite::SqliteMeta;
-use pulsewire_core::alert::{Alert, AlertStep, Comparison, ResolvedReason, StepKind};
-use pulsewire_core::ids::{
-    AlertId, DeliveryId, DeviceId, DeviceKey, EndpointId, MessageId, MetricName, RuleId, UserName,
-};
-use pulsewire_core::notice::NoticePolicy;
+use pulsewire_core::alert::{Acknowledgement, Alert, ResolvedReason};
+use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::push::Next;
 use pulsewire_core::role::Role;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use std::sync::Arc;
 
-const POLICY: NoticePolicy = NoticePolicy { grace_us: 10, ttl_us: [1_000_000; 3] };
 const ROOM: Slots = Slots { all: 16, ordinary: 12 };
 
 struct Nobody;
@@ -34,33 +34,13 @@ struct World {
     folder: tempfile::TempDir,
 }
 
-fn name(text: &str) -> UserName {
-    UserName::parse(text).unwrap()
+fn over(alert: &Alert, now_us: i64) -> Alert {
+    Alert { revision: 2, resolved: Some((now_us, ResolvedReason::Cleared)), ..alert.clone() }
 }
 
-fn alert(number: u128, severity: Severity) -> Alert {
-    Alert {
-        id: AlertId(Ulid::from_parts(1_000, number)),
-        revision: 1,
-        rule: RuleId::parse("hot").unwrap(),
-        rule_name: "Too hot".into(),
-        device: DeviceKey(7),
-        device_id: DeviceId::parse("boiler").unwrap(),
-        device_name: "Boiler".into(),
-        metric: MetricName::parse("temp").unwrap(),
-        unit: "°C".into(),
-        severity,
-        comparison: Comparison::Above,
-        threshold: 80.0,
-        clear: 75.0,
-        hold_us: 0,
-        value: 81.0,
-        text: String::new(),
-        started_us: 5,
-        fired_us: 6,
-        resolved: None,
-        acknowledged: None,
-    }
+fn seen(alert: &Alert, now_us: i64) -> Alert {
+    let acknowledged = Some(Acknowledgement { user: name("kim"), time_us: now_us });
+    Alert { revision: 2, acknowledged, ..alert.clone() }
 }
 
 fn step_at(now_us: i64) -> OutboxStep {
@@ -117,15 +97,21 @@ impl World {
         }
     }
 
+    /// Each alert is its own group.
     async fn commit(&self, alerts: Vec<Alert>, now_us: i64) {
-        let change = |alert: Alert| {
-            let kind = if alert.resolved.is_some() { StepKind::Resolved } else { StepKind::Fired };
-            let step = AlertStep { time_us: now_us, kind, user: None, text: String::new() };
-            let notice = Some(POLICY.notice(&alert, now_us));
-            AlertChange { alert: Arc::new(alert), step, notice }
-        };
-        let changes = alerts.into_iter().map(change).collect();
-        self.store.commit(Arc::new(AlertCommit { now_us, changes, ..AlertCommit::default() })).await.unwrap();
+        let all: Vec<Told> =
+            alerts.iter().map(|one| told(&one.id.to_string(), std::slice::from_ref(one), now_us)).collect();
+        self.change(&alerts, all, now_us).await;
+    }
+
+    /// All of them are told in one message.
+    async fn commit_together(&self, alerts: &[Alert], now_us: i64) {
+        self.change(alerts, vec![told("all", alerts, now_us)], now_us).await;
+    }
+
+    async fn change(&self, alerts: &[Alert], told: Vec<Told>, now_us: i64) {
+        let changes = alerts.iter().map(|one| change(one, now_us)).collect();
+        self.store.commit(Arc::new(AlertCommit { now_us, changes, told, ..AlertCommit::default() })).await.unwrap();
     }
 
     /// Steps until nothing is left that could be done at once.
@@ -224,8 +210,7 @@ async fn an_alarm_that_went_back_into_the_queue_after_its_alert_ended_is_withdra
     world.register("kim", "fast", 1).await;
     world.commit(vec![alert(1, Severity::Warning)], 10).await;
     let leased = world.only(step_at(30)).await;
-    let over = Alert { revision: 2, resolved: Some((31, ResolvedReason::Cleared)), ..alert(1, Severity::Warning) };
-    world.commit(vec![over], 31).await;
+    world.commit(vec![over(&alert(1, Severity::Warning), 31)], 31).await;
     let waiting = world.step(OutboxStep { in_flight: vec![leased.notification.delivery], ..step_at(32) }).await;
     assert!(waiting.leased.is_empty(), "the end does not overtake the alarm");
     let retry = vec![settled(&leased, Next::RetryAt(900))];
@@ -247,13 +232,9 @@ async fn a_replay_has_the_lifetime_of_the_message_however_often_and_an_acknowled
         world.step(OutboxStep { settled: vec![settled(&leased, next)], ..step_at(now) }).await;
         assert_eq!(world.store.replay(leased.notification.message, now).await.unwrap(), Replayed::Queued(1));
         leased = world.only(step_at(now + 1)).await;
-        assert_eq!((leased.notification.expires_us, leased.attempt), (now + 1_000_000, 1));
+        assert_eq!((leased.notification.expires_us, leased.attempt), (now + LIFETIME_US, 1));
     }
-    let seen = pulsewire_core::alert::Acknowledgement { user: name("kim"), time_us: 6_000 };
-    let seen = Alert { revision: 2, acknowledged: Some(seen), ..alert(1, Severity::Warning) };
-    let step = AlertStep { time_us: 6_000, kind: StepKind::Acknowledged, user: Some(name("kim")), text: String::new() };
-    let changes = vec![AlertChange { alert: Arc::new(seen), step, notice: None }];
-    world.store.commit(Arc::new(AlertCommit { now_us: 6_000, changes, ..AlertCommit::default() })).await.unwrap();
+    world.change(&[seen(&alert(1, Severity::Warning), 6_000)], Vec::new(), 6_000).await;
     let retry = vec![settled(&leased, Next::RetryAt(6_010))];
     assert!(world.step(OutboxStep { settled: retry, ..step_at(6_001) }).await.leased.is_empty());
     assert_eq!(world.states("kim").await, ["withdrawn"]);
@@ -272,15 +253,13 @@ async fn the_history_is_bounded_and_keeps_alarms_on_which_a_decision_depends() {
     world.step(OutboxStep { settled: vec![settled(&first, Next::Delivered)], ..step_at(31) }).await;
     for number in 1..40 {
         let now = 100 * i64::try_from(number).unwrap();
-        let over = Alert { resolved: Some((now, ResolvedReason::Cleared)), ..alert(number, Severity::Warning) };
-        world.commit(vec![over], now).await;
+        world.commit(vec![over(&alert(number, Severity::Warning), now)], now).await;
         world.step(step_at(now + 50)).await;
     }
     assert_eq!(world.messages("lee").await.len(), 10, "who has no endpoint has a bounded history, too");
     let kept = world.messages("kim").await;
     assert_eq!((kept.len(), kept[10].kind.name()), (11, "firing"));
-    let over = Alert { revision: 2, resolved: Some((9_000, ResolvedReason::Cleared)), ..alert(0, Severity::Warning) };
-    world.commit(vec![over], 9_000).await;
+    world.commit(vec![over(&alert(0, Severity::Warning), 9_000)], 9_000).await;
     assert_eq!(world.only(step_at(9_001)).await.notification.kind.name(), "resolved");
 }
 
@@ -310,4 +289,157 @@ async fn a_message_that_cannot_be_read_does_not_hold_up_the_others() {
     let mut states = world.states("kim").await;
     states.sort();
     assert_eq!(states, ["dead", "sending"]);
+}
+
+#[tokio::test]
+async fn a_message_about_several_alerts_is_withdrawn_only_when_all_of_them_are_over_or_acknowledged() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "fast", 1).await;
+    let three = [1, 2, 3].map(|number| alert(number, Severity::Warning));
+    world.commit_together(&three, 10).await;
+    let leased = world.only(step_at(30)).await;
+    assert_eq!(leased.notification.url, "/alerts");
+    let retry = vec![settled(&leased, Next::RetryAt(1_000))];
+    world.change(&[seen(&three[0], 31)], Vec::new(), 31).await;
+    world.step(OutboxStep { settled: retry, ..step_at(32) }).await;
+    world.change(&[over(&three[1], 33)], Vec::new(), 33).await;
+    world.step(step_at(34)).await;
+    assert_eq!(world.states("kim").await, ["queued"], "the third still fires");
+    world.change(&[over(&three[2], 35)], Vec::new(), 35).await;
+    world.step(step_at(36)).await;
+    assert_eq!(world.states("kim").await, ["withdrawn"]);
+}
+
+#[tokio::test]
+async fn a_message_about_several_alerts_is_not_pushed_if_all_are_over_before_it_is_due() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "fast", 1).await;
+    let two = [1, 2].map(|number| alert(number, Severity::Warning));
+    world.commit_together(&two, 10).await;
+    world.change(&[over(&two[0], 11)], Vec::new(), 11).await;
+    world.step(step_at(12)).await;
+    assert_eq!(world.messages("kim").await[0].state, MessageState::Waiting, "the second still fires");
+    world.change(&[seen(&two[1], 13)], Vec::new(), 13).await;
+    world.step(step_at(14)).await;
+    let message = world.messages("kim").await.remove(0);
+    assert_eq!((message.state, message.reason.as_str()), (MessageState::Done, "acknowledged"));
+    let ended = over(&Alert { id: alert(3, Severity::Info).id, ..two[0].clone() }, 20);
+    world.commit_together(&[alert(3, Severity::Info)], 15).await;
+    world.change(&[ended], Vec::new(), 20).await;
+    world.step(step_at(21)).await;
+    assert_eq!(world.messages("kim").await[0].reason, "resolved_in_grace");
+}
+
+#[tokio::test]
+async fn a_message_about_more_alerts_than_are_kept_with_it_is_sent_whatever_becomes_of_those() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "fast", 1).await;
+    let many: Vec<Alert> = (0..70).map(|number| alert(number, Severity::Warning)).collect();
+    world.commit_together(&many, 10).await;
+    let kept = world.messages("kim").await.remove(0).alerts;
+    assert_eq!(kept, many[..MESSAGE_ALERTS_MAX].iter().map(|alert| alert.id).collect::<Vec<_>>());
+    let ended: Vec<Alert> = many[..MESSAGE_ALERTS_MAX].iter().map(|alert| over(alert, 11)).collect();
+    world.change(&ended, Vec::new(), 11).await;
+    let leased = world.only(step_at(30)).await;
+    world.step(OutboxStep { settled: vec![settled(&leased, refused())], ..step_at(31) }).await;
+    assert_eq!(world.store.replay(leased.notification.message, 32).await.unwrap(), Replayed::Queued(1));
+}
+
+#[tokio::test]
+async fn an_end_goes_to_whom_an_alarm_of_that_alert_went_and_a_replay_needs_an_alert_that_fires() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "fast", 1).await;
+    let [first, second, third] = [1, 2, 3].map(|number| alert(number, Severity::Warning));
+    world.commit_together(&[first.clone(), second.clone()], 10).await;
+    let alarm = world.only(step_at(30)).await;
+    world.step(OutboxStep { settled: vec![settled(&alarm, refused())], ..step_at(31) }).await;
+    world.commit_together(&[over(&first, 32)], 32).await;
+    world.step(step_at(33)).await;
+    assert_eq!(world.messages("kim").await[0].reason, "never_told");
+    assert_eq!(world.store.replay(alarm.notification.message, 34).await.unwrap(), Replayed::Queued(1));
+    let alarm = world.only(step_at(35)).await;
+    world.step(OutboxStep { settled: vec![settled(&alarm, Next::Delivered)], ..step_at(36) }).await;
+    world.commit_together(&[over(&second, 37)], 37).await;
+    assert_eq!(world.only(step_at(38)).await.notification.kind.name(), "resolved");
+    assert_eq!(world.store.replay(alarm.notification.message, 39).await.unwrap(), Replayed::AlertOver);
+    // The group goes on with an alert that nobody was told of.
+    world.commit_together(std::slice::from_ref(&third), 100).await;
+    world.commit_together(&[over(&third, 101)], 101).await;
+    world.step(step_at(102)).await;
+    let reasons: Vec<String> = world.messages("kim").await.into_iter().take(2).map(|m| m.reason).collect();
+    assert_eq!(reasons, ["never_told", "resolved_in_grace"]);
+}
+
+#[tokio::test]
+async fn an_alert_that_is_told_again_and_again_does_not_grow_the_history_without_bound() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "fast", 1).await;
+    let one = alert(1, Severity::Warning);
+    for round in 0..30 {
+        let now = 10 + 100 * round;
+        let repeat = vec![told("all", std::slice::from_ref(&one), now)];
+        world.change(if round == 0 { std::slice::from_ref(&one) } else { &[] }, repeat, now).await;
+        let leased = world.only(step_at(now + 20)).await;
+        // Only the fifth arrives.
+        let next = if round == 4 { Next::Delivered } else { refused() };
+        world.step(OutboxStep { settled: vec![settled(&leased, next)], ..step_at(now + 21) }).await;
+    }
+    let kept = world.messages("kim").await;
+    assert_eq!(kept.len(), 11, "ten, and the one that was told");
+    assert_eq!(kept[10].deliveries[0].state, "delivered");
+    world.commit_together(&[over(&one, 5_000)], 5_000).await;
+    assert_eq!(world.only(step_at(5_001)).await.notification.kind.name(), "resolved");
+}
+
+#[tokio::test]
+async fn the_history_of_an_alert_has_every_message_that_tells_of_it() {
+    let world = World::with_users(&["kim", "lee"]).await;
+    let [first, second] = [1, 2].map(|number| alert(number, Severity::Warning));
+    world.commit_together(&[first.clone(), second.clone()], 10).await;
+    world.commit_together(&[over(&first, 20)], 20).await;
+    let of = async |alert: &Alert, user: Option<&str>| {
+        let query = MessageQuery { user: user.map(name), alert: Some(alert.id), before: None, limit: 10 };
+        let found = world.store.messages(query).await.unwrap();
+        found.into_iter().map(|(_, m)| (m.cause, m.alerts.len())).collect::<Vec<_>>()
+    };
+    let (end, alarm) = (("all_resolved".to_owned(), 1), ("first".to_owned(), 2));
+    assert_eq!(of(&first, Some("lee")).await, [end.clone(), alarm.clone()]);
+    assert_eq!(of(&second, Some("lee")).await, std::slice::from_ref(&alarm));
+    assert_eq!(of(&second, None).await, [alarm.clone(), alarm]);
+    let endpoint = world.register("kim", "fast", 30).await;
+    world.store.create_test(MessageId(Ulid::from_parts(5, 1)), endpoint, 30, 1_000).await.unwrap();
+    let test = world.messages("kim").await.remove(0);
+    assert_eq!((test.cause.as_str(), test.alerts.len(), test.alert), ("", 0, None));
+}
+
+#[tokio::test]
+async fn an_end_of_more_alerts_than_are_kept_with_it_goes_to_whom_any_alarm_of_the_group_went() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "fast", 1).await;
+    let many: Vec<Alert> = (0..70).map(|number| alert(number, Severity::Warning)).collect();
+    world.commit_together(&many[66..], 10).await;
+    let alarm = world.only(step_at(30)).await;
+    world.step(OutboxStep { settled: vec![settled(&alarm, Next::Delivered)], ..step_at(31) }).await;
+    let ended: Vec<Alert> = many.iter().map(|alert| over(alert, 32)).collect();
+    world.commit_together(&ended, 32).await;
+    assert_eq!(world.only(step_at(33)).await.notification.kind.name(), "resolved");
+}
+
+#[tokio::test]
+async fn who_replays_an_alarm_of_an_acknowledged_alert_gets_it_until_someone_acknowledges_again() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "fast", 1).await;
+    let one = alert(1, Severity::Warning);
+    world.commit(vec![one.clone()], 10).await;
+    let leased = world.only(step_at(30)).await;
+    world.step(OutboxStep { settled: vec![settled(&leased, refused())], ..step_at(31) }).await;
+    world.change(&[seen(&one, 32)], Vec::new(), 32).await;
+    world.step(step_at(33)).await;
+    assert_eq!(world.store.replay(leased.notification.message, 40).await.unwrap(), Replayed::Queued(1));
+    // It is looked at again, as whenever something about it changes.
+    world.change(&[Alert { revision: 3, ..seen(&one, 32) }], Vec::new(), 41).await;
+    let leased = world.only(step_at(42)).await;
+    world.change(&[Alert { revision: 4, ..seen(&one, 50) }], Vec::new(), 50).await;
+    world.step(OutboxStep { settled: vec![settled(&leased, Next::RetryAt(60))], ..step_at(51) }).await;
+    assert_eq!(world.states("kim").await, ["withdrawn"]);
 }

@@ -290,7 +290,17 @@ fn event_message() -> impl Strategy<Value = Message<'static>> {
         },
     );
     prop_oneof![
-        vec(alert, 0..9).prop_map(|alerts| Message::Alert(Alert { alerts })),
+        (vec(alert, 0..9), any::<Option<(u16, u32)>>(), short_text()).prop_map(|(alerts, details, condition)| {
+            let detail = |(flags, members)| AlertDetail {
+                kind: AlertKind::Group,
+                flags,
+                members,
+                condition: condition.clone(),
+                assigned: (members > 7).then(|| condition.clone()),
+            };
+            let details = details.map_or_else(Vec::new, |given| alerts.iter().map(|_| detail(given)).collect());
+            Message::Alert(Alert { alerts, details })
+        }),
         vec(command, 0..9).prop_map(|commands| Message::CommandState(CommandState { commands })),
         any::<u64>().prop_map(|count| Message::EventsLost(EventsLost { count })),
     ]
@@ -302,7 +312,18 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
 
 /// Bytes of a payload that came with a later version: without them it still decodes. SPEC §3.
 fn appended_bytes(message: &Message<'_>) -> usize {
-    if matches!(message, Message::Heartbeat(_)) { 1 } else { 0 }
+    match message {
+        Message::Heartbeat(_) => 1,
+        Message::Alert(alert) => {
+            let mut bare = Vec::new();
+            Alert { alerts: alert.alerts.clone(), details: Vec::new() }.encode_payload(&mut bare);
+            let mut whole = Vec::new();
+            alert.encode_payload(&mut whole);
+            // The empty list is a byte, too.
+            whole.len() - bare.len() + 1
+        }
+        _ => 0,
+    }
 }
 
 /// One generated row value per metric of a set.

@@ -21,7 +21,8 @@ impl Room {
     fn make(server: &Server) -> Self {
         let secret = server.admin().create_device("room");
         let rule = json!({ "id": "warm", "name": "Room too warm", "metric": "temp", "comparison": ">", "threshold": 10.0,
-            "severity": "critical", "message": "Close the door.", "allow_unknown_metric": true });
+            "severity": "critical", "message": "Close the door.", "allow_unknown_metric": true,
+            "flapping": false, "notify": { "group_by": ["alert"], "wait": "0s", "interval": "1s" } });
         server.admin().post("/api/v1/rules", &rule).expect(201);
         Self { secret }
     }

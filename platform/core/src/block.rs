@@ -318,6 +318,12 @@ impl Block {
         })
     }
 
+    /// Number and time of the rows of live reports.
+    pub fn live_times(&self) -> impl Iterator<Item = (usize, i64)> + '_ {
+        let live = self.reports().filter(|report| report.head.kind == ReportKind::Live);
+        live.flat_map(|report| report.rows).map(|row| (row, self.rows.times[row]))
+    }
+
     /// The rows of live reports: what is shown and judged.
     pub fn live_rows(&self) -> impl Iterator<Item = RowView<'_>> {
         self.reports().filter(|report| report.head.kind == ReportKind::Live).flat_map(|report| report.rows())

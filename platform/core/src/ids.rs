@@ -71,6 +71,13 @@ name_type!(
     MetricName, "metric name",
     "1-128 bytes without control characters, not beginning or ending in white space", |t| is_label(t, 128)
 );
+impl MetricName {
+    /// Stands where there is no metric.
+    pub fn none() -> Self {
+        Self(Arc::from("-"))
+    }
+}
+
 name_type!(
     /// The name a person signs in with.
     UserName, "user name", "1-64 characters of A-Z a-z 0-9 . _ : -", |t| is_plain(t, 64)
@@ -126,6 +133,10 @@ ulid_type!(
 ulid_type!(
     /// A group of alerts that people are told of together. Derived from the labels that its alerts share.
     AlertGroupId
+);
+ulid_type!(
+    /// A decision about what is told. Derived from its group and number, so that a repeat has the same.
+    NotificationId
 );
 ulid_type!(
     /// A silence or a maintenance.

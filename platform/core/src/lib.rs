@@ -26,5 +26,6 @@ pub mod schedule;
 pub mod selector;
 pub mod sequence;
 pub mod severity;
+pub mod span;
 pub mod ulid;
 pub mod value;

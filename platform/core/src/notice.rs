@@ -1,7 +1,7 @@
 //! What people are told of an alert, and the ids by which a repeat is known as one.
 
 use crate::alert::{Alert, fired_text};
-use crate::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
+use crate::ids::{DeliveryId, EndpointId, MessageId, NotificationId, UserName};
 use crate::severity::Severity;
 use crate::ulid::Ulid;
 use sha2::{Digest, Sha256};
@@ -108,10 +108,10 @@ fn hash(label: &str, parts: &[&[u8]]) -> [u8; 16] {
     std::array::from_fn(|i| digest[i])
 }
 
-/// The id of the message that tells a user of one change of an alert.
-pub fn message_id(alert: AlertId, revision: u64, user: &UserName) -> MessageId {
-    let parts: [&[u8]; 3] = [&alert.0.to_bytes(), &revision.to_be_bytes(), user.as_str().as_bytes()];
-    MessageId(Ulid::from_bytes(hash("pulsewire message", &parts)))
+/// The id of the message that tells a user of a decision.
+pub fn told_message_id(told: NotificationId, user: &UserName) -> MessageId {
+    let parts: [&[u8]; 2] = [&told.0.to_bytes(), user.as_str().as_bytes()];
+    MessageId(Ulid::from_bytes(hash("pulsewire told message", &parts)))
 }
 
 /// The id of a message on its way to an endpoint; providers see it, so that a repeat replaces instead of ringing twice.
@@ -119,10 +119,10 @@ pub fn delivery_id(message: MessageId, endpoint: EndpointId) -> DeliveryId {
     DeliveryId(Ulid::from_bytes(hash("pulsewire delivery", &[&message.0.to_bytes(), &endpoint.0.to_bytes()])))
 }
 
-/// What makes "resolved" replace "firing" on a screen: the same for all messages to one user about one alert. 32 characters
-/// that fit a Web Push Topic (RFC 8030 §5.4), `apns-collapse-id` and an FCM tag.
-pub fn collapse_key(alert: AlertId, user: &UserName) -> String {
-    let digest = hash("pulsewire collapse", &[&alert.0.to_bytes(), user.as_str().as_bytes()]);
+/// What makes a later message replace an earlier one on a screen: the same for all messages to one user about one group of
+/// alerts. 32 characters that fit a Web Push Topic (RFC 8030 §5.4), `apns-collapse-id` and an FCM tag.
+pub fn group_collapse_key(group_id: [u8; 16], user: &UserName) -> String {
+    let digest = hash("pulsewire group collapse", &[&group_id, user.as_str().as_bytes()]);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -132,19 +132,16 @@ mod tests {
 
     #[test]
     fn ids_are_the_same_for_a_repeat_and_differ_for_everything_else() {
-        let (a, b) = (AlertId(Ulid::from_parts(1, 1)), AlertId(Ulid::from_parts(1, 2)));
+        let (a, b) = (NotificationId(Ulid::from_parts(1, 1)), NotificationId(Ulid::from_parts(1, 2)));
         let user = |name| UserName::parse(name).expect("valid");
-        assert_eq!(message_id(a, 1, &user("kim")), message_id(a, 1, &user("kim")));
-        let all = [
-            message_id(a, 1, &user("kim")),
-            message_id(b, 1, &user("kim")),
-            message_id(a, 2, &user("kim")),
-            message_id(a, 1, &user("lee")),
-        ];
+        assert_eq!(told_message_id(a, &user("kim")), told_message_id(a, &user("kim")));
+        let all =
+            [told_message_id(a, &user("kim")), told_message_id(b, &user("kim")), told_message_id(a, &user("lee"))];
         for (i, one) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|other| other != one));
         }
-        let key = collapse_key(a, &user("kim"));
-        assert!(key.len() == 32 && key != collapse_key(a, &user("lee")));
+        let key = group_collapse_key([7; 16], &user("kim"));
+        assert!(key.len() == 32 && key != group_collapse_key([7; 16], &user("lee")));
+        assert_ne!(key, group_collapse_key([8; 16], &user("kim")));
     }
 }

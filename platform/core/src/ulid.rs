@@ -26,6 +26,11 @@ impl Ulid {
         Self(ms << 80 | (random & ((1 << 80) - 1)))
     }
 
+    /// When it was made, to the millisecond; µs since the Unix epoch.
+    pub fn time_us(self) -> i64 {
+        i64::try_from(self.0 >> 80).unwrap_or(i64::MAX).saturating_mul(1000)
+    }
+
     /// From its bits, the most significant byte first.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))

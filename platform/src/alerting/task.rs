@@ -1,13 +1,13 @@
 //! The task that owns the engine.
 
-use super::{AlertingError, AlertingOptions, AlertingParts, Request, RuleView};
-use crate::ports::{
-    AlertChange, AlertCommit, BusEvent, Cursor, JournalError, Lagged, MetaError, RuleWrite, Subscription,
-};
+use super::telling::Telling;
+use super::{AlertingOptions, AlertingParts, Request};
+use crate::ports::{AlertCommit, BusEvent, Cursor, JournalError, Lagged, MetaError, ShownAlert, Subscription};
 use crate::telemetry::names;
-use pulsewire_core::alert::{Acknowledgement, Alert, Change, Engine, Rule, StepKind, World};
+use pulsewire_core::alert::{Alert, Change, Engine, World};
 use pulsewire_core::block::Block;
-use pulsewire_core::ids::{AlertId, Lane, Position, RuleId, UserName};
+use pulsewire_core::ids::{AlertId, DeviceKey, Lane, Position};
+use pulsewire_core::notify::Silence;
 use pulsewire_core::ulid::Ulid;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,30 +17,46 @@ use tokio::sync::mpsc;
 const READ_RECORDS: usize = 256;
 /// How long after a failure of journal or store it is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Ticks between two writes of cursor and tracks while nothing alarms. What was judged since is judged again after a crash,
-/// with the same outcome.
+/// Ticks between two writes of the cursor and all states that changed. What was judged since is judged again after a crash, with
+/// the same outcome.
 const FLUSH_TICKS: u32 = 10;
+/// The same while so many states change that writing them all takes a while.
+const FLUSH_TICKS_BUSY: u32 = 60;
+/// More than so many states are a while.
+const BUSY_STATES: usize = 20_000;
+/// States written in one transaction, so that alerts do not wait for all of them.
+const STATES_CHUNK: usize = 1_000;
 /// Ticks between two looks for alerts that are too old to keep.
 const PRUNE_TICKS: u32 = 60;
 /// Changes that are decided before they are stored, while a long backlog is judged.
 const PENDING_MAX: usize = 500;
+/// Devices that a great silence wakes between two looks at samples.
+const WAKE_DEVICES: usize = 1_000;
+/// Shortest sleep before a deadline: the clock's own grain.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+/// Longest sleep: a wall clock that was set is noticed after it.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct AlertingTask {
-    options: AlertingOptions,
-    parts: AlertingParts,
-    engine: Engine,
-    cursor: Cursor,
+    pub(super) options: AlertingOptions,
+    pub(super) parts: AlertingParts,
+    pub(super) engine: Engine,
+    pub(super) telling: Telling,
+    pub(super) cursor: Cursor,
     // The cursor that is stored.
     stored: Cursor,
-    // Changes that are decided and not stored yet; more than those of one step only while the store fails.
-    pending: Vec<Change>,
-    // The store refused the last commit: nothing more is judged until it takes it.
-    failing: bool,
+    // Changes that are decided and not stored yet.
+    pub(super) pending: Vec<Change>,
+    // A commit that could not be stored: tried again as it is before anything else, so that nothing is decided twice.
+    unstored: Option<(Arc<AlertCommit>, Vec<Change>)>,
+    // A write of all changed states that is under way: up to where they go, and whose are left.
+    flushing: Option<(Cursor, Vec<DeviceKey>)>,
     // The journal has records that were not judged; a step of the loop judges some.
     behind: bool,
     // The journal could not be read: the next tick tries again.
     paused: bool,
     ticks: u32,
+    flushed_ticks: u32,
 }
 
 /// A new id. Chance only tells apart what was made within one millisecond.
@@ -60,17 +76,32 @@ impl AlertingTask {
         newest: Cursor,
     ) -> Result<Self, MetaError> {
         let state = parts.store.load().await?;
+        for problem in &state.damaged {
+            tracing::error!(problem, "something stored of rules and alerts cannot be read and is left out");
+        }
         let stored = state.cursor.filter(|c| c.epoch == newest.epoch && c.position <= newest.position);
         // Without rules there is nothing to judge, and how far that came is not stored.
         let cursor = stored.filter(|_| !state.rules.is_empty()).unwrap_or(newest);
         let now_us = parts.clock.now_us();
-        let (engine, pending) = {
+        let (engine, pending, damaged) = {
             let (directory, catalogue) = (read(&parts.directory), read(&parts.catalogue));
             let mut world =
                 World { directory: &directory, catalogue: &catalogue, now_us, new_id: &mut || new_id(now_us) };
-            let limits = options.limits;
-            Engine::restore(limits, state.rules, state.tracks, state.watermarks, state.open, &mut world)
+            Engine::restore(options.limits, state.rules, state.states, state.open, &mut world)
         };
+        for one in damaged {
+            tracing::error!(
+                device = one.device.0,
+                problem = one.problem,
+                "what alerting knew of a device is lost; it begins anew"
+            );
+        }
+        let mut over = Vec::new();
+        for id in Telling::alerts_in(&state.groups).into_iter().filter(|id| engine.alert(*id).is_none()) {
+            over.extend(parts.store.alert(id).await?.map(|(alert, _)| Arc::new(alert)));
+        }
+        let mut telling = Telling::new(options.policy);
+        telling.restore(state.groups, state.silences, over, &engine, now_us);
         parts.journal.hold(cursor.position);
         // Unequal to the cursor, so that the first flush stores it.
         let stored = stored.unwrap_or(Cursor { epoch: !newest.epoch, position: Position(0) });
@@ -78,13 +109,16 @@ impl AlertingTask {
             options,
             parts,
             engine,
+            telling,
             cursor,
             stored,
             pending,
-            failing: false,
+            unstored: None,
+            flushing: None,
             behind: true,
             paused: false,
             ticks: 0,
+            flushed_ticks: 0,
         })
     }
 
@@ -98,12 +132,16 @@ impl AlertingTask {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.store_changes().await;
         loop {
-            let reads = self.behind && !self.failing && !self.paused;
+            let failing = self.unstored.is_some();
+            let reads = self.behind && !failing && !self.paused;
+            let flushes = self.flushing.is_some() && !failing;
+            // What is due while samples wait to be judged is not due perhaps: they come first.
+            let sleep = self.until_due().filter(|_| !self.behind && !failing);
             tokio::select! {
                 event = commits.next() => match event {
                     Ok(Some(BusEvent::Committed(committed))) => {
                         let next = committed.position.0 == self.cursor.position.0 + 1;
-                        if next && !self.failing {
+                        if next && !failing {
                             self.judge(committed.position, committed.batch.received_us, &committed.batch.blocks);
                             self.store_changes().await;
                         } else if committed.position > self.cursor.position {
@@ -131,32 +169,56 @@ impl AlertingTask {
                     None => break,
                 },
                 _ = ticks.tick() => self.on_tick().await,
-                // Some records at a time, so that people and ticks are served however long the backlog is.
+                () = tokio::time::sleep(sleep.unwrap_or(SLEEP_MAX)), if sleep.is_some() => self.on_time().await,
+                // Some at a time, so that people and ticks are served however long the backlog is.
                 () = std::future::ready(()), if reads => self.catch_up().await,
+                () = std::future::ready(()), if flushes && !reads => self.flush_some().await,
             }
         }
         // What was judged is kept, so that the next start need not do it again.
-        let _ = self.flush().await;
+        let _ = self.flush_all().await;
+    }
+
+    /// How long until a timer of the engine or a decision is due; None if nothing is within the longest sleep.
+    fn until_due(&self) -> Option<Duration> {
+        let due_us = [self.engine.next_wake_us(), self.telling.next_us()].into_iter().flatten().min()?;
+        let wait_us = due_us.saturating_sub(self.parts.clock.now_us()).max(0).unsigned_abs();
+        Some(Duration::from_micros(wait_us).clamp(SLEEP_MIN, SLEEP_MAX))
+    }
+
+    async fn on_time(&mut self) {
+        let now_us = self.parts.clock.now_us();
+        if self.engine.next_wake_us().is_some_and(|due_us| due_us <= now_us) {
+            self.with_world(|engine, world, changes| {
+                engine.wake(WAKE_DEVICES, world, changes);
+            });
+        }
+        self.store_changes().await;
     }
 
     async fn on_tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
         self.paused = false;
-        if self.pending.is_empty() && self.engine.rules().next().is_none() {
+        if self.pending.is_empty() && self.unstored.is_none() && self.engine.rules().next().is_none() {
             // Without rules nothing is judged, and how far that came is not stored.
             self.parts.journal.hold(self.cursor.position);
-        } else if self.failing || !self.pending.is_empty() || self.ticks.is_multiple_of(FLUSH_TICKS) {
-            // A failure has been told.
-            let _ = self.flush().await;
+        }
+        // A failure has been told.
+        let _ = self.flush().await;
+        let every = if self.engine.dirty() > BUSY_STATES { FLUSH_TICKS_BUSY } else { FLUSH_TICKS };
+        if self.ticks.wrapping_sub(self.flushed_ticks) >= every && self.flushing.is_none() {
+            self.flushed_ticks = self.ticks;
+            self.begin_flush();
         }
         if self.ticks.is_multiple_of(PRUNE_TICKS)
-            && let Err(error) = self.parts.store.prune_alerts(self.options.history_alerts).await
+            && let Err(error) =
+                self.parts.store.prune_alerts(self.options.history_alerts, self.options.notifications_max).await
         {
             tracing::warn!(%error, "old alerts could not be deleted");
         }
     }
 
-    fn with_world(&mut self, act: impl FnOnce(&mut Engine, &mut World<'_>, &mut Vec<Change>)) {
+    pub(super) fn with_world(&mut self, act: impl FnOnce(&mut Engine, &mut World<'_>, &mut Vec<Change>)) {
         let now_us = self.parts.clock.now_us();
         let (directory, catalogue) = (read(&self.parts.directory), read(&self.parts.catalogue));
         let mut world = World { directory: &directory, catalogue: &catalogue, now_us, new_id: &mut || new_id(now_us) };
@@ -165,7 +227,7 @@ impl AlertingTask {
 
     fn judge(&mut self, position: Position, received_us: i64, blocks: &[Block]) {
         self.with_world(|engine, world, changes| {
-            let judged = engine.apply(received_us, blocks, world, changes);
+            let judged = engine.apply(position, received_us, blocks, world, changes);
             metrics::counter!(names::ALERTING_SAMPLES).increment(judged.samples);
             metrics::counter!(names::ALERTING_LATE).increment(judged.late);
         });
@@ -207,168 +269,126 @@ impl AlertingTask {
         self.cursor.position = to;
     }
 
-    /// Stores what was decided at once if anyone has to know; the cursor alone can wait for the tick.
-    async fn store_changes(&mut self) {
-        if !self.pending.is_empty() {
+    /// Stores what was decided at once if anyone has to know; states alone can wait for the tick.
+    pub(super) async fn store_changes(&mut self) {
+        let due = self.telling.next_us().is_some_and(|due_us| due_us <= self.parts.clock.now_us());
+        if !self.pending.is_empty() || due {
             // It is told, and tried again at the next tick.
             let _ = self.flush().await;
         }
     }
 
-    async fn flush(&mut self) -> Result<(), MetaError> {
-        if self.pending.is_empty() && self.cursor == self.stored {
+    pub(super) fn empty_commit(&self) -> AlertCommit {
+        AlertCommit {
+            now_us: self.parts.clock.now_us(),
+            rule_versions_max: self.options.rule_versions_max,
+            ..AlertCommit::default()
+        }
+    }
+
+    /// Stores the changes that are pending with the states of their devices, and what is told of them.
+    pub(super) async fn flush(&mut self) -> Result<(), MetaError> {
+        self.store_unstored().await?;
+        let changes = std::mem::take(&mut self.pending);
+        let mut commit = self.empty_commit();
+        for change in &changes {
+            let rule = self.engine.rule(&change.alert.rule);
+            self.telling.put(&change.alert, rule, commit.now_us);
+        }
+        commit.told = self.telling.decide(&self.engine, commit.now_us);
+        commit.groups = self.telling.take_dirty();
+        if changes.is_empty() && commit.told.is_empty() && commit.groups.is_empty() {
             return Ok(());
         }
-        let now_us = self.parts.clock.now_us();
-        let changes: Vec<_> = self.pending.iter().map(|change| self.with_notice(change, now_us)).collect();
-        let mut commit = AlertCommit { now_us, cursor: Some(self.cursor), changes, ..AlertCommit::default() };
-        let dirty = self.engine.take_dirty();
-        commit.watermarks.clone_from(&dirty.watermarks);
-        for (rule, device, track) in &dirty.tracks {
-            match track {
-                Some(track) => commit.tracks.push((rule.clone(), *device, *track)),
-                None => commit.forget.push((rule.clone(), *device)),
-            }
-        }
-        let stored = self.parts.store.commit(Arc::new(commit)).await;
-        if let Err(error) = stored {
-            self.engine.put_back(dirty);
-            if !self.failing {
-                tracing::error!(%error, changes = self.pending.len(),
+        commit.states = self.engine.states_of(&changes);
+        commit.changes = Self::changes_of(&changes);
+        self.unstored = Some((Arc::new(commit), changes));
+        self.store_unstored().await
+    }
+
+    async fn store_unstored(&mut self) -> Result<(), MetaError> {
+        let Some((commit, _)) = &self.unstored else { return Ok(()) };
+        if let Err(error) = self.parts.store.commit(commit.clone()).await {
+            if !self.behind {
+                tracing::error!(%error, changes = commit.changes.len(),
                     "alerts could not be stored; nothing more is judged until they are");
             }
             // What is committed meanwhile is read from the journal afterwards.
-            (self.failing, self.behind) = (true, true);
+            self.behind = true;
             return Err(error);
         }
-        self.failing = false;
-        self.stored = self.cursor;
-        self.parts.journal.hold(self.cursor.position);
-        let changes = std::mem::take(&mut self.pending);
-        self.tell(&changes);
+        if let Some((commit, changes)) = self.unstored.take() {
+            if let Some(cursor) = commit.cursor {
+                self.stored = cursor;
+                self.parts.journal.hold(cursor.position);
+            }
+            self.tell(&changes, !commit.told.is_empty());
+        }
         Ok(())
     }
 
-    /// A change with the message about it, if it is one that people are told of.
-    fn with_notice(&self, change: &Change, now_us: i64) -> AlertChange {
-        let told = matches!(change.step.kind, StepKind::Fired | StepKind::Resolved);
-        let notice = told.then(|| self.options.policy.notice(&change.alert, now_us));
-        AlertChange { alert: change.alert.clone(), step: change.step.clone(), notice }
+    /// Begins to write every state that changed; once all are written, the cursor as it is now moves behind them.
+    fn begin_flush(&mut self) {
+        if self.cursor != self.stored || self.engine.dirty() > 0 {
+            self.flushing = Some((self.cursor, self.engine.take_dirty()));
+        }
     }
 
-    fn tell(&self, changes: &[Change]) {
+    async fn flush_some(&mut self) {
+        if self.flush().await.is_err() {
+            return;
+        }
+        let Some((cursor, mut keys)) = self.flushing.take() else { return };
+        let rest = keys.split_off(keys.len().min(STATES_CHUNK));
+        let mut commit = self.empty_commit();
+        commit.states = self.engine.states(&keys);
+        if rest.is_empty() {
+            commit.cursor = Some(cursor);
+        } else {
+            self.flushing = Some((cursor, rest));
+        }
+        self.unstored = Some((Arc::new(commit), Vec::new()));
+        // Told already, and tried again.
+        let _ = self.store_unstored().await;
+    }
+
+    /// Stores everything.
+    pub(super) async fn flush_all(&mut self) -> Result<(), MetaError> {
+        self.flush().await?;
+        if self.flushing.is_none() {
+            self.begin_flush();
+        }
+        while self.flushing.is_some() {
+            self.flush_some().await;
+            self.store_unstored().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell(&self, changes: &[Change], told: bool) {
         metrics::gauge!(names::ALERTS_OPEN).set(self.engine.open() as f64);
         for change in changes {
             metrics::counter!(names::ALERT_CHANGES, "kind" => change.step.kind.name()).increment(1);
             let alert = &change.alert;
-            tracing::info!(alert = %alert.id, rule = %alert.rule, device = %alert.device_id, severity = alert.severity.name(),
+            tracing::info!(alert = %alert.id, rule = %alert.rule, device = alert.device_id, severity = alert.severity.name(),
                 "alert {}", change.step.kind.name());
-            self.parts.bus.publish(BusEvent::AlertChanged(change.alert.clone()));
+            self.show(&change.alert);
         }
-        if !changes.is_empty() {
+        if told || !changes.is_empty() {
             self.parts.bus.publish(BusEvent::MessagesQueued);
         }
     }
 
-    async fn answer(&mut self, request: Request) {
-        // Who asked may be gone; what was done stays done.
-        match request {
-            Request::Rules { reply } => {
-                let _ = reply.send(self.engine.rules().map(|rule| self.view(rule)).collect());
-            }
-            Request::Rule { id, reply } => {
-                let _ = reply.send(self.engine.rule(&id).map(|rule| self.view(rule)));
-            }
-            Request::Write { write, reply } => {
-                let _ = reply.send(self.write_rule(write).await);
-            }
-            Request::Acknowledge { alert, user, take_back, reply } => {
-                let _ = reply.send(self.acknowledge(alert, user, take_back).await);
-            }
-            Request::Resolve { alert, user, reply } => {
-                let _ = reply.send(self.resolve(alert, &user).await);
-            }
+    fn show(&self, alert: &Arc<Alert>) {
+        let quiet = alert.is_open() && self.quiet_of(alert, self.parts.clock.now_us()).is_some();
+        self.parts.bus.publish(BusEvent::AlertChanged(ShownAlert { alert: alert.clone(), quiet }));
+    }
+
+    /// Pages ask again for what a silence keeps quiet.
+    pub(super) fn tell_of_silence(&self, silence: &Silence) {
+        for alert in self.engine.alerts().filter(|alert| silence.matches(&|label| alert.label(label))) {
+            self.show(alert);
         }
-    }
-
-    fn view(&self, rule: &Rule) -> RuleView {
-        RuleView { rule: rule.clone(), firing: self.engine.firing(&rule.id) }
-    }
-
-    /// The rule is stored first: were the order the other way, a rule that could not be stored would fire until a restart.
-    /// A crash in between is made up for at the start, which judges every track by the rules as stored.
-    async fn write_rule(&mut self, write: RuleWrite) -> Result<RuleView, AlertingError> {
-        let known = |id: &RuleId| self.engine.rule(id).cloned();
-        let id = match &write {
-            RuleWrite::Create(rule) if known(&rule.id).is_some() => {
-                return Err(AlertingError::RuleExists(rule.id.clone()));
-            }
-            RuleWrite::Create(_) if self.engine.rules().count() >= self.options.rules_max => {
-                return Err(AlertingError::TooManyRules(self.options.rules_max));
-            }
-            RuleWrite::Create(rule) => rule.id.clone(),
-            RuleWrite::Update(rule) => known(&rule.id).ok_or_else(|| AlertingError::NoRule(rule.id.clone()))?.id,
-            RuleWrite::Delete(id) => known(id).ok_or_else(|| AlertingError::NoRule(id.clone()))?.id,
-        };
-        self.flush().await.map_err(AlertingError::Store)?;
-        let now_us = self.parts.clock.now_us();
-        // With the cursor: a first rule does not judge what came before it.
-        let cursor = Some(self.cursor);
-        let commit = AlertCommit { now_us, cursor, rule: Some(write.clone()), ..AlertCommit::default() };
-        self.parts.store.commit(Arc::new(commit)).await.map_err(AlertingError::Store)?;
-        let view = match write {
-            RuleWrite::Create(rule) | RuleWrite::Update(rule) => {
-                self.with_world(|engine, world, changes| engine.put_rule(rule, world, changes));
-                self.engine.rule(&id).map(|rule| self.view(rule))
-            }
-            RuleWrite::Delete(_) => {
-                let view = self.engine.rule(&id).map(|rule| self.view(rule));
-                self.with_world(|engine, world, changes| engine.delete_rule(&id, world.now_us, changes));
-                view
-            }
-        };
-        self.store_changes().await;
-        view.ok_or(AlertingError::NoRule(id))
-    }
-
-    async fn require_open(&self, id: AlertId) -> Result<Arc<Alert>, AlertingError> {
-        if let Some(open) = self.engine.alert(id) {
-            return Ok(open.clone());
-        }
-        match self.parts.store.alert(id).await.map_err(AlertingError::Store)? {
-            Some(_) => Err(AlertingError::Resolved(id)),
-            None => Err(AlertingError::NoAlert(id)),
-        }
-    }
-
-    async fn acknowledge(&mut self, id: AlertId, user: UserName, take_back: bool) -> Result<Arc<Alert>, AlertingError> {
-        let open = self.require_open(id).await?;
-        let now_us = self.parts.clock.now_us();
-        let by = (!take_back).then(|| Acknowledgement { user: user.clone(), time_us: now_us });
-        let Some(change) = self.engine.acknowledge(id, by, &user, now_us) else { return Ok(open) };
-        let changes = vec![self.with_notice(&change, now_us)];
-        let commit = AlertCommit { now_us, changes, ..AlertCommit::default() };
-        // What is pending may be about this very alert, and comes first.
-        self.flush().await.map_err(AlertingError::Store)?;
-        self.parts.store.commit(Arc::new(commit)).await.map_err(AlertingError::Store)?;
-        self.engine.changed(&change);
-        self.tell(std::slice::from_ref(&change));
-        Ok(change.alert)
-    }
-
-    async fn resolve(&mut self, id: AlertId, user: &UserName) -> Result<Arc<Alert>, AlertingError> {
-        self.require_open(id).await?;
-        // The track is stored with the cursor at which it stands.
-        self.flush().await.map_err(AlertingError::Store)?;
-        let now_us = self.parts.clock.now_us();
-        let planned = self.engine.resolve_by_hand(id, user, now_us);
-        let (change, muted) = planned.ok_or(AlertingError::Resolved(id))?;
-        let changes = vec![self.with_notice(&change, now_us)];
-        let commit = AlertCommit { now_us, changes, tracks: vec![muted], ..AlertCommit::default() };
-        self.parts.store.commit(Arc::new(commit)).await.map_err(AlertingError::Store)?;
-        self.engine.changed(&change);
-        self.tell(std::slice::from_ref(&change));
-        Ok(change.alert)
     }
 }
 

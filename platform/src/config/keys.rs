@@ -1,67 +1,6 @@
 //! The table of configuration keys.
 
-/// What a key takes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
-    /// A whole number within these bounds.
-    Integer(i64, i64),
-    /// A time like `500ms`, `10s`, `5m`, `24h`, within these bounds in milliseconds.
-    Duration(i64, i64),
-    /// A size like `4096`, `64KiB`, `256MiB`, within these bounds in bytes.
-    Bytes(i64, i64),
-    /// `true` or `false`.
-    Bool,
-    /// `ADDRESS:PORT`.
-    Address,
-    /// A path; empty = none.
-    Path,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// Any text.
-    Text,
-}
-
-/// One key.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// Its table in the file; empty = the top level.
-    pub section: &'static str,
-    /// Its name there.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: Kind,
-    /// As written in the file.
-    pub default: &'static str,
-    /// What it does, and what happens at a bound.
-    pub meaning: &'static str,
-}
-
-impl Key {
-    /// `section.name`, as used in messages.
-    pub fn path(&self) -> String {
-        if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
-    }
-
-    /// The environment variable that overrides it.
-    pub fn variable(&self) -> String {
-        format!("PULSEWIRE_{}", self.path().replace('.', "_").to_uppercase())
-    }
-}
-
-const fn key(
-    section: &'static str,
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key { section, name, kind, default, meaning }
-}
-
-const MIB: i64 = 1 << 20;
-const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+use super::key::{DAY, HOUR, Key, Kind, MIB, MINUTE, key};
 
 /// Every key, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -336,7 +275,7 @@ pub const KEYS: &[Key] = &[
         "gap_max",
         Kind::Duration(1_000, 30 * DAY),
         "15m",
-        "After a silence longer than this `for` of a rule begins anew. Must be longer than the devices' reporting interval.",
+        "How long a sample is taken for the present where its rule does not say `staleness`: after a longer silence `for` begins anew. Must be longer than the devices' reporting interval.",
     ),
     key(
         "alerting",
@@ -358,6 +297,43 @@ pub const KEYS: &[Key] = &[
         Kind::Integer(100, 10_000_000),
         "100000",
         "Resolved alerts kept; above it the oldest are deleted.",
+    ),
+    key(
+        "alerting",
+        "alerts_per_rule_max",
+        Kind::Integer(1, 1_000_000),
+        "10000",
+        "Open alerts of one rule; further devices are counted in one alert, and no open alert is ended for it.",
+    ),
+    key(
+        "alerting",
+        "group_silence_percent",
+        Kind::Integer(1, 100),
+        "50",
+        "Share of a group's devices, at least three, that go silent within `group_silence_window` to make one alert of it instead of many.",
+    ),
+    key("alerting", "group_silence_window", Kind::Duration(1_000, HOUR), "60s", "See `group_silence_percent`."),
+    key("alerting", "rule_versions_max", Kind::Integer(1, 10_000), "50", "Versions kept of each rule."),
+    key(
+        "alerting",
+        "notifications_max",
+        Kind::Integer(100, 10_000_000),
+        "10000",
+        "Decisions about what is told that are kept; above it the oldest are deleted.",
+    ),
+    key(
+        "alerting",
+        "backtests_max",
+        Kind::Integer(1, 16),
+        "2",
+        "Backtests that run at a time; further ones are refused with 429.",
+    ),
+    key(
+        "alerting",
+        "backtest_samples_max",
+        Kind::Integer(1000, 10_000_000_000),
+        "20000000",
+        "Most samples that a backtest looks at; more is refused, naming what to narrow.",
     ),
     key(
         "commands",

@@ -3,10 +3,12 @@
 //! Every key stands once in [`keys`](self::keys): its section, name, default, allowed range and meaning. Reading collects
 //! all mistakes before it fails, and nothing reads the environment afterwards.
 
+mod key;
 mod keys;
 mod parse;
 
-pub use keys::{KEYS, Key, Kind};
+pub use key::{Key, Kind};
+pub use keys::KEYS;
 pub use parse::{ConfigErrors, Overrides};
 
 use pulsewire_core::retention::RetentionPlan;
@@ -116,6 +118,13 @@ pub struct Alerting {
     pub lateness_max: Duration,
     pub ahead_max: Duration,
     pub history_alerts: usize,
+    pub alerts_per_rule_max: usize,
+    pub group_silence_percent: u32,
+    pub group_silence_window: Duration,
+    pub rule_versions_max: usize,
+    pub notifications_max: usize,
+    pub backtests_max: usize,
+    pub backtest_samples_max: u64,
 }
 
 /// `[commands]`

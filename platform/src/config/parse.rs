@@ -1,6 +1,7 @@
 //! From text to [`Config`], with every mistake named.
 
-use super::keys::{KEYS, Key, Kind};
+use super::key::{Key, Kind};
+use super::keys::KEYS;
 use super::{Alerting, Apns, Commands, Config, Device, Fcm, Http, Ingest, Journal, Live, Log, Push, Store, Tls};
 use pulsewire_core::retention::{RetentionPlan, Times};
 use std::collections::HashMap;
@@ -348,6 +349,13 @@ impl Reader {
                 lateness_max: self.duration("alerting.lateness_max"),
                 ahead_max: self.duration("alerting.ahead_max"),
                 history_alerts: self.integer("alerting.history_alerts"),
+                alerts_per_rule_max: self.integer("alerting.alerts_per_rule_max"),
+                group_silence_percent: self.integer("alerting.group_silence_percent"),
+                group_silence_window: self.duration("alerting.group_silence_window"),
+                rule_versions_max: self.integer("alerting.rule_versions_max"),
+                notifications_max: self.integer("alerting.notifications_max"),
+                backtests_max: self.integer("alerting.backtests_max"),
+                backtest_samples_max: self.integer("alerting.backtest_samples_max"),
             },
             commands: Commands {
                 lease: self.duration("commands.lease"),

@@ -1,17 +1,28 @@
 //! Alerts.
 
 use super::State;
+use super::devices::present;
 use super::problem::Problem;
-use super::query::{self, Page, json_number, parse_time, time_text};
-use super::request::Caller;
+use super::query::{self, Page, json_number, parse_duration, parse_time, time_text};
+use super::request::{Body, Caller};
 use super::rules::parse_severity;
+use crate::alerting::{OpenFilter, Quiet};
 use crate::ports::{AlertPage, AlertQuery};
 use actix_web::web;
-use pulsewire_core::alert::{Alert, AlertStep};
-use pulsewire_core::ids::{AlertId, DeviceId, RuleId};
+use pulsewire_core::alert::{Alert, AlertStep, COMMENT_BYTES_MAX, Operation};
+use pulsewire_core::ids::{AlertId, DeviceId, GroupName, RuleId, UserName};
 use pulsewire_core::role::Role;
 use pulsewire_core::severity::Severity;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+
+/// Rules in a summary; the worst come first.
+const RULES_LISTED: usize = 100;
+/// Alerts that a bulk operation names one by one.
+const BULK_IDS_MAX: usize = 1000;
+/// Longest silence of one alert, µs: 30 days.
+const SILENCE_US_MAX: i64 = 30 * 86_400_000_000;
 
 /// Who has taken note.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -29,29 +40,56 @@ pub struct AlertStepJson {
     text: String,
 }
 
+/// Why an alert is not told of now.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SilencedJson {
+    /// Null: until it resolves.
+    until: Option<String>,
+    by: String,
+    reason: String,
+    /// The silence, if it is one.
+    silence: Option<String>,
+}
+
 /// An alert.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AlertJson {
     id: String,
     rule: String,
     rule_name: String,
+    /// `condition`, `no_data`, `group` or `overflow`.
+    kind: &'static str,
+    /// Empty for an alert about several.
     device: String,
     device_name: String,
+    group: Option<String>,
     metric: String,
     unit: String,
     severity: &'static str,
+    severity_max: &'static str,
     /// `firing` or `resolved`.
     state: &'static str,
-    comparison: &'static str,
-    threshold: f64,
-    clear: f64,
+    stale: bool,
+    recovering: bool,
+    flapping: bool,
+    condition: String,
+    comparison: Option<&'static str>,
+    threshold: Option<f64>,
+    clear: Option<f64>,
     value: serde_json::Value,
     text: String,
+    labels: BTreeMap<String, String>,
+    runbook: String,
     started: String,
     fired: String,
     resolved: Option<String>,
     resolved_reason: Option<&'static str>,
+    reopened: u32,
     acknowledged: Option<AcknowledgedJson>,
+    assigned: Option<String>,
+    silenced: Option<SilencedJson>,
+    parent: Option<String>,
+    members: u32,
     revision: u64,
     /// Only in the answer about one alert.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +106,10 @@ pub struct AlertFilter {
     severity: Option<String>,
     device: Option<String>,
     rule: Option<String>,
+    group: Option<String>,
+    /// Only those that a silence keeps quiet now, or only the others.
+    silenced: Option<bool>,
+    acknowledged: Option<bool>,
     /// Alerts that had not ended at this time.
     from: Option<String>,
     /// Alerts that fired before this time.
@@ -76,7 +118,16 @@ pub struct AlertFilter {
     cursor: Option<String>,
 }
 
-fn to_json(alert: &Alert, history: Option<Vec<AlertStep>>) -> AlertJson {
+fn quiet_json(quiet: &Quiet) -> SilencedJson {
+    SilencedJson {
+        until: quiet.until_us.map(time_text),
+        by: quiet.by.to_string(),
+        reason: quiet.reason.clone(),
+        silence: quiet.silence.map(|id| id.to_string()),
+    }
+}
+
+pub(super) fn to_json(alert: &Alert, quiet: Option<&Quiet>, history: Option<Vec<AlertStep>>) -> AlertJson {
     let step = |step: AlertStep| AlertStepJson {
         time: time_text(step.time_us),
         kind: step.kind.name(),
@@ -87,25 +138,39 @@ fn to_json(alert: &Alert, history: Option<Vec<AlertStep>>) -> AlertJson {
         id: alert.id.to_string(),
         rule: alert.rule.to_string(),
         rule_name: alert.rule_name.clone(),
-        device: alert.device_id.to_string(),
+        kind: alert.kind.name(),
+        device: alert.device_id.clone(),
         device_name: alert.device_name.clone(),
+        group: alert.group.as_ref().map(ToString::to_string),
         metric: alert.metric.to_string(),
         unit: alert.unit.clone(),
         severity: alert.severity.name(),
+        severity_max: alert.severity_max.name(),
         state: if alert.is_open() { "firing" } else { "resolved" },
-        comparison: alert.comparison.sign(),
-        threshold: alert.threshold,
-        clear: alert.clear,
+        stale: alert.stale,
+        recovering: alert.recovering,
+        flapping: alert.flapping,
+        condition: alert.condition.clone(),
+        comparison: alert.threshold.map(|t| t.comparison.sign()),
+        threshold: alert.threshold.map(|t| t.value),
+        clear: alert.threshold.and_then(|t| t.clear),
         value: json_number(alert.value),
         text: alert.text.clone(),
+        labels: alert.labels.clone(),
+        runbook: alert.runbook.clone(),
         started: time_text(alert.started_us),
         fired: time_text(alert.fired_us),
         resolved: alert.resolved.map(|(time_us, _)| time_text(time_us)),
         resolved_reason: alert.resolved.map(|(_, reason)| reason.name()),
+        reopened: alert.reopened,
         acknowledged: alert
             .acknowledged
             .as_ref()
             .map(|a| AcknowledgedJson { user: a.user.to_string(), time: time_text(a.time_us) }),
+        assigned: alert.assigned.as_ref().map(ToString::to_string),
+        silenced: quiet.map(quiet_json),
+        parent: alert.parent.map(|id| id.to_string()),
+        members: alert.members,
         revision: alert.revision,
         history: history.map(|steps| steps.into_iter().map(step).collect()),
     }
@@ -124,6 +189,31 @@ fn parse_cursor(text: &str) -> Result<AlertPage, Problem> {
     parts.ok_or_else(|| Problem::field("cursor", "cursor must be the `next` of an earlier answer"))
 }
 
+/// The stored alerts, with what the running service knows of those that are open.
+async fn with_quiet(state: &State, alerts: Vec<Alert>) -> Result<Vec<AlertJson>, Problem> {
+    let open: Vec<AlertId> = alerts.iter().filter(|alert| alert.is_open()).map(|alert| alert.id).collect();
+    let mut quiet = HashMap::new();
+    if !open.is_empty() {
+        for one in state.alerting.open(OpenFilter { ids: Some(open), ..OpenFilter::default() }).await? {
+            quiet.insert(one.alert.id, one.quiet);
+        }
+    }
+    let find = |alert: &Alert| quiet.get(&alert.id).and_then(Option::as_ref);
+    Ok(alerts.iter().map(|alert| to_json(alert, find(alert), None)).collect())
+}
+
+fn parse_device(id: &str) -> Result<DeviceId, Problem> {
+    DeviceId::parse(id).map_err(|error| Problem::field("device", error))
+}
+
+fn parse_rule(id: &str) -> Result<RuleId, Problem> {
+    RuleId::parse(id).map_err(|error| Problem::field("rule", error))
+}
+
+fn parse_group(name: &str) -> Result<GroupName, Problem> {
+    GroupName::parse(name).map_err(|error| Problem::field("group", error))
+}
+
 /// Alerts.
 #[utoipa::path(get, path = "/alerts", tag = "alerts", params(AlertFilter), responses(
     (status = 200, body = Page<AlertJson>), (status = 400, body = Problem)))]
@@ -140,30 +230,94 @@ pub async fn list(state: web::Data<State>, caller: Caller<AlertFilter>) -> Resul
             return Err(Problem::field("state", detail));
         }
     };
+    if filter.silenced.is_some() && (open != Some(true) || filter.from.is_some() || filter.to.is_some()) {
+        let detail = "silenced asks what is silenced now: only open alerts are, and without from and to";
+        return Err(Problem::field("silenced", detail));
+    }
     let wanted = AlertQuery {
         open,
         severity: filter.severity.as_deref().map(parse_severity).transpose()?,
-        device: filter
-            .device
-            .as_deref()
-            .map(|id| DeviceId::parse(id).map_err(|error| Problem::field("device", error)))
-            .transpose()?,
-        rule: filter
-            .rule
-            .as_deref()
-            .map(|id| RuleId::parse(id).map_err(|error| Problem::field("rule", error)))
-            .transpose()?,
+        device: filter.device.as_deref().map(parse_device).transpose()?,
+        rule: filter.rule.as_deref().map(parse_rule).transpose()?,
+        group: filter.group.as_deref().map(parse_group).transpose()?,
+        acknowledged: filter.acknowledged,
         from_us: filter.from.as_deref().map(|t| parse_time("from", t)).transpose()?,
         to_us: filter.to.as_deref().map(|t| parse_time("to", t)).transpose()?,
         worst_first,
         after: filter.cursor.as_deref().map(parse_cursor).transpose()?,
         limit: limit + 1,
     };
-    let mut found = state.alerting.store().alerts(wanted).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|(page, _)| format!("{}.{}", page.severity as u8, page.seq));
-    Ok(web::Json(Page { items: found.iter().map(|(_, alert)| to_json(alert, None)).collect(), next }))
+    let Some(silenced) = filter.silenced else {
+        let mut found = state.alerting.store().alerts(wanted).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(page, _)| format!("{}.{}", page.severity as u8, page.seq));
+        let items = with_quiet(&state, found.into_iter().map(|(_, alert)| alert).collect()).await?;
+        return Ok(web::Json(Page { items, next }));
+    };
+    // What is silenced changes with the clock: pages are cut until one is full.
+    let (mut items, mut after, mut next) = (Vec::new(), wanted.after, None);
+    let quiet: HashMap<AlertId, Quiet> = state
+        .alerting
+        .open(OpenFilter { silenced: Some(true), ..OpenFilter::default() })
+        .await?
+        .into_iter()
+        .filter_map(|open| Some((open.alert.id, open.quiet?)))
+        .collect();
+    'pages: loop {
+        let page = state.alerting.store().alerts(AlertQuery { after, ..wanted.clone() }).await?;
+        let last = page.len() <= limit;
+        for (at, alert) in page {
+            let is_quiet = quiet.get(&alert.id);
+            if is_quiet.is_some() == silenced {
+                if items.len() == limit {
+                    next = after.map(|page: AlertPage| format!("{}.{}", page.severity as u8, page.seq));
+                    break 'pages;
+                }
+                items.push(to_json(&alert, is_quiet, None));
+            }
+            after = Some(at);
+        }
+        if last {
+            break;
+        }
+    }
+    Ok(web::Json(Page { items, next }))
+}
+
+/// How many alerts are open, and by which rules.
+#[utoipa::path(get, path = "/alerts/summary", tag = "alerts", responses((status = 200, body = Object)))]
+pub async fn summary(state: web::Data<State>, _caller: Caller) -> Result<web::Json<serde_json::Value>, Problem> {
+    struct OfRule {
+        name: String,
+        severity: Severity,
+        open: usize,
+        devices: std::collections::HashSet<String>,
+    }
+    let open = state.alerting.open(OpenFilter::default()).await?;
+    let count = |severity| open.iter().filter(|one| one.alert.severity == severity).count();
+    let mut rules: BTreeMap<RuleId, OfRule> = BTreeMap::new();
+    for one in &open {
+        let alert = &one.alert;
+        let of = rules.entry(alert.rule.clone()).or_insert_with(|| OfRule {
+            name: alert.rule_name.clone(),
+            severity: alert.severity,
+            open: 0,
+            devices: std::collections::HashSet::new(),
+        });
+        of.severity = of.severity.max(alert.severity);
+        of.open += 1;
+        of.devices.insert(alert.device_id.clone());
+    }
+    let mut rules: Vec<_> = rules.into_iter().collect();
+    rules.sort_by(|(a, x), (b, y)| (y.severity, y.open, a).cmp(&(x.severity, x.open, b)));
+    let by_rule = |(rule, of): &(RuleId, OfRule)| json!({ "rule": rule.as_str(), "rule_name": of.name, "severity": of.severity.name(), "open": of.open, "devices": of.devices.len() });
+    Ok(web::Json(json!({
+        "open": { "critical": count(Severity::Critical), "warning": count(Severity::Warning), "info": count(Severity::Info) },
+        "silenced": open.iter().filter(|one| one.quiet.is_some()).count(),
+        "acknowledged": open.iter().filter(|one| one.alert.acknowledged.is_some()).count(),
+        "by_rule": rules.iter().take(RULES_LISTED).map(by_rule).collect::<Vec<_>>(),
+    })))
 }
 
 /// One alert with its history.
@@ -177,46 +331,181 @@ pub async fn show(
     let id = parse_id(&path)?;
     let found = state.alerting.store().alert(id).await?;
     let (alert, steps) = found.ok_or_else(|| Problem::missing("alert", &path))?;
-    Ok(web::Json(to_json(&alert, Some(steps))))
+    let open = state.alerting.open(OpenFilter { ids: Some(vec![id]), ..OpenFilter::default() }).await?;
+    let quiet = open.first().and_then(|open| open.quiet.as_ref());
+    Ok(web::Json(to_json(&alert, quiet, Some(steps))))
 }
 
-/// Take note of an alert: what waits to be pushed about it is withdrawn.
-#[utoipa::path(post, path = "/alerts/{id}/acknowledge", tag = "alerts", params(("id" = String, Path)), responses(
-    (status = 200, body = AlertJson), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn acknowledge(
+/// What to do with one alert, or many.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OperationJson {
+    /// Silence: how long; absent: until it resolves.
+    #[serde(rename = "for")]
+    hold: Option<String>,
+    /// Silence: why.
+    reason: Option<String>,
+    /// Assign: to whom; null: nobody.
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    user: Option<Option<String>>,
+    /// Comment: what.
+    text: Option<String>,
+}
+
+/// The actions, as their paths and `action` name them.
+const ACTIONS: [&str; 7] = ["acknowledge", "unacknowledge", "resolve", "silence", "unsilence", "assign", "comment"];
+
+async fn operation(state: &State, action: &str, body: OperationJson) -> Result<Operation, Problem> {
+    let OperationJson { hold, reason, user, text } = body;
+    let given =
+        [("for", hold.is_some()), ("reason", reason.is_some()), ("user", user.is_some()), ("text", text.is_some())];
+    let takes: &[&str] = match action {
+        "silence" => &["for", "reason"],
+        "assign" => &["user"],
+        "comment" => &["text"],
+        _ => &[],
+    };
+    if let Some((field, _)) = given.into_iter().find(|(field, given)| *given && !takes.contains(field)) {
+        return Err(Problem::field(field, format!("{field} means nothing to {action}")));
+    }
+    Ok(match action {
+        "acknowledge" => Operation::Acknowledge,
+        "unacknowledge" => Operation::Unacknowledge,
+        "resolve" => Operation::Resolve,
+        "unsilence" => Operation::Unsilence,
+        "silence" => {
+            let reason = reason.unwrap_or_default();
+            check_text("reason", &reason, 0)?;
+            let for_us = hold.as_deref().map(|t| parse_duration("for", t, 1_000_000, SILENCE_US_MAX)).transpose()?;
+            Operation::Silence { until_us: for_us.map(|us| state.clock.now_us().saturating_add(us)), reason }
+        }
+        "assign" => match user {
+            None => return Err(Problem::field("user", "user is missing; a user's name or null is wanted")),
+            Some(None) => Operation::Assign(None),
+            Some(Some(name)) => {
+                let user = UserName::parse(&name).map_err(|error| Problem::field("user", error))?;
+                if state.users.user(&user).await?.is_none() {
+                    return Err(Problem::field("user", format!("there is no user {user}")));
+                }
+                Operation::Assign(Some(user))
+            }
+        },
+        "comment" => {
+            let text = text.unwrap_or_default();
+            check_text("text", &text, 1)?;
+            Operation::Comment(text)
+        }
+        other => {
+            let given: String = other.chars().take(80).collect();
+            return Err(Problem::field(
+                "action",
+                format!("action is {given:?}; one of {} is wanted", ACTIONS.join(", ")),
+            ));
+        }
+    })
+}
+
+fn check_text(field: &str, text: &str, min: usize) -> Result<(), Problem> {
+    let control = text.chars().any(|c| c.is_control() && c != '\n');
+    if text.trim().len() < min || text.len() > COMMENT_BYTES_MAX || control {
+        let detail = format!(
+            "{field} wants {min}-{COMMENT_BYTES_MAX} bytes without control characters; {} were given",
+            text.len()
+        );
+        return Err(Problem::field(field, detail));
+    }
+    Ok(())
+}
+
+/// Do something with one alert: `acknowledge`, `unacknowledge`, `resolve`, `silence`, `unsilence`, `assign` or `comment`.
+#[utoipa::path(post, path = "/alerts/{id}/{action}", tag = "alerts", request_body = OperationJson,
+    params(("id" = String, Path), ("action" = String, Path)), responses(
+    (status = 200, body = AlertJson), (status = 400, body = Problem), (status = 404, body = Problem),
+    (status = 409, body = Problem)))]
+pub async fn operate(
     state: web::Data<State>,
     caller: Caller,
-    path: web::Path<String>,
+    path: web::Path<(String, String)>,
+    body: Body<OperationJson>,
 ) -> Result<web::Json<AlertJson>, Problem> {
-    note(&state, caller, &path, false).await
-}
-
-/// Take an acknowledgement back.
-#[utoipa::path(post, path = "/alerts/{id}/unacknowledge", tag = "alerts", params(("id" = String, Path)), responses(
-    (status = 200, body = AlertJson), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn unacknowledge(
-    state: web::Data<State>,
-    caller: Caller,
-    path: web::Path<String>,
-) -> Result<web::Json<AlertJson>, Problem> {
-    note(&state, caller, &path, true).await
-}
-
-async fn note(state: &State, caller: Caller, id: &str, take_back: bool) -> Result<web::Json<AlertJson>, Problem> {
     caller.require(Role::Operator)?;
-    let alert = state.alerting.acknowledge(parse_id(id)?, caller.identity.session.user.name, take_back).await?;
-    Ok(web::Json(to_json(&alert, None)))
+    let (id, action) = path.into_inner();
+    if !ACTIONS.contains(&action.as_str()) {
+        return Err(Problem::missing("action", &action.chars().take(80).collect::<String>()));
+    }
+    let id = parse_id(&id)?;
+    let operation = operation(&state, &action, body.read_or_default().await?).await?;
+    let open = state.alerting.operate(id, operation, caller.identity.session.user.name).await?;
+    Ok(web::Json(to_json(&open.alert, open.quiet.as_ref(), None)))
 }
 
-/// End an alert by hand. It fires anew once the trouble was over and came back.
-#[utoipa::path(post, path = "/alerts/{id}/resolve", tag = "alerts", params(("id" = String, Path)), responses(
-    (status = 200, body = AlertJson), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn resolve(
+/// The same for many alerts.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkJson {
+    /// As the paths of one alert are called.
+    action: String,
+    /// These, at most 1,000.
+    #[serde(default)]
+    ids: Option<Vec<String>>,
+    /// Or all open ones that fit.
+    #[serde(default)]
+    filter: Option<BulkFilterJson>,
+    #[serde(default, rename = "for")]
+    hold: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    user: Option<Option<String>>,
+    #[serde(default)]
+    text: Option<String>,
+}
+
+/// Which open alerts.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BulkFilterJson {
+    severity: Option<String>,
+    rule: Option<String>,
+    device: Option<String>,
+    group: Option<String>,
+    silenced: Option<bool>,
+    acknowledged: Option<bool>,
+}
+
+/// Do something with many alerts.
+#[utoipa::path(post, path = "/alerts/bulk", tag = "alerts", request_body = BulkJson, responses(
+    (status = 200, body = Object), (status = 400, body = Problem)))]
+pub async fn bulk(
     state: web::Data<State>,
     caller: Caller,
-    path: web::Path<String>,
-) -> Result<web::Json<AlertJson>, Problem> {
+    body: Body<BulkJson>,
+) -> Result<web::Json<serde_json::Value>, Problem> {
     caller.require(Role::Operator)?;
-    let alert = state.alerting.resolve(parse_id(&path)?, caller.identity.session.user.name).await?;
-    Ok(web::Json(to_json(&alert, None)))
+    let BulkJson { action, ids, filter, hold, reason, user, text } = body.read().await?;
+    let filter = match (ids, filter) {
+        (Some(ids), None) if ids.len() <= BULK_IDS_MAX => OpenFilter {
+            ids: Some(ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?),
+            ..OpenFilter::default()
+        },
+        (Some(ids), None) => {
+            let detail = format!("ids has {} entries; at most {BULK_IDS_MAX} are allowed, or a filter", ids.len());
+            return Err(Problem::field("ids", detail));
+        }
+        (None, Some(filter)) => OpenFilter {
+            ids: None,
+            severity: filter.severity.as_deref().map(parse_severity).transpose()?,
+            rule: filter.rule.as_deref().map(parse_rule).transpose()?,
+            device: filter.device.as_deref().map(parse_device).transpose()?,
+            group: filter.group.as_deref().map(parse_group).transpose()?,
+            silenced: filter.silenced,
+            acknowledged: filter.acknowledged,
+        },
+        _ => return Err(Problem::field("ids", "exactly one of ids and filter is wanted")),
+    };
+    let operation = operation(&state, &action, OperationJson { hold, reason, user, text }).await?;
+    let bulk = state.alerting.bulk(filter, operation, caller.identity.session.user.name).await?;
+    Ok(web::Json(json!({ "matched": bulk.matched, "changed": bulk.changed })))
 }

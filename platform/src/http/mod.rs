@@ -3,6 +3,7 @@
 mod access;
 mod alerts;
 mod assets;
+mod backtests;
 mod busy;
 mod choose;
 mod commands;
@@ -26,12 +27,13 @@ mod routes;
 mod rules;
 mod service;
 mod session;
+mod silences;
 mod users;
 
 pub use links::Links;
 pub use password::{PasswordError, Passwords};
 
-use crate::alerting::Alerting;
+use crate::alerting::{Alerting, Backtests};
 use crate::commands::Commands;
 use crate::config::Http;
 use crate::ingest::Ingest;
@@ -66,6 +68,7 @@ pub struct HttpParts {
     pub ingest: Arc<Ingest>,
     pub commands: Arc<Commands>,
     pub alerting: Arc<Alerting>,
+    pub backtests: Backtests,
     pub live: Arc<Live>,
     pub outbox: Outbox,
     pub presence: Arc<PresenceTable>,

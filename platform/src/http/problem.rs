@@ -16,6 +16,21 @@ pub struct FieldProblem {
     pub field: String,
     /// What is wrong and what is allowed.
     pub detail: String,
+    /// Where in the field's text: first byte and the one after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<[usize; 2]>,
+    /// What is wrong there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl FieldProblem {
+    pub fn new(field: &str, detail: &str) -> Self {
+        Self { field: field.to_owned(), detail: detail.to_owned(), at: None, problem: None, remedy: None }
+    }
 }
 
 /// A problem document.
@@ -63,13 +78,13 @@ impl Problem {
     /// A field that cannot be accepted as it is.
     pub fn field(field: &str, detail: impl ToString) -> Self {
         let detail = detail.to_string();
-        let errors = vec![FieldProblem { field: field.to_owned(), detail: detail.clone() }];
+        let errors = vec![FieldProblem::new(field, &detail)];
         Self { errors, ..Self::bad_request("invalid_field", detail) }
     }
 
     /// A field that reads well and still makes no sense here.
     pub fn unprocessable(code: &'static str, field: &str, detail: &str) -> Self {
-        let errors = vec![FieldProblem { field: field.to_owned(), detail: detail.to_owned() }];
+        let errors = vec![FieldProblem::new(field, detail)];
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
     }
 
@@ -237,7 +252,7 @@ fn unfit(cause: &str, detail: String) -> Problem {
     let Some((code, field)) = named else {
         return Problem::bad_request("invalid_field", detail);
     };
-    let errors = vec![FieldProblem { field, detail: detail.clone() }];
+    let errors = vec![FieldProblem::new(&field, &detail)];
     Problem { errors, ..Problem::bad_request(code, detail) }
 }
 

@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    alerts, assets, commands, devices, export, history, import, live, openapi, overview, problem, push, query_many,
-    rules, service, session, users,
+    alerts, assets, backtests, commands, devices, export, history, import, live, openapi, overview, problem, push,
+    query_many, rules, service, session, silences, users,
 };
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
@@ -45,15 +45,26 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/export", [(GET, web::to(export::export))]))
         .service(path("/import", [(POST, web::to(import::import))]))
         .service(path("/rules", [(READ, web::to(rules::list)), (POST, web::to(rules::create))]))
+        .service(path("/rules/check", [(POST, web::to(rules::check))]))
+        .service(path("/rules/backtest", [(POST, web::to(backtests::start))]))
+        .service(path("/rules/backtest/{id}", [(READ, web::to(backtests::show)), (DELETE, web::to(backtests::cancel))]))
+        .service(path("/rules/{id}/versions", [(READ, web::to(rules::versions))]))
         .service(path(
             "/rules/{id}",
             [(READ, web::to(rules::show)), (PATCH, web::to(rules::update)), (DELETE, web::to(rules::delete))],
         ))
         .service(path("/alerts", [(READ, web::to(alerts::list))]))
+        .service(path("/alerts/summary", [(READ, web::to(alerts::summary))]))
+        .service(path("/alerts/bulk", [(POST, web::to(alerts::bulk))]))
         .service(path("/alerts/{id}", [(READ, web::to(alerts::show))]))
-        .service(path("/alerts/{id}/acknowledge", [(POST, web::to(alerts::acknowledge))]))
-        .service(path("/alerts/{id}/unacknowledge", [(POST, web::to(alerts::unacknowledge))]))
-        .service(path("/alerts/{id}/resolve", [(POST, web::to(alerts::resolve))]))
+        .service(path("/alerts/{id}/{action}", [(POST, web::to(alerts::operate))]))
+        .service(path("/notifications", [(READ, web::to(silences::notifications))]))
+        .service(path("/silences", [(READ, web::to(silences::list)), (POST, web::to(silences::create))]))
+        .service(path("/silences/preview", [(POST, web::to(silences::preview))]))
+        .service(path(
+            "/silences/{id}",
+            [(READ, web::to(silences::show)), (PATCH, web::to(silences::update)), (DELETE, web::to(silences::end))],
+        ))
         .service(path("/push/config", [(READ, web::to(push::config))]))
         .service(path("/push/endpoints", [(READ, web::to(push::endpoints)), (POST, web::to(push::register))]))
         .service(path("/push/endpoints/{id}", [(DELETE, web::to(push::delete))]))

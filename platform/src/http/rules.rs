@@ -1,114 +1,33 @@
 //! Rules.
 
 use super::State;
-use super::devices::present;
-use super::problem::Problem;
-use super::query::{self, Page, duration_text, parse_duration, time_text};
+use super::problem::{self, FieldProblem, Problem};
+use super::query::{self, Page, time_text};
 use super::request::{Body, Caller};
 use crate::alerting::{AlertingError, RuleView};
+use crate::ports::RuleChangeKind;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use pulsewire_core::alert::{Comparison, HOLD_US_MAX, Rule, RuleError, Scope};
-use pulsewire_core::ids::{DeviceId, GroupName, MetricName, RuleId, UserName};
+use pulsewire_core::alert::{
+    Authorship, ClearDocument, Comparison, LevelDocument, Rule, RuleDocument, RuleError, RuleProblem, Scope,
+};
+use pulsewire_core::expr::Expr;
+use pulsewire_core::ids::{MetricName, RuleId};
 use pulsewire_core::role::Role;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most metric names that an error lists.
 const NAMES_LISTED: usize = 12;
-
-/// Which devices a rule looks at: exactly one of these.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ScopeJson {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    devices: Option<Vec<String>>,
-    /// `key:value`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tag: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<String>,
-    /// Only `true`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    all: Option<bool>,
-}
-
-/// A rule.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct RuleJson {
-    id: String,
-    name: String,
-    enabled: bool,
-    metric: String,
-    comparison: &'static str,
-    threshold: f64,
-    clear: f64,
-    #[serde(rename = "for")]
-    hold: String,
-    severity: &'static str,
-    scope: ScopeJson,
-    message: String,
-    version: u32,
-    created: String,
-    updated: String,
-    updated_by: String,
-    /// On how many devices it looks now.
-    devices: usize,
-    /// How many of its alerts fire.
-    firing: usize,
-}
-
-/// A rule to be made.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewRuleJson {
-    id: Option<String>,
-    name: String,
-    metric: String,
-    /// `>`, `>=`, `<` or `<=`.
-    comparison: String,
-    threshold: f64,
-    /// The threshold if absent.
-    clear: Option<f64>,
-    /// `0s` if absent.
-    #[serde(rename = "for")]
-    hold: Option<String>,
-    /// `warning` if absent.
-    severity: Option<String>,
-    /// All devices if absent.
-    scope: Option<ScopeJson>,
-    #[serde(default)]
-    message: String,
-    enabled: Option<bool>,
-    /// Take a metric that no device in scope has yet.
-    #[serde(default)]
-    allow_unknown_metric: bool,
-}
-
-/// What to change; `"clear": null` makes it the threshold again.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RuleChange {
-    name: Option<String>,
-    metric: Option<String>,
-    comparison: Option<String>,
-    threshold: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<f64>)]
-    clear: Option<Option<f64>>,
-    #[serde(rename = "for")]
-    hold: Option<String>,
-    severity: Option<String>,
-    scope: Option<ScopeJson>,
-    message: Option<String>,
-    enabled: Option<bool>,
-    #[serde(default)]
-    allow_unknown_metric: bool,
-}
+/// Most metrics that a check answers.
+const METRICS_LISTED: usize = 200;
+/// The fields by which a rule of one level is written without `levels`.
+const SHORTHAND: [&str; 6] = ["when", "clear", "severity", "metric", "comparison", "threshold"];
+/// Those of them that make it a threshold.
+const THRESHOLD: [&str; 3] = ["metric", "comparison", "threshold"];
 
 /// Which rules.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -121,6 +40,19 @@ pub struct RuleFilter {
     cursor: Option<String>,
 }
 
+/// A version of a rule.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct RuleVersionJson {
+    version: u32,
+    /// `created`, `edited`, `paused`, `resumed` or `deleted`.
+    change: &'static str,
+    time: String,
+    user: String,
+    /// The rule as it was then.
+    #[schema(value_type = Object)]
+    rule: Value,
+}
+
 impl From<AlertingError> for Problem {
     fn from(error: AlertingError) -> Self {
         let detail = error.to_string();
@@ -128,8 +60,12 @@ impl From<AlertingError> for Problem {
             AlertingError::RuleExists(_) => Self::new(StatusCode::CONFLICT, "exists", detail),
             AlertingError::NoRule(id) => Self::missing("rule", id.as_str()),
             AlertingError::NoAlert(id) => Self::missing("alert", &id.to_string()),
+            AlertingError::NoSilence(id) => Self::missing("silence", &id.to_string()),
+            AlertingError::Rule(error) => rule_problem(&error),
             AlertingError::TooManyRules(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_rules", detail),
+            AlertingError::Silence(error) => super::silences::silence_problem(&error),
             AlertingError::Resolved(_) => Self::new(StatusCode::CONFLICT, "resolved", detail),
+            AlertingError::SilenceEnded(_) => Self::new(StatusCode::CONFLICT, "ended", detail),
             AlertingError::Store(cause) => {
                 tracing::error!(%cause, "rules or alerts could not be stored");
                 Self::unavailable(detail)
@@ -139,56 +75,24 @@ impl From<AlertingError> for Problem {
     }
 }
 
-fn rule_problem(error: &RuleError) -> Problem {
-    match error {
-        RuleError::Threshold { field, problem } => impossible(field, problem),
-        other => Problem::field(other.field(), other),
-    }
-}
-
-fn impossible(field: &str, problem: &str) -> Problem {
-    Problem::unprocessable("impossible_threshold", field, problem)
-}
-
-fn parse_scope(json: &ScopeJson) -> Result<Scope, Problem> {
-    let wrong = |detail: String| Problem::field("scope", detail);
-    let device = |id: &String| DeviceId::parse(id).map_err(|error| Problem::field("scope.device", error));
-    match json {
-        ScopeJson { device: Some(id), devices: None, tag: None, group: None, all: None } => {
-            Ok(Scope::Devices(vec![device(id)?]))
-        }
-        ScopeJson { device: None, devices: Some(ids), tag: None, group: None, all: None } => {
-            Ok(Scope::Devices(ids.iter().map(device).collect::<Result<_, _>>()?))
-        }
-        ScopeJson { device: None, devices: None, tag: Some(tag), group: None, all: None } => {
-            let (key, value) = tag
-                .split_once(':')
-                .ok_or_else(|| Problem::field("scope.tag", format!("scope.tag is {tag:?}; key:value is wanted")))?;
-            Ok(Scope::Tag { key: key.to_owned(), value: value.to_owned() })
-        }
-        ScopeJson { device: None, devices: None, tag: None, group: Some(group), all: None } => {
-            let group = GroupName::parse(group).map_err(|error| Problem::field("scope.group", error))?;
-            Ok(Scope::Group(group))
-        }
-        ScopeJson { device: None, devices: None, tag: None, group: None, all: Some(true) } => Ok(Scope::All),
-        _ => Err(wrong("scope wants exactly one of device, devices, tag, group or \"all\": true".into())),
-    }
-}
-
-fn scope_json(scope: &Scope) -> ScopeJson {
-    let empty = ScopeJson::default();
-    match scope {
-        Scope::All => ScopeJson { all: Some(true), ..empty },
-        Scope::Devices(ids) if ids.len() == 1 => ScopeJson { device: ids.first().map(ToString::to_string), ..empty },
-        Scope::Devices(ids) => ScopeJson { devices: Some(ids.iter().map(ToString::to_string).collect()), ..empty },
-        Scope::Tag { key, value } => ScopeJson { tag: Some(format!("{key}:{value}")), ..empty },
-        Scope::Group(group) => ScopeJson { group: Some(group.to_string()), ..empty },
-    }
-}
-
-fn parse_comparison(sign: &str) -> Result<Comparison, Problem> {
-    let wrong = || Problem::field("comparison", format!("comparison is {sign:?}; >, >=, < or <= is allowed"));
-    Comparison::from_sign(sign).ok_or_else(wrong)
+pub(super) fn rule_problem(error: &RuleError) -> Problem {
+    let code = match error.kind {
+        RuleProblem::Field => return Problem::field(&error.field, error),
+        RuleProblem::Expression => "expression",
+        RuleProblem::Template => "template",
+        RuleProblem::Schedule => "schedule",
+        RuleProblem::Threshold => "impossible_threshold",
+        RuleProblem::Everything => "matches_everything",
+    };
+    let mut problem = Problem::unprocessable(code, &error.field, &error.to_string());
+    let at = error.at.as_ref().map(|at| [at.start, at.end]);
+    problem.errors = vec![FieldProblem {
+        at,
+        problem: Some(error.problem.clone()),
+        remedy: (!error.remedy.is_empty()).then(|| error.remedy.clone()),
+        ..FieldProblem::new(&error.field, &error.to_string())
+    }];
+    problem
 }
 
 pub(super) fn parse_severity(name: &str) -> Result<Severity, Problem> {
@@ -196,52 +100,72 @@ pub(super) fn parse_severity(name: &str) -> Result<Severity, Problem> {
     Severity::from_name(name).ok_or_else(wrong)
 }
 
-fn parse_hold(text: &str) -> Result<i64, Problem> {
-    parse_duration("for", text, 0, HOLD_US_MAX)
+/// A rule's document, and whether it may look at metrics that no device has yet.
+pub(super) fn read_document(body: Value) -> Result<(RuleDocument, bool), Problem> {
+    let Value::Object(mut fields) = body else {
+        return Err(Problem::bad_request("malformed_json", "a rule is a JSON object"));
+    };
+    let allow = match fields.remove("allow_unknown_metric") {
+        None => false,
+        Some(Value::Bool(allow)) => allow,
+        Some(other) => {
+            let detail = format!("allow_unknown_metric is {other}; true or false is wanted");
+            return Err(Problem::field("allow_unknown_metric", detail));
+        }
+    };
+    let document = serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| problem::json(&error))?;
+    Ok((document, allow))
 }
 
-fn parse_metric(name: &str) -> Result<MetricName, Problem> {
-    MetricName::parse(name).map_err(|error| Problem::field("metric", error))
-}
-
-/// Checks a rule against what the devices in scope have: at least one must have the metric, in a type with which the rule
-/// can both fire and stop. One odd device among good ones is no reason to refuse the rule for the others.
+/// Checks a rule against what the devices in scope have: at least one must have all its metrics, in types with which it can
+/// both fire and stop. One odd device among good ones is no reason to refuse the rule for the others.
 fn check_devices(state: &State, rule: &Rule, allow_unknown_metric: bool) -> Result<(), Problem> {
     let directory = state.directory.read().map_err(Problem::internal)?;
     let catalogue = state.catalogue.read().map_err(Problem::internal)?;
     let in_scope = || directory.after(None).filter(|device| rule.scope.takes(device));
-    let mut unfit = None;
+    let metrics = rule.metrics();
+    let (mut unfit, mut unknown) = (None, None);
     for device in in_scope() {
-        let Some(series) = catalogue.find(device.key, &rule.metric) else { continue };
-        match rule.check_type(series.value_type) {
+        let types: Vec<_> = metrics.iter().map(|m| catalogue.find(device.key, m).map(|s| s.value_type)).collect();
+        if let Some(missing) = types.iter().position(Option::is_none) {
+            unknown.get_or_insert(missing);
+            continue;
+        }
+        match rule.check_types(&types) {
             Ok(()) => return Ok(()),
             Err(error) => drop(unfit.get_or_insert((device.id.clone(), error))),
         }
     }
     if let Some((device, error)) = unfit {
-        return Err(impossible(error.field(), &format!("{error} (on {device}, and no device in scope fits better)")));
+        let problem = format!("{} (on {device}, and no device in scope fits better)", error.problem);
+        return Err(rule_problem(&RuleError { problem, ..error }));
     }
     if allow_unknown_metric {
         return Ok(());
     }
+    let Some(unknown) = unknown else {
+        let detail = "no device is in the scope, so the rule would never fire; give \"allow_unknown_metric\": true to wait for one";
+        return Err(Problem::unprocessable("matches_nothing", "scope", detail));
+    };
     let names: BTreeSet<&str> =
         in_scope().flat_map(|device| catalogue.of_device(device.key)).map(|s| s.metric.as_str()).collect();
     let mut listed = names.iter().take(NAMES_LISTED).copied().collect::<Vec<_>>().join(", ");
     if names.len() > NAMES_LISTED {
         listed.push_str(", …");
     }
-    let metrics = if names.is_empty() { "they have none yet".into() } else { format!("they have: {listed}") };
+    let have = if names.is_empty() { "they have none yet".into() } else { format!("they have: {listed}") };
     let detail = format!(
-        "no device in scope has the metric {:?} ({metrics}); give \"allow_unknown_metric\": true to wait for one",
-        rule.metric.as_str()
+        "no device in scope has the metric {:?} ({have}); give \"allow_unknown_metric\": true to wait for one",
+        metrics[unknown].as_str()
     );
     Err(Problem::unprocessable("unknown_metric", "metric", &detail))
 }
 
-/// On how many devices a rule looks now.
+/// On how many devices a rule looks now: those in scope that have its first metric.
 fn devices_of(state: &State, rule: &Rule) -> usize {
     let (Ok(directory), Ok(catalogue)) = (state.directory.read(), state.catalogue.read()) else { return 0 };
-    let has = |key| catalogue.find(key, &rule.metric).is_some();
+    let metrics = rule.metrics();
+    let has = |key| metrics.iter().any(|metric| catalogue.find(key, metric).is_some());
     match &rule.scope {
         _ if !rule.enabled => 0,
         Scope::Devices(ids) => ids.iter().filter_map(|id| directory.by_id(id)).filter(|d| has(d.key)).count(),
@@ -249,27 +173,55 @@ fn devices_of(state: &State, rule: &Rule) -> usize {
     }
 }
 
-fn to_json(state: &State, view: &RuleView) -> RuleJson {
-    let rule = &view.rule;
-    RuleJson {
-        id: rule.id.to_string(),
-        name: rule.name.clone(),
-        enabled: rule.enabled,
-        metric: rule.metric.to_string(),
-        comparison: rule.comparison.sign(),
-        threshold: rule.threshold,
-        clear: rule.clear,
-        hold: duration_text(rule.hold_us),
-        severity: rule.severity.name(),
-        scope: scope_json(&rule.scope),
-        message: rule.message.clone(),
-        version: rule.version,
-        created: time_text(rule.created_us),
-        updated: time_text(rule.updated_us),
-        updated_by: rule.updated_by.to_string(),
-        devices: devices_of(state, rule),
-        firing: view.firing,
+fn threshold_json(expr: &Expr) -> Value {
+    match expr.threshold() {
+        Some((metric, comparison, value)) => {
+            json!({ "metric": metric.as_str(), "comparison": comparison.sign(), "value": value })
+        }
+        None => Value::Null,
     }
+}
+
+/// A rule's document with every field, and the thresholds that its levels are.
+fn document_json(rule: &Rule) -> Result<Map<String, Value>, Problem> {
+    let document = serde_json::to_value(RuleDocument::from(rule)).map_err(Problem::internal)?;
+    let Value::Object(mut fields) = document else { return Ok(Map::new()) };
+    let level = |level: &pulsewire_core::alert::Level| {
+        json!({
+            "severity": level.severity.name(),
+            "when": level.when.text(),
+            "clear": level.clear.as_ref().map(Expr::text),
+            "threshold": threshold_json(&level.when),
+            "clear_threshold": level.clear.as_ref().map_or(Value::Null, threshold_json),
+        })
+    };
+    fields.insert("levels".into(), rule.levels.iter().map(level).collect());
+    fields.insert("metrics".into(), rule.metrics().iter().map(MetricName::as_str).collect());
+    for field in ["for", "count", "staleness", "no_data", "schedule"] {
+        fields.entry(field).or_insert(Value::Null);
+    }
+    fields.entry("labels").or_insert_with(|| json!({}));
+    for field in ["message", "runbook"] {
+        fields.entry(field).or_insert_with(|| json!(""));
+    }
+    Ok(fields)
+}
+
+fn to_json(state: &State, view: &RuleView) -> Result<Value, Problem> {
+    let rule = &view.rule;
+    let mut fields = document_json(rule)?;
+    let more = [
+        ("version", json!(rule.version)),
+        ("created", json!(time_text(rule.created_us))),
+        ("updated", json!(time_text(rule.updated_us))),
+        ("updated_by", json!(rule.updated_by.as_str())),
+        ("devices", json!(devices_of(state, rule))),
+        ("firing", json!(view.standing.firing)),
+        ("pending", json!(view.standing.pending)),
+        ("stale", json!(view.standing.stale)),
+    ];
+    fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    Ok(Value::Object(fields))
 }
 
 fn new_id(now_us: i64) -> Result<RuleId, Problem> {
@@ -279,75 +231,137 @@ fn new_id(now_us: i64) -> Result<RuleId, Problem> {
     RuleId::parse(&ulid.to_string()).map_err(Problem::internal)
 }
 
-fn build(new: NewRuleJson, now_us: i64, by: UserName) -> Result<Rule, Problem> {
-    let id = match &new.id {
+/// A rule that is new, checked.
+pub(super) fn build(state: &State, body: Value, caller: &Caller) -> Result<Rule, Problem> {
+    let (document, allow_unknown_metric) = read_document(body)?;
+    let now_us = state.clock.now_us();
+    let id = match &document.id {
         Some(id) => RuleId::parse(id).map_err(|error| Problem::field("id", error))?,
         None => new_id(now_us)?,
     };
-    Ok(Rule {
-        id,
-        name: new.name,
-        enabled: new.enabled.unwrap_or(true),
-        metric: parse_metric(&new.metric)?,
-        comparison: parse_comparison(&new.comparison)?,
-        threshold: new.threshold,
-        clear: new.clear.unwrap_or(new.threshold),
-        hold_us: new.hold.as_deref().map_or(Ok(0), parse_hold)?,
-        severity: new.severity.as_deref().map_or(Ok(Severity::Warning), parse_severity)?,
-        scope: new.scope.as_ref().map_or(Ok(Scope::All), parse_scope)?,
-        message: new.message,
-        version: 1,
-        created_us: now_us,
-        updated_us: now_us,
-        updated_by: by,
-    })
-}
-
-fn edited(old: &Rule, change: RuleChange, now_us: i64, by: UserName) -> Result<Rule, Problem> {
-    let mut rule = old.clone();
-    if let Some(name) = change.name {
-        rule.name = name;
-    }
-    if let Some(metric) = &change.metric {
-        rule.metric = parse_metric(metric)?;
-    }
-    if let Some(sign) = &change.comparison {
-        rule.comparison = parse_comparison(sign)?;
-    }
-    if let Some(threshold) = change.threshold {
-        // A rule without hysteresis stays one.
-        if rule.clear == rule.threshold {
-            rule.clear = threshold;
-        }
-        rule.threshold = threshold;
-    }
-    if let Some(clear) = change.clear {
-        rule.clear = clear.unwrap_or(rule.threshold);
-    }
-    if let Some(hold) = &change.hold {
-        rule.hold_us = parse_hold(hold)?;
-    }
-    if let Some(severity) = &change.severity {
-        rule.severity = parse_severity(severity)?;
-    }
-    if let Some(scope) = &change.scope {
-        rule.scope = parse_scope(scope)?;
-    }
-    if let Some(message) = change.message {
-        rule.message = message;
-    }
-    rule.enabled = change.enabled.unwrap_or(rule.enabled);
-    if rule != *old {
-        rule.version += 1;
-        rule.updated_us = now_us;
-        rule.updated_by = by;
-    }
+    let updated_by = caller.identity.session.user.name.clone();
+    let by = Authorship { id, version: 1, created_us: now_us, updated_us: now_us, updated_by };
+    let rule = document.rule(by).map_err(|error| rule_problem(&error))?;
+    check_devices(state, &rule, allow_unknown_metric)?;
     Ok(rule)
 }
 
-fn judges_differently(new: &Rule, old: &Rule) -> bool {
-    let what = |rule: &Rule| (rule.metric.clone(), rule.comparison, rule.threshold, rule.clear, rule.scope.clone());
-    what(new) != what(old)
+/// The document as it would be written if a patch of shorthand fields was to be put on it.
+fn for_patch(mut document: RuleDocument, patch: &Map<String, Value>) -> Result<RuleDocument, Problem> {
+    let touches = |fields: &[&str]| fields.iter().any(|field| patch.contains_key(*field));
+    if patch.contains_key("levels") || !touches(&SHORTHAND) {
+        return Ok(document);
+    }
+    let level = match document.levels.take().as_deref() {
+        Some([level]) => level.clone(),
+        _ => {
+            let detail = "the rule has several levels; give all of them as levels";
+            return Err(Problem::field("levels", detail));
+        }
+    };
+    document.severity = Some(level.severity.clone());
+    let number = patch.get("clear").is_some_and(|clear| clear.is_number());
+    let threshold = (touches(&THRESHOLD) || number) && !patch.contains_key("when");
+    match as_threshold(&level).filter(|_| threshold) {
+        Some((metric, comparison, value, clear)) => {
+            document.metric = Some(metric.to_string());
+            document.comparison = Some(comparison.sign().to_owned());
+            document.threshold = Some(value);
+            document.clear = clear.map(ClearDocument::Number);
+        }
+        // A whole threshold in place of an expression.
+        None if threshold => {}
+        None => {
+            document.when = Some(level.when);
+            document.clear = level.clear.map(ClearDocument::Expression);
+        }
+    }
+    Ok(document)
+}
+
+/// A level as the fields of a threshold, if it can be written so.
+fn as_threshold(level: &LevelDocument) -> Option<(MetricName, Comparison, f64, Option<f64>)> {
+    let (metric, comparison, value) = Expr::parse(&level.when).ok()?.threshold()?;
+    let clear = match &level.clear {
+        None => None,
+        Some(clear) => match Expr::parse(clear).ok()?.threshold()? {
+            (of, clears, clear) if of == metric && clears == comparison.opposite() => Some(clear),
+            _ => return None,
+        },
+    };
+    Some((metric, comparison, value, clear))
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: Value) {
+    match patch {
+        Value::Object(fields) => {
+            if !target.is_object() {
+                *target = Value::Object(Map::new());
+            }
+            let Value::Object(own) = target else { return };
+            for (name, value) in fields {
+                if value.is_null() {
+                    own.remove(&name);
+                } else {
+                    merge(own.entry(name).or_insert(Value::Null), value);
+                }
+            }
+        }
+        other => *target = other,
+    }
+}
+
+fn edited(state: &State, old: &Rule, patch: Value, caller: &Caller) -> Result<Rule, Problem> {
+    let Value::Object(mut patch) = patch else {
+        return Err(Problem::bad_request("malformed_json", "what to change is a JSON object"));
+    };
+    if patch.contains_key("id") {
+        return Err(Problem::field("id", "the id of a rule cannot be changed; make a new rule"));
+    }
+    let allow = patch.remove("allow_unknown_metric").unwrap_or(Value::Bool(false));
+    // One of these takes the place of the other; whole values, not parts of them.
+    let document = for_patch(RuleDocument::from(old), &patch)?;
+    let mut whole = serde_json::to_value(document).map_err(Problem::internal)?;
+    if let Value::Object(fields) = &mut whole {
+        for field in ["scope", "levels", "schedule"].into_iter().filter(|field| patch.contains_key(*field)) {
+            fields.remove(field);
+        }
+        if patch.get("count").is_some_and(|count| !count.is_null()) {
+            fields.remove("for");
+        }
+        if patch.get("for").is_some_and(|hold| !hold.is_null()) {
+            fields.remove("count");
+        }
+        // Labels are a map of the user's: a patch of one adds or removes it.
+    }
+    merge(&mut whole, Value::Object(patch));
+    if let Value::Object(fields) = &mut whole {
+        fields.remove("id");
+        fields.insert("allow_unknown_metric".into(), allow);
+    }
+    let (document, allow_unknown_metric) = read_document(whole)?;
+    let by = Authorship {
+        id: old.id.clone(),
+        version: old.version,
+        created_us: old.created_us,
+        updated_us: old.updated_us,
+        updated_by: old.updated_by.clone(),
+    };
+    let mut rule = document.rule(by).map_err(|error| rule_problem(&error))?;
+    if rule == *old {
+        return Ok(rule);
+    }
+    // A name can be mended, and a rule switched off, whatever the devices have become.
+    let switched_on = rule.enabled && !old.enabled;
+    if rule.enabled && (switched_on || rule.levels != old.levels || rule.scope != old.scope) {
+        let same_metrics = rule.metrics() == old.metrics();
+        check_devices(state, &rule, allow_unknown_metric || (same_metrics && !switched_on))?;
+    }
+    rule.version = old.version + 1;
+    rule.updated_us = state.clock.now_us();
+    rule.updated_by = caller.identity.session.user.name.clone();
+    Ok(rule)
 }
 
 async fn find(state: &State, id: &str) -> Result<RuleView, Problem> {
@@ -358,8 +372,9 @@ async fn find(state: &State, id: &str) -> Result<RuleView, Problem> {
 
 /// Rules by id.
 #[utoipa::path(get, path = "/rules", tag = "alerts", params(RuleFilter), responses(
-    (status = 200, body = Page<RuleJson>), (status = 400, body = Problem)))]
-pub async fn list(state: web::Data<State>, caller: Caller<RuleFilter>) -> Result<web::Json<Page<RuleJson>>, Problem> {
+    (status = 200, body = Object, description = "`items`: rules as docs/http-api.md has them, `next`"),
+    (status = 400, body = Problem)))]
+pub async fn list(state: web::Data<State>, caller: Caller<RuleFilter>) -> Result<web::Json<Page<Value>>, Problem> {
     let filter = caller.query;
     let limit = query::limit(filter.limit)?;
     let device = filter.device.as_deref().map(|id| super::devices::find(&state, id)).transpose()?;
@@ -372,68 +387,88 @@ pub async fn list(state: web::Data<State>, caller: Caller<RuleFilter>) -> Result
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|view| view.rule.id.to_string());
-    Ok(web::Json(Page { items: found.into_iter().map(|view| to_json(&state, view)).collect(), next }))
+    let items = found.into_iter().map(|view| to_json(&state, view)).collect::<Result<_, _>>()?;
+    Ok(web::Json(Page { items, next }))
 }
 
 /// Make a rule.
-#[utoipa::path(post, path = "/rules", tag = "alerts", request_body = NewRuleJson, responses(
-    (status = 201, body = RuleJson), (status = 400, body = Problem), (status = 409, body = Problem),
+#[utoipa::path(post, path = "/rules", tag = "alerts",
+    request_body(content = Object, description = "a rule as docs/http-api.md has it"), responses(
+    (status = 201, body = Object), (status = 400, body = Problem), (status = 409, body = Problem),
     (status = 422, body = Problem)))]
-pub async fn create(state: web::Data<State>, caller: Caller, body: Body<NewRuleJson>) -> Result<HttpResponse, Problem> {
+pub async fn create(state: web::Data<State>, caller: Caller, body: Body<Value>) -> Result<HttpResponse, Problem> {
     caller.require(Role::Operator)?;
-    let new = body.read().await?;
-    let allow_unknown_metric = new.allow_unknown_metric;
-    let rule = build(new, state.clock.now_us(), caller.identity.session.user.name)?;
-    rule.check().map_err(|error| rule_problem(&error))?;
-    check_devices(&state, &rule, allow_unknown_metric)?;
+    let rule = build(&state, body.read().await?, &caller)?;
     let view = state.alerting.create_rule(rule).await?;
-    Ok(HttpResponse::Created().json(to_json(&state, &view)))
+    Ok(HttpResponse::Created().json(to_json(&state, &view)?))
+}
+
+/// Check a rule without making it.
+#[utoipa::path(post, path = "/rules/check", tag = "alerts",
+    request_body(content = Object, description = "a rule as for POST /rules"), responses(
+    (status = 200, body = Object), (status = 400, body = Problem), (status = 422, body = Problem)))]
+pub async fn check(state: web::Data<State>, caller: Caller, body: Body<Value>) -> Result<web::Json<Value>, Problem> {
+    let rule = build(&state, body.read().await?, &caller)?;
+    let metrics = {
+        let directory = state.directory.read().map_err(Problem::internal)?;
+        let catalogue = state.catalogue.read().map_err(Problem::internal)?;
+        let mut metrics: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
+        for device in directory.after(None).filter(|device| rule.scope.takes(device)) {
+            for series in catalogue.of_device(device.key) {
+                metrics.entry(series.metric.as_str()).or_insert((&series.unit, 0)).1 += 1;
+            }
+        }
+        let one = |(name, (unit, devices)): (&&str, &(&str, usize))| json!({ "name": name, "unit": unit, "devices": devices });
+        metrics.iter().take(METRICS_LISTED).map(one).collect::<Vec<_>>()
+    };
+    let devices = devices_of(&state, &rule);
+    let rule = Value::Object(document_json(&rule)?);
+    Ok(web::Json(json!({ "ok": true, "rule": rule, "devices": devices, "metrics": metrics })))
 }
 
 /// One rule.
 #[utoipa::path(get, path = "/rules/{id}", tag = "alerts", params(("id" = String, Path)), responses(
-    (status = 200, body = RuleJson), (status = 404, body = Problem)))]
+    (status = 200, body = Object), (status = 404, body = Problem)))]
 pub async fn show(
     state: web::Data<State>,
     _caller: Caller,
     path: web::Path<String>,
-) -> Result<web::Json<RuleJson>, Problem> {
-    Ok(web::Json(to_json(&state, &find(&state, &path).await?)))
+) -> Result<web::Json<Value>, Problem> {
+    Ok(web::Json(to_json(&state, &find(&state, &path).await?)?))
 }
 
 /// Edit a rule. Alerts that still hold go on, the others end.
-#[utoipa::path(patch, path = "/rules/{id}", tag = "alerts", request_body = RuleChange,
+#[utoipa::path(patch, path = "/rules/{id}", tag = "alerts",
+    request_body(content = Object, description = "a merge patch (RFC 7396) of the fields of POST"),
     params(("id" = String, Path)), responses(
-    (status = 200, body = RuleJson), (status = 400, body = Problem), (status = 404, body = Problem),
+    (status = 200, body = Object), (status = 400, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem)))]
 pub async fn update(
     state: web::Data<State>,
     caller: Caller,
     path: web::Path<String>,
-    body: Body<RuleChange>,
-) -> Result<web::Json<RuleJson>, Problem> {
+    body: Body<Value>,
+) -> Result<web::Json<Value>, Problem> {
     caller.require(Role::Operator)?;
     let change = body.read().await?;
-    let (parts, by) = (state.clone(), caller.identity.session.user.name);
+    let parts = state.clone();
     let view = state
         .complete(async move {
             let _editing = parts.rule_edits.lock().await;
             let found = find(&parts, &path).await?;
-            let switched_on = change.enabled == Some(true) && !found.rule.enabled;
-            let allow_unknown_metric = change.allow_unknown_metric || (change.metric.is_none() && !switched_on);
-            let rule = edited(&found.rule, change, parts.clock.now_us(), by)?;
+            let rule = edited(&parts, &found.rule, change, &caller)?;
             if rule == found.rule {
                 return Ok(found);
             }
-            rule.check().map_err(|error| rule_problem(&error))?;
-            // A name can be mended, and a rule switched off, whatever the devices have become.
-            if rule.enabled && (switched_on || judges_differently(&rule, &found.rule)) {
-                check_devices(&parts, &rule, allow_unknown_metric)?;
-            }
-            Ok(parts.alerting.update_rule(rule).await?)
+            let kind = match (found.rule.enabled, rule.enabled) {
+                (true, false) => RuleChangeKind::Paused,
+                (false, true) => RuleChangeKind::Resumed,
+                _ => RuleChangeKind::Edited,
+            };
+            Ok(parts.alerting.update_rule(rule, kind).await?)
         })
         .await?;
-    Ok(web::Json(to_json(&state, &view)))
+    Ok(web::Json(to_json(&state, &view)?))
 }
 
 /// Delete a rule; its alerts end.
@@ -442,11 +477,39 @@ pub async fn update(
 pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     caller.require(Role::Operator)?;
     let parts = state.clone();
+    let user = caller.identity.session.user.name;
     let delete = async move {
         let _editing = parts.rule_edits.lock().await;
         let found = find(&parts, &path).await?;
-        Ok(parts.alerting.delete_rule(found.rule.id).await?)
+        Ok(parts.alerting.delete_rule(found.rule, user).await?)
     };
     state.complete(delete).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// What a rule was before, the newest first.
+#[utoipa::path(get, path = "/rules/{id}/versions", tag = "alerts", params(("id" = String, Path)), responses(
+    (status = 200, body = Page<RuleVersionJson>), (status = 404, body = Problem)))]
+pub async fn versions(
+    state: web::Data<State>,
+    _caller: Caller,
+    path: web::Path<String>,
+) -> Result<web::Json<Page<RuleVersionJson>>, Problem> {
+    let missing = || Problem::missing("rule", &path.chars().take(80).collect::<String>());
+    let id = RuleId::parse(&path).map_err(|_| missing())?;
+    let found = state.alerting.store().rule_versions(id).await?;
+    if found.is_empty() {
+        return Err(missing());
+    }
+    let one = |version: crate::ports::RuleVersion| {
+        Ok(RuleVersionJson {
+            version: version.version,
+            change: version.change.name(),
+            time: time_text(version.time_us),
+            user: version.user.to_string(),
+            rule: serde_json::to_value(&version.document).map_err(Problem::internal)?,
+        })
+    };
+    let items = found.into_iter().map(one).collect::<Result<_, Problem>>()?;
+    Ok(web::Json(Page { items, next: None }))
 }

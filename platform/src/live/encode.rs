@@ -1,14 +1,15 @@
 //! Frames for viewers.
 
 use super::subscription::Pending;
-use pulsewire_core::alert::{Alert, Comparison};
+use crate::ports::ShownAlert;
+use pulsewire_core::alert::{AlertKind, Comparison};
 use pulsewire_core::command::{Command, State};
 use pulsewire_core::ids::Position;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::value::{Value, ValueType};
 use pulsewire_proto::frame::{
-    self as wire, Acknowledgement, AlertComparison, AlertInfo, AlertSeverity, AlertState, BatchColumns, CommandInfo,
-    CommandStatus, TextSample, Texts, clip_text,
+    self as wire, Acknowledgement, AlertComparison, AlertDetail, AlertInfo, AlertSeverity, AlertState, BatchColumns,
+    CommandInfo, CommandStatus, TextSample, Texts, clip_text,
 };
 use pulsewire_proto::limits::{REASON_BYTES, RESULT_CODE_BYTES};
 use pulsewire_proto::{Message, MessageType, MetricType, encode_frame};
@@ -189,13 +190,13 @@ pub fn commands(commands: &[Arc<Command>]) -> Vec<u8> {
 }
 
 /// How alerts stand. SPEC §9.12.
-pub fn alerts(alerts: &[Arc<Alert>]) -> Vec<u8> {
-    let infos = alerts.iter().map(|alert| AlertInfo {
+pub fn alerts(alerts: &[ShownAlert]) -> Vec<u8> {
+    let infos = alerts.iter().map(|ShownAlert { alert, .. }| AlertInfo {
         id: alert.id.0.to_bytes(),
         revision: alert.revision,
         rule: alert.rule.to_string(),
         rule_name: alert.rule_name.clone(),
-        device: alert.device_id.to_string(),
+        device: alert.device_id.clone(),
         metric: alert.metric.to_string(),
         severity: match alert.severity {
             Severity::Info => AlertSeverity::Info,
@@ -211,16 +212,37 @@ pub fn alerts(alerts: &[Arc<Alert>]) -> Vec<u8> {
             .as_ref()
             .map(|a| Acknowledgement { user: a.user.to_string(), time_us: a.time_us }),
         value: alert.value,
-        comparison: match alert.comparison {
+        comparison: match alert.threshold.map_or(Comparison::Above, |t| t.comparison) {
             Comparison::Above => AlertComparison::Above,
             Comparison::AtLeast => AlertComparison::AtLeast,
             Comparison::Below => AlertComparison::Below,
             Comparison::AtMost => AlertComparison::AtMost,
         },
-        threshold: alert.threshold,
+        threshold: alert.threshold.map_or(f64::NAN, |t| t.value),
         text: clip_text(&alert.text, REASON_BYTES).to_owned(),
     });
-    frame(&Message::Alert(wire::Alert { alerts: infos.collect() }))
+    let details = alerts.iter().map(|ShownAlert { alert, quiet }| AlertDetail {
+        kind: match alert.kind {
+            AlertKind::Condition => wire::AlertKind::Condition,
+            AlertKind::NoData => wire::AlertKind::NoData,
+            AlertKind::Group => wire::AlertKind::Group,
+            AlertKind::Overflow => wire::AlertKind::Overflow,
+        },
+        flags: [
+            (alert.stale, AlertDetail::STALE),
+            (alert.flapping, AlertDetail::FLAPPING),
+            (alert.recovering, AlertDetail::RECOVERING),
+            (*quiet, AlertDetail::SILENCED),
+            (alert.parent.is_some(), AlertDetail::CHILD),
+        ]
+        .into_iter()
+        .filter_map(|(set, flag)| set.then_some(flag))
+        .sum(),
+        members: alert.members,
+        condition: clip_text(&alert.condition, REASON_BYTES).to_owned(),
+        assigned: alert.assigned.as_ref().map(ToString::to_string),
+    });
+    frame(&Message::Alert(wire::Alert { details: details.collect(), alerts: infos.collect() }))
 }
 
 /// The wire's name for a type.

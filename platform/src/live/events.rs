@@ -1,7 +1,7 @@
 //! What a viewer is told of besides samples and presence: how alerts and commands stand. A queue keeps the newest state of each, so
 //! a slow viewer misses steps between, never the outcome; what does not fit is counted, and the viewer asks anew.
 
-use pulsewire_core::alert::Alert;
+use crate::ports::ShownAlert;
 use pulsewire_core::command::Command;
 use pulsewire_core::ids::{AlertId, CommandId};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Events {
     // By id, so the oldest alert goes first.
-    alerts: BTreeMap<AlertId, Arc<Alert>>,
+    alerts: BTreeMap<AlertId, ShownAlert>,
     commands: BTreeMap<CommandId, Arc<Command>>,
     lost: u64,
 }
@@ -20,7 +20,7 @@ pub struct Events {
 #[derive(Debug, Default, PartialEq)]
 pub struct TakenEvents {
     /// Alerts.
-    pub alerts: Vec<Arc<Alert>>,
+    pub alerts: Vec<ShownAlert>,
     /// Commands.
     pub commands: Vec<Arc<Command>>,
     /// Changes that are missing.
@@ -29,13 +29,13 @@ pub struct TakenEvents {
 
 impl Events {
     /// Adds how an alert stands; at the bound it counts as lost.
-    pub fn push_alert(&mut self, alert: &Arc<Alert>, pending_max: usize) {
-        if self.alerts.len() >= pending_max && !self.alerts.contains_key(&alert.id) {
+    pub fn push_alert(&mut self, alert: &ShownAlert, pending_max: usize) {
+        if self.alerts.len() >= pending_max && !self.alerts.contains_key(&alert.alert.id) {
             self.lost += 1;
             return;
         }
-        let newest = self.alerts.entry(alert.id).or_insert_with(|| alert.clone());
-        if newest.revision < alert.revision {
+        let newest = self.alerts.entry(alert.alert.id).or_insert_with(|| alert.clone());
+        if newest.alert.revision <= alert.alert.revision {
             *newest = alert.clone();
         }
     }

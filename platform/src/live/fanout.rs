@@ -2,8 +2,8 @@
 
 use super::events::{Events, TakenEvents};
 use super::subscription::{Pending, Subscription, Taken};
+use crate::ports::ShownAlert;
 use crate::telemetry::names;
-use pulsewire_core::alert::Alert;
 use pulsewire_core::block::Block;
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::command::Command;
@@ -70,7 +70,7 @@ impl Fanout {
     }
 
     /// Tells every viewer how an alert stands.
-    pub fn alert_changed(&mut self, alert: &Arc<Alert>, pending_max: usize) {
+    pub fn alert_changed(&mut self, alert: &ShownAlert, pending_max: usize) {
         self.events.values_mut().for_each(|events| events.push_alert(alert, pending_max));
     }
 

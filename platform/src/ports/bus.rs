@@ -14,6 +14,15 @@ pub struct Committed {
     pub batch: Arc<Batch>,
 }
 
+/// An alert, and whether people are not told of it now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShownAlert {
+    /// As it is.
+    pub alert: Arc<Alert>,
+    /// It is silenced.
+    pub quiet: bool,
+}
+
 /// Something that happened. Events are hints: a receiver that was slow loses some and is told so.
 #[derive(Debug, Clone)]
 pub enum BusEvent {
@@ -32,7 +41,7 @@ pub enum BusEvent {
         device: DeviceKey,
     },
     /// An alert began, changed or ended, and that is stored.
-    AlertChanged(Arc<Alert>),
+    AlertChanged(ShownAlert),
     /// A command was given or changed, and that is stored.
     CommandChanged(Arc<Command>),
     /// Messages for people were stored, or something that decides about them changed: the outbox has work.

@@ -11,9 +11,12 @@ mod meta;
 mod outbox;
 mod push;
 
-pub use alerts::{AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, RuleWrite};
+pub use alerts::{
+    AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, GroupKey, GroupState,
+    RuleChangeKind, RuleVersion, RuleWrite, Told, ToldView,
+};
 pub use attention::Attention;
-pub use bus::{Bus, BusEvent, Committed, Lagged, Subscription, Topic};
+pub use bus::{Bus, BusEvent, Committed, Lagged, ShownAlert, Subscription, Topic};
 pub use clock::Clock;
 pub use commands::{CommandCommit, CommandPage, CommandStore, CommandWrite, Written};
 pub use history::{BucketQuery, History, HistoryError, RangeQuery, Snapshot, SnapshotQuery};
@@ -24,7 +27,7 @@ pub use meta::{
     Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
 };
 pub use outbox::{
-    Delivery, DeliveryEvent, Endpoint, EndpointStore, Leased, Message, MessageQuery, MessageState, NewEndpoint,
-    OutboxStep, OutboxStore, Registered, Replayed, Settled, Slots, Stepped, TestMade,
+    Delivery, DeliveryEvent, Endpoint, EndpointStore, Leased, MESSAGE_ALERTS_MAX, Message, MessageQuery, MessageState,
+    NewEndpoint, OutboxStep, OutboxStore, Registered, Replayed, Settled, Slots, Stepped, TestMade,
 };
 pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};

@@ -138,6 +138,9 @@ pub struct Delivery {
     pub timeline: Vec<DeliveryEvent>,
 }
 
+/// Most alerts of a message that are kept with it. A message about more is withdrawn for no acknowledgement and no end.
+pub const MESSAGE_ALERTS_MAX: usize = 64;
+
 /// A message to one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -147,8 +150,12 @@ pub struct Message {
     pub user: UserName,
     /// What it is about.
     pub kind: NoticeKind,
-    /// Which alert.
+    /// Why it was made: the name of a [`Reason`](pulsewire_core::notify::Reason); empty of a test message.
+    pub cause: String,
+    /// Which alert: the worst, if it is about several.
     pub alert: Option<AlertId>,
+    /// Every alert that it is about, the worst first; at most [`MESSAGE_ALERTS_MAX`].
+    pub alerts: Vec<AlertId>,
     /// How bad.
     pub severity: Severity,
     /// First line.
@@ -281,7 +288,7 @@ pub enum Replayed {
     Queued(usize),
     /// None was given up or refused, or their endpoints are gone.
     NothingDead,
-    /// It is an alarm, and its alert is over.
+    /// It is an alarm, and all its alerts are over.
     AlertOver,
 }
 

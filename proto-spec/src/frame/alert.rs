@@ -10,7 +10,51 @@ payload! {
     Alert = "ALERT" {
         /// At most 1,000.
         alerts: Vec<AlertInfo>,
+    } appended {
+        /// More about each of `alerts`, in their order; empty from a server that does not know of it.
+        details: Vec<AlertDetail> = Vec::new(),
     }
+}
+
+/// More about an alert. SPEC §9.12.
+#[derive(Debug, Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct AlertDetail {
+    /// What it is about.
+    pub kind: AlertKind,
+    /// See the constants.
+    pub flags: u16,
+    /// How many alerts or devices it stands for.
+    pub members: u32,
+    /// The expression that holds, at most 512 bytes.
+    pub condition: String,
+    /// Who takes care.
+    pub assigned: Option<String>,
+}
+
+impl AlertDetail {
+    /// Its device is silent.
+    pub const STALE: u16 = 1;
+    /// It comes and goes.
+    pub const FLAPPING: u16 = 2;
+    /// Its condition is over, and it is kept for a while.
+    pub const RECOVERING: u16 = 4;
+    /// People are not told of it now.
+    pub const SILENCED: u16 = 8;
+    /// Another alert stands for it.
+    pub const CHILD: u16 = 16;
+}
+
+/// What an alert is about. SPEC §9.12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
+pub enum AlertKind {
+    /// A rule's condition on a device.
+    Condition,
+    /// A device that went silent.
+    NoData,
+    /// A group of devices that went silent at once.
+    Group,
+    /// Alerts of a rule that are more than there may be.
+    Overflow,
 }
 
 /// One alert. SPEC §9.12.
@@ -44,7 +88,7 @@ pub struct AlertInfo {
     pub value: f64,
     /// How value and threshold are compared.
     pub comparison: AlertComparison,
-    /// Threshold of the rule when it fired.
+    /// Threshold of the rule when it fired; NaN if its condition is not one threshold.
     pub threshold: f64,
     /// For a human, at most 512 bytes.
     pub text: String,
@@ -109,6 +153,10 @@ impl Alert {
     pub fn validate(&self) -> Result<(), DecodeError> {
         ensure(self.alerts.len() <= limits::EVENT_LIST, Self::NAME, "alerts", "at most 1,000 alerts")?;
         let texts_ok = self.alerts.iter().all(|alert| alert.text.len() <= limits::REASON_BYTES);
-        ensure(texts_ok, Self::NAME, "alerts.text", "at most 512 bytes")
+        ensure(texts_ok, Self::NAME, "alerts.text", "at most 512 bytes")?;
+        let count_ok = self.details.is_empty() || self.details.len() == self.alerts.len();
+        ensure(count_ok, Self::NAME, "details", "as many as alerts, or none")?;
+        let conditions_ok = self.details.iter().all(|detail| detail.condition.len() <= limits::REASON_BYTES);
+        ensure(conditions_ok, Self::NAME, "details.condition", "at most 512 bytes")
     }
 }

@@ -39,7 +39,9 @@ mod unsubscribe;
 mod welcome;
 
 pub use ack::Ack;
-pub use alert::{Acknowledgement, Alert, AlertComparison, AlertInfo, AlertSeverity, AlertState};
+pub use alert::{
+    Acknowledgement, Alert, AlertComparison, AlertDetail, AlertInfo, AlertKind, AlertSeverity, AlertState,
+};
 pub use batch::{Batch, BatchColumns, BatchSample, ColumnsError};
 pub use cancel::Cancel;
 pub use challenge::Challenge;

@@ -3,8 +3,8 @@
 use pulsewire_proto::{
     Message, Metric,
     frame::{
-        AlertInfo, ArgumentDef, CommandDef, CommandInfo, CommandValue, DevicePresence, Login, NackItem, NamedValue,
-        Series, StreamPosition, TextSample,
+        AlertDetail, AlertInfo, ArgumentDef, CommandDef, CommandInfo, CommandValue, DevicePresence, Login, NackItem,
+        NamedValue, Series, StreamPosition, TextSample,
     },
 };
 use toml::{Table, Value as Toml};
@@ -110,6 +110,13 @@ fn alert(m: &AlertInfo) -> Toml {
     with(described, [("resolved_us", m.resolved_us.map(number)), ("acknowledged", acknowledged)])
 }
 
+fn alert_detail(m: &AlertDetail) -> Toml {
+    let described = table! {
+        kind = name(m.kind), flags = number(m.flags), members = number(m.members), condition = string(&m.condition),
+    };
+    with(described, [("assigned", m.assigned.as_deref().map(string))])
+}
+
 pub fn describe(message: &Message<'_>) -> Toml {
     match message {
         Message::Hello(m) => table! {
@@ -188,7 +195,7 @@ pub fn describe(message: &Message<'_>) -> Toml {
         Message::ResultAck(m) => table! { id = hex(&m.id) },
         Message::Cancel(m) => table! { id = hex(&m.id), text = string(&m.text) },
         Message::CommandSet(m) => table! { commands = list(&m.commands, command_def) },
-        Message::Alert(m) => table! { alerts = list(&m.alerts, alert) },
+        Message::Alert(m) => table! { alerts = list(&m.alerts, alert), details = list(&m.details, alert_detail) },
         Message::CommandState(m) => table! { commands = list(&m.commands, command_info) },
         Message::EventsLost(m) => table! { count = number(m.count) },
         Message::LiveWelcome(m) => table! {

@@ -28,7 +28,7 @@ pub enum FlapEdge {
 }
 
 /// Which of the last samples changed the state, and whether it flaps. Four bytes; all zero is "never changed".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, wincode::SchemaRead, wincode::SchemaWrite)]
 pub struct Flapping(u32);
 
 impl Flapping {

@@ -1,10 +1,9 @@
 //! An alert as people see it.
 
-use super::rule::{Comparison, Rule};
-use crate::device::Device;
-use crate::ids::{AlertId, DeviceId, DeviceKey, MetricName, RuleId, UserName};
-use crate::sample::Series;
+use super::comparison::Comparison;
+use crate::ids::{AlertId, DeviceKey, GroupName, MetricName, RuleId, UserName};
 use crate::severity::Severity;
+use std::collections::BTreeMap;
 
 /// Why an alert does not fire any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,11 +22,15 @@ pub enum ResolvedReason {
     ScopeChanged,
     /// The device was deleted.
     DeviceDeleted,
+    /// The device went silent, and the rule says that this ends it.
+    NoData,
+    /// The device that was silent sends again.
+    DataBack,
 }
 
 impl ResolvedReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Cleared,
         Self::ByHand,
         Self::RuleChanged,
@@ -35,6 +38,8 @@ impl ResolvedReason {
         Self::RuleDeleted,
         Self::ScopeChanged,
         Self::DeviceDeleted,
+        Self::NoData,
+        Self::DataBack,
     ];
 
     /// The name used in JSON and in the store.
@@ -47,6 +52,8 @@ impl ResolvedReason {
             Self::RuleDeleted => "rule_deleted",
             Self::ScopeChanged => "scope_changed",
             Self::DeviceDeleted => "device_deleted",
+            Self::NoData => "no_data",
+            Self::DataBack => "data_back",
         }
     }
 
@@ -65,6 +72,8 @@ impl ResolvedReason {
             Self::RuleDeleted => "the rule was deleted",
             Self::ScopeChanged => "the rule does not look at this device any more",
             Self::DeviceDeleted => "the device was deleted",
+            Self::NoData => "the device went silent",
+            Self::DataBack => "the device sends again",
         }
     }
 }
@@ -78,7 +87,62 @@ pub struct Acknowledgement {
     pub time_us: i64,
 }
 
-/// An alert. Names and thresholds are those of its beginning, so that it can be read when rule and device are gone.
+/// What an alert is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AlertKind {
+    /// A rule's condition on a device.
+    Condition = 0,
+    /// A device that went silent.
+    NoData = 1,
+    /// Many devices of a group that went silent at once.
+    Group = 2,
+    /// The alerts of a rule that are more than there may be.
+    Overflow = 3,
+}
+
+impl AlertKind {
+    /// Every kind, by number. Numbers are those of SPEC §9.12.
+    pub const ALL: [Self; 4] = [Self::Condition, Self::NoData, Self::Group, Self::Overflow];
+
+    /// The name used in JSON and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Condition => "condition",
+            Self::NoData => "no_data",
+            Self::Group => "group",
+            Self::Overflow => "overflow",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+}
+
+/// Someone does not want to hear of an alert for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snooze {
+    /// Who.
+    pub user: UserName,
+    /// Until when, µs since the Unix epoch; None = until it is resolved.
+    pub until_us: Option<i64>,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// The alert is about a threshold: what charts draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AlertThreshold {
+    /// How it compares.
+    pub comparison: Comparison,
+    /// Where it fires.
+    pub value: f64,
+    /// Where it clears, if that is a threshold, too.
+    pub clear: Option<f64>,
+}
+
+/// An alert. Names and conditions are those of its beginning, so that it can be read when rule and device are gone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
     /// Its id.
@@ -89,70 +153,78 @@ pub struct Alert {
     pub rule: RuleId,
     /// The rule's name.
     pub rule_name: String,
-    /// The device's number.
-    pub device: DeviceKey,
-    /// The device's id.
-    pub device_id: DeviceId,
-    /// The device's display name.
+    /// What it is about.
+    pub kind: AlertKind,
+    /// The device's number; None for an alert about several.
+    pub device: Option<DeviceKey>,
+    /// The device's id; empty for an alert about several.
+    pub device_id: String,
+    /// The device's display name, or the group's.
     pub device_name: String,
-    /// The metric.
+    /// The group that it belongs to.
+    pub group: Option<GroupName>,
+    /// The first metric of the rule.
     pub metric: MetricName,
     /// Its unit.
     pub unit: String,
-    /// How bad.
+    /// How bad it is.
     pub severity: Severity,
-    /// How it compares.
-    pub comparison: Comparison,
-    /// Where it fires.
-    pub threshold: f64,
-    /// Where it clears.
-    pub clear: f64,
+    /// How bad it was at its worst.
+    pub severity_max: Severity,
+    /// The expression that holds.
+    pub condition: String,
+    /// The same as a threshold, if it is one.
+    pub threshold: Option<AlertThreshold>,
     /// How long it had to hold, µs.
     pub hold_us: i64,
     /// The value at the last transition.
     pub value: f64,
-    /// The rule's message.
+    /// The rule's message, filled in when it fired.
     pub text: String,
+    /// Where it says what to do; may be empty.
+    pub runbook: String,
+    /// Labels by which it is silenced and grouped; those of the rule and those that every alert has.
+    pub labels: BTreeMap<String, String>,
     /// Event time of the sample that began it, µs.
     pub started_us: i64,
     /// Event time at which it began to fire, µs.
     pub fired_us: i64,
     /// Event time of its end, and why; None while it fires.
     pub resolved: Option<(i64, ResolvedReason)>,
+    /// How often it fired again after its end.
+    pub reopened: u32,
+    /// Its device is silent.
+    pub stale: bool,
+    /// Its condition is over, and it is kept for `keep_firing_for`.
+    pub recovering: bool,
+    /// It comes and goes.
+    pub flapping: bool,
+    /// The alert that stands for this one and others; this one is not told.
+    pub parent: Option<AlertId>,
+    /// How many it stands for.
+    pub members: u32,
     /// Who has taken note.
     pub acknowledged: Option<Acknowledgement>,
+    /// Who takes care.
+    pub assigned: Option<UserName>,
+    /// Who does not want to hear of it.
+    pub snoozed: Option<Snooze>,
 }
 
 impl Alert {
-    /// An alert that begins to fire.
-    pub fn begin(id: AlertId, rule: &Rule, device: &Device, series: &Series, started_us: i64, at: (i64, f64)) -> Self {
-        Self {
-            id,
-            revision: 1,
-            rule: rule.id.clone(),
-            rule_name: rule.name.clone(),
-            device: device.key,
-            device_id: device.id.clone(),
-            device_name: device.name.clone(),
-            metric: rule.metric.clone(),
-            unit: series.unit.clone(),
-            severity: rule.severity,
-            comparison: rule.comparison,
-            threshold: rule.threshold,
-            clear: rule.clear,
-            hold_us: rule.hold_us,
-            value: at.1,
-            text: rule.message.clone(),
-            started_us,
-            fired_us: at.0,
-            resolved: None,
-            acknowledged: None,
-        }
-    }
-
     /// True while it fires.
     pub fn is_open(&self) -> bool {
         self.resolved.is_none()
+    }
+
+    /// A label by its name.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        match name {
+            // These change while it is open.
+            "severity" => Some(self.severity.name()),
+            "kind" => Some(self.kind.name()),
+            name => self.labels.get(name).map(String::as_str),
+        }
     }
 }
 
@@ -161,24 +233,85 @@ impl Alert {
 pub enum StepKind {
     /// It began to fire.
     Fired,
+    /// It became worse or milder.
+    Level,
+    /// Its device went silent.
+    Stale,
+    /// Its device sends again.
+    Fresh,
+    /// Its condition is over; it is kept for a while.
+    Recovering,
+    /// Its condition came back in that while.
+    Relapsed,
+    /// It comes and goes: that is told once.
+    Flapping,
+    /// It does not any more.
+    Settled,
+    /// It fires again, soon after its end.
+    Reopened,
+    /// It stands for more or fewer.
+    Members,
     /// Someone took note.
     Acknowledged,
     /// Someone took that back.
     Unacknowledged,
+    /// Someone does not want to hear of it.
+    Silenced,
+    /// Someone does again.
+    Unsilenced,
+    /// Someone takes care, or does not any more.
+    Assigned,
+    /// Someone said something.
+    Commented,
+    /// People were told.
+    Notified,
     /// It ended.
     Resolved,
 }
 
 impl StepKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Fired, Self::Acknowledged, Self::Unacknowledged, Self::Resolved];
+    pub const ALL: [Self; 18] = [
+        Self::Fired,
+        Self::Level,
+        Self::Stale,
+        Self::Fresh,
+        Self::Recovering,
+        Self::Relapsed,
+        Self::Flapping,
+        Self::Settled,
+        Self::Reopened,
+        Self::Members,
+        Self::Acknowledged,
+        Self::Unacknowledged,
+        Self::Silenced,
+        Self::Unsilenced,
+        Self::Assigned,
+        Self::Commented,
+        Self::Notified,
+        Self::Resolved,
+    ];
 
     /// The name used in JSON and in the store.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fired => "fired",
+            Self::Level => "level",
+            Self::Stale => "stale",
+            Self::Fresh => "fresh",
+            Self::Recovering => "recovering",
+            Self::Relapsed => "relapsed",
+            Self::Flapping => "flapping",
+            Self::Settled => "settled",
+            Self::Reopened => "reopened",
+            Self::Members => "members",
             Self::Acknowledged => "acknowledged",
             Self::Unacknowledged => "unacknowledged",
+            Self::Silenced => "silenced",
+            Self::Unsilenced => "unsilenced",
+            Self::Assigned => "assigned",
+            Self::Commented => "commented",
+            Self::Notified => "notified",
             Self::Resolved => "resolved",
         }
     }
@@ -205,14 +338,28 @@ pub struct AlertStep {
 /// What an alert says of its firing: "temperature -11.4 °C > -12 °C for 30 s".
 pub fn fired_text(alert: &Alert) -> String {
     let unit = if alert.unit.is_empty() { String::new() } else { format!(" {}", alert.unit) };
-    let hold = match alert.hold_us / 1_000_000 {
-        0 => String::new(),
-        s if s % 3600 == 0 => format!(" for {} h", s / 3600),
-        s if s % 60 == 0 => format!(" for {} min", s / 60),
-        s => format!(" for {s} s"),
-    };
-    let (value, threshold) = (short(alert.value), short(alert.threshold));
-    format!("{} {value}{unit} {} {threshold}{unit}{hold}", alert.metric, alert.comparison.sign())
+    let hold = if alert.hold_us == 0 { String::new() } else { format!(" for {}", span_text(alert.hold_us)) };
+    let value = short(alert.value);
+    match (alert.kind, &alert.threshold) {
+        (AlertKind::Condition, Some(AlertThreshold { comparison, value: threshold, .. })) => {
+            format!("{} {value}{unit} {} {}{unit}{hold}", alert.metric, comparison.sign(), short(*threshold))
+        }
+        (AlertKind::Condition, None) => format!("{}{hold} ({} {value}{unit})", alert.condition, alert.metric),
+        (AlertKind::NoData, _) => {
+            format!("nothing came for {}", span_text(alert.fired_us.saturating_sub(alert.started_us)))
+        }
+        (AlertKind::Group, _) => format!("{} devices of {} went silent", alert.members, alert.device_name),
+        (AlertKind::Overflow, _) => format!("{} more devices", alert.members),
+    }
+}
+
+/// A span of time for people: "30 s", "5 min", "2 h".
+pub fn span_text(us: i64) -> String {
+    match us / 1_000_000 {
+        s if s != 0 && s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s != 0 && s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
 }
 
 /// A number with at most six significant digits: an f32 widened to f64 should not show its seventeen.

@@ -25,6 +25,7 @@ const ALLOWED: &str = "allowed are value, threshold, severity, rule, device, dev
 /// A message with fields, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
+    text: String,
     parts: Vec<Part>,
 }
 
@@ -126,7 +127,12 @@ impl Template {
         if at < text.len() {
             parts.push(Part::Text(text[at..].to_owned()));
         }
-        Ok(Self { parts })
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The message: at most [`MESSAGE_BYTES_MAX`] bytes, cut between characters. Control characters in values become

@@ -45,6 +45,16 @@ pub const WINDOW_SAMPLES_MAX: usize = 4096;
 /// Longest stored [`Memory`], in bytes: full windows and 32 texts of 4 KiB are 700 KB. A longer one is refused.
 pub const MEMORY_BYTES_MAX: usize = 1024 * 1024;
 
+/// A metric's name as it is written in an expression: in backquotes where it has to be.
+pub fn quoted(metric: &MetricName) -> String {
+    let name = metric.as_str();
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let bare = starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':'));
+    let alone =
+        bare && Expr::parse(&format!("{name} > 0")).is_ok_and(|expr| expr.metrics() == std::slice::from_ref(metric));
+    if alone { name.to_owned() } else { format!("`{name}`") }
+}
+
 /// What a stored value belongs to: 64 bits of a hash that is the same in every build, so that names that are alike cannot
 /// be found on purpose.
 fn metric_key(metric: &MetricName) -> u64 {

@@ -24,6 +24,14 @@ impl Truth {
     }
 }
 
+impl std::ops::Not for Truth {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Truth::not(self)
+    }
+}
+
 impl From<bool> for Truth {
     fn from(value: bool) -> Self {
         if value { Self::Yes } else { Self::No }

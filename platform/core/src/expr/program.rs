@@ -204,6 +204,12 @@ impl Program {
         !self.code.windows.is_empty()
     }
 
+    /// True if time alone is asked for: `missing()` or `age()`.
+    pub fn uses_time(&self) -> bool {
+        let missing = self.code.ops.iter().any(|op| matches!(op, super::compile::Op::Missing(..)));
+        missing || !self.age_marks.is_empty() || !self.ages.is_empty()
+    }
+
     /// Checks the predicates against the types that a device declared, in the order of [`metrics`](Self::metrics); None
     /// for a metric that it has not declared.
     ///

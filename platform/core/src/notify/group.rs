@@ -49,6 +49,17 @@ pub fn group_id<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Ale
     AlertGroupId(Ulid::from_bytes(id))
 }
 
+/// What names a decision of a group: the same for the same, whenever it is made.
+pub fn decision_id(group: &[u8; 16], sequence: u64) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(b"pulsewire decision 1");
+    hash.update(group);
+    hash.update(sequence.to_le_bytes());
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finalize()[..16]);
+    id
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
@@ -80,6 +91,11 @@ impl Group {
     /// How many alerts it holds.
     pub fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// The alerts it holds.
+    pub fn alerts(&self) -> impl Iterator<Item = AlertId> + '_ {
+        self.members.keys().copied()
     }
 
     /// True if it holds none.

@@ -151,7 +151,7 @@ impl Matcher {
     }
 
     /// True if an alert with these labels is meant.
-    pub fn matches(&self, labels: &dyn Fn(&str) -> Option<&str>) -> bool {
+    pub fn matches<'l>(&self, labels: &dyn Fn(&str) -> Option<&'l str>) -> bool {
         self.matches_value(labels(&self.label))
     }
 }

@@ -20,12 +20,14 @@ mod reason;
 mod silence;
 mod stored;
 mod storm;
+mod words;
 
-pub use group::{DELAYED_AFTER_US, Group, MEMBERS_MAX, group_id};
+pub use group::{DELAYED_AFTER_US, Group, MEMBERS_MAX, decision_id, group_id};
 pub use matcher::{Matcher, MatcherError, MatcherOp};
 pub use member::{Member, Mute};
 pub use policy::{EscalationStep, GroupPolicy, PolicyError, Recipients};
 pub use reason::{Decision, Reason, Suppressed};
-pub use silence::{Silence, SilenceError, SilenceKind, SilenceState, Silences};
+pub use silence::{SILENCES_MAX, Silence, SilenceError, SilenceKind, SilenceState, Silences};
 pub use stored::StoredGroupError;
 pub use storm::{Digest, Storm, StormCap, StormCapError, Verdict};
+pub use words::notice;

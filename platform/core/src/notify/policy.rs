@@ -26,6 +26,40 @@ pub enum Recipients {
     Role(Role),
 }
 
+impl Recipients {
+    /// Reads `everyone`, `role:ROLE` or any number of `user:NAME`.
+    ///
+    /// # Errors
+    /// What is wanted instead.
+    pub fn parse(texts: &[String]) -> Result<Self, String> {
+        let wanted = || {
+            String::from("everyone, one role:admin, role:operator or role:viewer, or any number of user:NAME is wanted")
+        };
+        match texts {
+            [one] if one == "everyone" => Ok(Self::Everyone),
+            [one] if one.starts_with("role:") => {
+                one.strip_prefix("role:").and_then(Role::from_name).map(Self::Role).ok_or_else(wanted)
+            }
+            [] => Err(wanted()),
+            users => {
+                let name = |text: &String| {
+                    UserName::parse(text.strip_prefix("user:").ok_or_else(wanted)?).map_err(|e| e.to_string())
+                };
+                users.iter().map(name).collect::<Result<Vec<_>, _>>().map(Self::Users)
+            }
+        }
+    }
+
+    /// As [`Recipients::parse`] reads it.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Everyone => vec!["everyone".into()],
+            Self::Role(role) => vec![format!("role:{}", role.name())],
+            Self::Users(users) => users.iter().map(|user| format!("user:{user}")).collect(),
+        }
+    }
+}
+
 /// Who else is told if nobody takes care.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EscalationStep {

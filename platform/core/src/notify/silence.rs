@@ -125,6 +125,17 @@ pub enum SilenceError {
     Full,
 }
 
+impl SilenceError {
+    /// The field that is to blame.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Matcher(_) | Self::MatcherCount { .. } | Self::Everything { .. } | Self::Full => "matchers",
+            Self::Duration { .. } => "ends",
+            Self::Reason { .. } => "reason",
+        }
+    }
+}
+
 impl Silence {
     /// Checks what the types do not. `everything`: whoever makes it says that it may silence everything.
     ///
@@ -168,7 +179,7 @@ impl Silence {
     }
 
     /// True if an alert with these labels is meant, whatever the time.
-    pub fn matches(&self, labels: &dyn Fn(&str) -> Option<&str>) -> bool {
+    pub fn matches<'l>(&self, labels: &dyn Fn(&str) -> Option<&'l str>) -> bool {
         !self.matchers.is_empty() && self.matchers.iter().all(|matcher| matcher.matches(labels))
     }
 }
@@ -218,7 +229,7 @@ impl Silences {
     }
 
     /// The silence that keeps an alert with these labels quiet; of several, the one that lasts longest.
-    pub fn active_for(&self, labels: &dyn Fn(&str) -> Option<&str>, now_us: i64) -> Option<&Silence> {
+    pub fn active_for<'l>(&self, labels: &dyn Fn(&str) -> Option<&'l str>, now_us: i64) -> Option<&Silence> {
         let active = self.by_id.values().filter(|silence| silence.state(now_us) == SilenceState::Active);
         active.filter(|silence| silence.matches(labels)).max_by_key(|silence| silence.over_us())
     }
@@ -252,7 +263,7 @@ mod tests {
         }
     }
 
-    fn fridge(label: &str) -> Option<&str> {
+    fn fridge(label: &str) -> Option<&'static str> {
         match label {
             "device" => Some("fridge-1"),
             "rule" => Some("too-warm"),

@@ -2,11 +2,12 @@
 
 use super::columns::{alert_id, channel_kind, damaged, notice_kind, severity};
 use crate::ports::{Delivery, DeliveryEvent, Message, MessageQuery, MessageState};
-use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-const COLUMNS: &str = "seq, id, user, kind, alert, severity, title, body, created_us, state, reason, reason_text";
+const COLUMNS: &str =
+    "seq, id, user, kind, cause, alert, severity, title, body, created_us, state, reason, reason_text";
 
 fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
     let text = |name: &str| row.get::<_, String>(name);
@@ -15,7 +16,9 @@ fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
         id: MessageId(Ulid::from_bytes(row.get("id")?)),
         user: UserName::parse(&text("user")?).map_err(damaged)?,
         kind: notice_kind(&text("kind")?)?,
+        cause: text("cause")?,
         alert: row.get::<_, Option<[u8; 16]>>("alert")?.map(alert_id),
+        alerts: Vec::new(),
         severity: severity(row.get("severity")?)?,
         title: text("title")?,
         body: text("body")?,
@@ -55,6 +58,20 @@ fn deliveries(connection: &Connection, message: MessageId) -> rusqlite::Result<V
     Ok(found)
 }
 
+fn alerts(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<AlertId>> {
+    let mut statement =
+        connection.prepare_cached("SELECT alert FROM message_alert WHERE message = ?1 ORDER BY place")?;
+    let found = statement.query_map([message.0.to_bytes()], |row| Ok(alert_id(row.get(0)?)))?;
+    found.collect()
+}
+
+/// What is kept beside the message.
+fn complete(connection: &Connection, message: &mut Message) -> rusqlite::Result<()> {
+    message.alerts = alerts(connection, message.id)?;
+    message.deliveries = deliveries(connection, message.id)?;
+    Ok(())
+}
+
 fn timeline(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<Vec<DeliveryEvent>> {
     let mut statement = connection
         .prepare_cached("SELECT time_us, event, status, text FROM delivery_event WHERE delivery = ?1 ORDER BY step")?;
@@ -69,7 +86,7 @@ pub(super) fn find(connection: &Connection, id: MessageId) -> rusqlite::Result<O
     let sql = format!("SELECT {COLUMNS} FROM message WHERE id = ?1");
     let found = connection.prepare_cached(&sql)?.query_row([id.0.to_bytes()], message).optional()?;
     let Some((_, mut found)) = found else { return Ok(None) };
-    found.deliveries = deliveries(connection, id)?;
+    complete(connection, &mut found)?;
     Ok(Some(found))
 }
 
@@ -80,7 +97,7 @@ pub(super) fn page(connection: &Connection, query: &MessageQuery) -> rusqlite::R
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     // Each has its index: of one alert there are few, of one user at most the history, else the whole table by number.
     let filter = match (user, alert) {
-        (_, Some(_)) => "alert = ?2 AND (?1 IS NULL OR user = ?1)",
+        (_, Some(_)) => "id IN (SELECT message FROM message_alert WHERE alert = ?2) AND (?1 IS NULL OR user = ?1)",
         (Some(_), None) => "user = ?1 AND ?2 IS NULL",
         (None, None) => "?1 IS NULL AND ?2 IS NULL",
     };
@@ -91,7 +108,7 @@ pub(super) fn page(connection: &Connection, query: &MessageQuery) -> rusqlite::R
     let found = statement.query_map(params![user, alert, query.before, limit], message)?;
     let mut found: Vec<_> = found.collect::<Result<_, _>>()?;
     for (_, message) in &mut found {
-        message.deliveries = deliveries(connection, message.id)?;
+        complete(connection, message)?;
     }
     Ok(found)
 }

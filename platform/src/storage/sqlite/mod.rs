@@ -4,6 +4,7 @@
 //! `synchronous=FULL`: a commit returns after its WAL frames are synced. Reads have a connection and a thread of their own
 //! and see committed data only.
 
+mod alert_rows;
 mod alerts;
 mod columns;
 mod commands;
@@ -12,11 +13,16 @@ mod folder;
 mod lease;
 mod messages;
 mod meta;
+mod needed;
 mod notices;
 mod outbox;
+mod rules;
 mod schema;
-mod scope;
+mod schema_3;
 mod secrets;
+mod silences;
+mod states;
+mod told;
 mod users;
 
 pub use folder::{DataFolder, FolderError};

@@ -1,16 +1,35 @@
-//! Messages for people, written in the transaction of the alert that they are about.
+//! Messages for people, written in the transaction of the decision to tell them.
 
 use super::columns::damaged;
 use super::meta::Failure;
-use pulsewire_core::alert::Alert;
-use pulsewire_core::ids::{EndpointId, UserName};
-use pulsewire_core::notice::{Notice, collapse_key, delivery_id, message_id};
+use crate::ports::{MESSAGE_ALERTS_MAX, Told};
+use pulsewire_core::ids::{AlertId, EndpointId, UserName};
+use pulsewire_core::notice::{Notice, NoticeKind, delivery_id, group_collapse_key, told_message_id};
+use pulsewire_core::notify::Recipients;
+use pulsewire_core::role::Role;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, params};
+use std::collections::HashSet;
 
-/// Who gets messages, and where. Read once per commit: an alarm of a whole site would read the same a thousand times.
-pub struct Recipients(Vec<(UserName, Vec<Target>)>);
+/// Everyone who may get messages, and where. Read once per commit: an alarm of a whole site would read the same a thousand times.
+pub struct Audience(Vec<Person>);
+
+struct Person {
+    name: UserName,
+    role: Option<Role>,
+    targets: Vec<Target>,
+}
+
+impl Person {
+    fn is_one_of(&self, to: &Recipients) -> bool {
+        match to {
+            Recipients::Everyone => true,
+            Recipients::Users(names) => names.contains(&self.name),
+            Recipients::Role(needed) => self.role.is_some_and(|role| role.allows(*needed)),
+        }
+    }
+}
 
 struct Target {
     id: EndpointId,
@@ -19,39 +38,87 @@ struct Target {
     provider: String,
 }
 
-impl Recipients {
+/// The alerts of a message.
+struct Subject {
+    /// Those that are kept, the worst first.
+    alerts: Vec<AlertId>,
+    /// How many more there are: of an alarm those that fire, else all.
+    left_out: u32,
+    /// Where it leads.
+    url: String,
+}
+
+impl Subject {
+    fn of(told: &Told, notice: &Notice) -> Self {
+        let decision = &told.decision;
+        let mut seen = HashSet::new();
+        let mut alerts: Vec<AlertId> = told
+            .about
+            .iter()
+            .chain(&decision.firing)
+            .chain(&decision.flapping)
+            .chain(&decision.stale)
+            .filter(|id| seen.insert(**id))
+            .copied()
+            .collect();
+        // Those that are over come last: whether an alarm is still needed does not depend on them.
+        let firing = alerts.len();
+        alerts.extend(decision.resolved.iter().filter(|id| seen.insert(**id)));
+        let url = match alerts[..] {
+            [only] if decision.more == 0 => format!("/alerts/{only}"),
+            _ => "/alerts".into(),
+        };
+        let counted = if notice.kind == NoticeKind::Firing { firing } else { alerts.len() };
+        let left_out = u32::try_from(counted.saturating_sub(MESSAGE_ALERTS_MAX)).unwrap_or(u32::MAX);
+        alerts.truncate(MESSAGE_ALERTS_MAX);
+        Self { alerts, left_out: left_out.saturating_add(decision.more), url }
+    }
+}
+
+impl Audience {
     /// Every user, with their endpoints that are in use.
     pub fn read(connection: &Connection) -> Result<Self, Failure> {
-        let mut users = connection.prepare_cached("SELECT name FROM user")?;
+        let mut users = connection.prepare_cached("SELECT name, role FROM user")?;
         let mut endpoints = connection
             .prepare_cached("SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?;
         let mut all = Vec::new();
-        for user in users.query_map([], |row| row.get::<_, String>(0))? {
-            let user = UserName::parse(&user?).map_err(damaged)?;
-            let targets = endpoints.query_map([user.as_str()], |row| {
+        for user in users.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
+            let (name, role) = user?;
+            let name = UserName::parse(&name).map_err(damaged)?;
+            let targets = endpoints.query_map([name.as_str()], |row| {
                 let id = EndpointId(Ulid::from_bytes(row.get("id")?));
                 Ok(Target { id, kind: row.get("kind")?, label: row.get("label")?, provider: row.get("provider")? })
             })?;
-            all.push((user, targets.collect::<Result<_, _>>()?));
+            // Whose role means nothing gets what is for everyone, or for them by name.
+            all.push(Person { name, role: Role::from_name(&role), targets: targets.collect::<Result<_, _>>()? });
         }
         Ok(Self(all))
     }
 
-    /// Writes a message for each of them, and a delivery for each endpoint.
-    pub fn tell(&self, connection: &Connection, alert: &Alert, notice: &Notice, now_us: i64) -> Result<(), Failure> {
-        self.0.iter().try_for_each(|(user, targets)| put_for(connection, user, targets, alert, notice, now_us))
+    /// Writes a message for each who is to be told, and a delivery for each endpoint; answers how many messages.
+    pub fn tell(&self, connection: &Connection, told: &Told, notice: &Notice, now_us: i64) -> Result<u64, Failure> {
+        let subject = Subject::of(told, notice);
+        let mut messages = 0;
+        for person in &self.0 {
+            let decision = &told.decision;
+            if std::iter::once(&decision.to).chain(&decision.also_to).any(|to| person.is_one_of(to)) {
+                put_for(connection, person, told, &subject, notice, now_us)?;
+                messages += 1;
+            }
+        }
+        Ok(messages)
     }
 }
 
 fn put_for(
     connection: &Connection,
-    user: &UserName,
-    targets: &[Target],
-    alert: &Alert,
+    Person { name: user, targets, .. }: &Person,
+    told: &Told,
+    subject: &Subject,
     notice: &Notice,
     now_us: i64,
 ) -> Result<(), Failure> {
-    let id = message_id(alert.id, alert.revision, user);
+    let id = told_message_id(told.id, user);
     let (state, reason, reason_text) = match targets.is_empty() {
         true => ("done", "no_endpoint", format!("not pushed: {user} has no endpoint")),
         false => ("waiting", "", String::new()),
@@ -59,19 +126,19 @@ fn put_for(
     connection
         .prepare_cached(
             "INSERT INTO message (id, user, kind, alert, severity, title, body, url, tag, created_us, event_us, due_us,
-                 expires_us, state, reason, reason_text)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 expires_us, state, reason, reason_text, grp, cause, left_out)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )?
         .execute(params![
             id.0.to_bytes(),
             user.as_str(),
             notice.kind.name(),
-            alert.id.0.to_bytes(),
+            told.about.map(|about| about.0.to_bytes()),
             notice.severity as u8,
             notice.title,
             notice.body,
-            format!("/alerts/{}", alert.id),
-            collapse_key(alert.id, user),
+            subject.url,
+            group_collapse_key(told.group_id, user),
             now_us,
             notice.event_us,
             notice.due_us,
@@ -79,8 +146,16 @@ fn put_for(
             state,
             reason,
             reason_text,
+            told.group_id,
+            told.decision.reason.name(),
+            subject.left_out,
         ])?;
     let seq = connection.last_insert_rowid();
+    let mut link =
+        connection.prepare_cached("INSERT INTO message_alert (message, place, alert) VALUES (?1, ?2, ?3)")?;
+    for (place, alert) in (0_i64..).zip(&subject.alerts) {
+        link.execute(params![id.0.to_bytes(), place, alert.0.to_bytes()])?;
+    }
     let mut delivery = connection.prepare_cached(
         "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, critical, seq,
              expires_us)

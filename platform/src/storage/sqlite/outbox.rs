@@ -2,6 +2,7 @@
 
 use super::columns::{damaged, notice_kind};
 use super::meta::{Failure, SqliteMeta};
+use super::needed::{CARED_FOR, CARED_FOR_SINCE, OVER, PRUNE, waiting_sql};
 use super::{lease, messages};
 use crate::ports::{Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade};
 use async_trait::async_trait;
@@ -120,12 +121,13 @@ fn has_target(connection: &Connection, delivery: Bytes) -> rusqlite::Result<bool
         .query_row([delivery], |row| row.get(0))
 }
 
-/// What goes back into the queue is looked at again if its alert changed while it was on its way.
+/// What goes back into the queue is looked at again if one of its alerts changed while it was on its way.
 fn look_again(connection: &Connection, message: Bytes) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO alert_changed SELECT m.alert FROM message m JOIN alert a ON a.id = m.alert
-             WHERE m.id = ?1 AND m.kind = 'firing' AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL)",
+            "INSERT OR IGNORE INTO alert_changed SELECT a.id
+             FROM message m JOIN message_alert x ON x.message = m.id JOIN alert a ON a.id = x.alert
+             WHERE m.id = ?1 AND m.kind = 'firing' AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL) LIMIT 1",
         )?
         .execute([message])?;
     Ok(())
@@ -225,17 +227,16 @@ fn expire(connection: &Connection, now_us: i64, touched: &mut BTreeSet<Bytes>) -
     Ok(more)
 }
 
-/// Alarms that nobody needs any more, since the alert was acknowledged or is over. Who replays an alarm of an acknowledged
-/// alert wants it all the same.
+/// Alarms that nobody needs any more, since all their alerts were acknowledged or are over.
 fn withdraw(connection: &Connection, alert: Bytes, now_us: i64) -> rusqlite::Result<Vec<Bytes>> {
     let mut touched = Vec::new();
     for (filter, reason) in [
-        ("a.resolved_us IS NOT NULL", "the alert is over; the message that says so takes its place"),
-        ("a.ack_us >= coalesce(m.replayed_us, a.ack_us)", "the alert was acknowledged"),
+        (OVER, "the alert is over; the message that says so takes its place"),
+        (CARED_FOR_SINCE, "the alert was acknowledged"),
     ] {
         let sql = format!(
-            "SELECT d.id, d.message FROM message m JOIN alert a ON a.id = m.alert JOIN delivery d ON d.message = m.id
-             WHERE m.alert = ?1 AND m.kind = 'firing' AND m.state = 'sending' AND d.state = 'queued' AND {filter}"
+            "SELECT d.id, d.message FROM message_alert o JOIN message m ON m.id = o.message JOIN delivery d ON d.message = m.id
+             WHERE o.alert = ?1 AND m.kind = 'firing' AND m.state = 'sending' AND d.state = 'queued' AND {filter}"
         );
         touched.extend(end(connection, &pairs(connection, &sql, [alert])?, now_us, "withdrawn", reason)?);
     }
@@ -267,16 +268,6 @@ fn waiting(row: &Row<'_>, now_us: i64) -> rusqlite::Result<Waiting> {
     })
 }
 
-/// A message whose decision is due. `told`: of the same alert and user, an alarm that was taken, is being sent, or may have
-/// arrived.
-const WAITING: &str = "SELECT m.id, m.user, m.kind, m.created_us, m.due_us, m.expires_us, m.event_us,
-     a.ack_us IS NOT NULL AS acknowledged, a.resolved_us IS NOT NULL AS resolved,
-     EXISTS (SELECT 1 FROM delivery d WHERE d.message = m.id AND d.state = 'queued') AS has_endpoint,
-     EXISTS (SELECT 1 FROM message f JOIN delivery d ON d.message = f.id
-             WHERE f.alert = m.alert AND f.user = m.user AND f.kind = 'firing' AND (d.state IN ('delivered', 'sending')
-                 OR EXISTS (SELECT 1 FROM delivery_event e WHERE e.delivery = d.id AND e.event = 'unclear'))) AS told
- FROM message m LEFT JOIN alert a ON a.id = m.alert WHERE m.state = 'waiting' AND ";
-
 /// One step while it runs.
 struct Run<'a> {
     connection: &'a Connection,
@@ -294,7 +285,7 @@ impl Run<'_> {
     /// Decides about messages; answers how many there were.
     fn pass_gate(&mut self, filter: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<usize> {
         let (connection, now_us) = (self.connection, self.step.now_us);
-        let mut statement = connection.prepare_cached(&format!("{WAITING}{filter}"))?;
+        let mut statement = connection.prepare_cached(&waiting_sql(filter))?;
         let found = statement.query_map(parameters, |row| Ok((row.get::<_, Bytes>("id")?, waiting(row, now_us))))?;
         let found = found.collect::<Result<Vec<_>, _>>()?;
         for (id, one) in &found {
@@ -350,11 +341,16 @@ impl Run<'_> {
         self.more |= is_full(changed.len(), ALERTS_MAX);
         for alert in changed {
             self.touched.extend(withdraw(connection, alert, self.step.now_us)?);
-            let over = "m.kind = 'firing' AND m.alert = ?1 AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL)";
-            self.pass_gate(over, [alert])?;
+            let over = format!(
+                "m.kind = 'firing' AND m.id IN (SELECT message FROM message_alert WHERE alert = ?1) AND {CARED_FOR}"
+            );
+            self.pass_gate(&over, [alert])?;
             // Messages that were done when they were made, for want of an endpoint, count as history, too.
             let users: Vec<String> = connection
-                .prepare_cached("SELECT user FROM message WHERE alert = ?1 AND state = 'done'")?
+                .prepare_cached(
+                    "SELECT m.user FROM message_alert o JOIN message m ON m.id = o.message
+                     WHERE o.alert = ?1 AND m.state = 'done' GROUP BY m.user",
+                )?
                 .query_map([alert], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             self.users.extend(users);
@@ -407,20 +403,11 @@ fn next_us(connection: &Connection, now_us: i64) -> rusqlite::Result<Option<i64>
         .query_row([now_us], |row| row.get(0))
 }
 
-/// The oldest messages that are done go. An alarm that was on its way stays while its alert fires, or its end is not decided: whether the end is
-/// told depends on whether the alarm was.
+/// See [`PRUNE`].
 fn prune(connection: &Connection, users: &BTreeSet<String>, keep: usize, now_us: i64) -> rusqlite::Result<()> {
     let keep = i64::try_from(keep).unwrap_or(i64::MAX);
     for user in users {
-        connection
-            .prepare_cached(
-                "DELETE FROM message WHERE user = ?1 AND state = 'done' AND seq <=
-                     (SELECT seq FROM message WHERE user = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)
-                 AND NOT (kind = 'firing' AND EXISTS (SELECT 1 FROM delivery d WHERE d.message = message.id) AND (
-                     EXISTS (SELECT 1 FROM alert a WHERE a.id = message.alert AND a.resolved_us IS NULL)
-                     OR EXISTS (SELECT 1 FROM message r WHERE r.alert = message.alert AND r.user = ?1 AND r.state = 'waiting')))",
-            )?
-            .execute(params![user, keep])?;
+        connection.prepare_cached(PRUNE)?.execute(params![user, keep])?;
     }
     connection.prepare_cached("DELETE FROM endpoint WHERE removed_us < ?1")?.execute([now_us - TOMBSTONE_US])?;
     Ok(())
@@ -507,8 +494,9 @@ impl OutboxStore for SqliteMeta {
             let own = id.0.to_bytes();
             let over: bool = connection
                 .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM message m WHERE m.id = ?1 AND m.kind = 'firing' AND NOT EXISTS
-                         (SELECT 1 FROM alert a WHERE a.id = m.alert AND a.resolved_us IS NULL))",
+                    "SELECT EXISTS (SELECT 1 FROM message m WHERE m.id = ?1 AND m.kind = 'firing' AND m.left_out = 0 AND NOT EXISTS
+                         (SELECT 1 FROM message_alert x JOIN alert a ON a.id = x.alert
+                          WHERE x.message = m.id AND a.resolved_us IS NULL))",
                 )?
                 .query_row([own], |row| row.get(0))?;
             if over {

@@ -1,5 +1,6 @@
 //! Opening `meta.db`, its tables and its version.
 
+use super::schema_3;
 use anyhow::Context;
 use pulsewire_core::ids::DeviceKey;
 use rusqlite::{Connection, OpenFlags};
@@ -7,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Prepared statements kept per connection: more than there are.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 const META: &str = "
 CREATE TABLE store (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -245,8 +246,17 @@ CREATE INDEX command_given_up ON command (device, seq)
     WHERE state >= 4 AND answered = 0 AND attempt > 0 AND (state = 9 OR cancel_requested = 1);
 ";
 
-/// What each version adds to the one before.
-const STEPS: &[&[&str]] = &[&[META], &[META_2, META_2_COMMANDS, META_2_FINISHED]];
+/// Makes a store of a version out of one of the version before.
+type Step = fn(&Connection) -> anyhow::Result<()>;
+
+/// What each version does to the one before.
+const STEPS: &[Step] = &[
+    |connection| Ok(connection.execute_batch(META)?),
+    |connection| {
+        Ok([META_2, META_2_COMMANDS, META_2_FINISHED].iter().try_for_each(|sql| connection.execute_batch(sql))?)
+    },
+    schema_3::upgrade,
+];
 
 /// Opens the file for its writer, making its tables if it is new and adding what its version lacks.
 ///
@@ -266,7 +276,7 @@ pub fn open_writer(path: &Path) -> anyhow::Result<Connection> {
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA wal_autocheckpoint = 4096;
-             PRAGMA foreign_keys = ON;
+             PRAGMA foreign_keys = OFF;
              PRAGMA temp_store = MEMORY;
              PRAGMA cache_size = -8192;",
         )
@@ -274,13 +284,15 @@ pub fn open_writer(path: &Path) -> anyhow::Result<Connection> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).with_context(context)?;
     let found = version(&transaction)?;
-    for step in STEPS.get(found..).unwrap_or_default().iter().copied().flatten() {
-        transaction.execute_batch(step).with_context(context)?;
+    for step in STEPS.get(found..).unwrap_or_default() {
+        step(&transaction).with_context(context)?;
     }
     if found < STEPS.len() {
         transaction.pragma_update(None, "user_version", i64::try_from(STEPS.len())?).with_context(context)?;
     }
     transaction.commit().with_context(context)?;
+    // Only now: a version may make a table anew, and what points at its rows stays.
+    connection.execute_batch("PRAGMA foreign_keys = ON;").with_context(context)?;
     Ok(connection)
 }
 
