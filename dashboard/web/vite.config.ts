@@ -4,6 +4,10 @@ import { defineConfig } from 'vite';
 /** Where `npm run dev` finds the server; the page itself comes from Vite, so edits show without a build. */
 const server = process.env.PULSEWIRE_URL ?? 'http://127.0.0.1:8080';
 
+/** What the first page needs, or both of the pieces that are opened later. */
+const SHARED =
+  /node_modules|src[\\/](api|charts|i18n|live|state)[\\/]|src[\\/]ui[\\/](?!VirtualTable)|src[\\/]pages[\\/](poll|seen|silences[\\/]matchers|alerts[\\/]silence\.ts|device[\\/]commands[\\/]form|devices[\\/](AddDevice|Connect|tags))/;
+
 export default defineConfig({
   plugins: [svelte({ configFile: false })],
   build: {
@@ -11,14 +15,15 @@ export default defineConfig({
     // No inlined assets: the page's Content-Security-Policy allows files of its own origin only.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    // Two pieces: what the first page needs, and what is opened later. Small files compress badly.
+    // Three pieces: what the first page needs, and what is opened later. Small files compress badly.
     rolldownOptions: {
       output: {
         codeSplitting: {
           includeDependenciesRecursively: false,
           groups: [
-            { name: 'pages', test: /src.(pages.(alerts|rules|settings|device).|push.|shell.(Guide|tour))/ },
-            { name: 'base', test: /node_modules|src.(api|charts|i18n|live|state|ui|pages.(poll|seen))/ },
+            { name: 'rules', test: /src[\\/]pages[\\/](rules|silences)[\\/]/, priority: 1 },
+            { name: 'pages', test: /src[\\/](pages[\\/](alerts|settings|devices?)|push)[\\/]|src[\\/]shell[\\/](Guide|tour)|VirtualTable/, priority: 1 },
+            { name: 'base', test: SHARED, priority: 2 },
           ],
         },
       },

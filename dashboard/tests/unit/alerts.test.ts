@@ -1,9 +1,10 @@
 /** What the page knows of alerts, whatever order frames and answers arrive in. */
 
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { AlertStore, type AlertView, Revisions } from '../../web/src/live/alerts';
+import { AlertStore, type AlertView, fromEvent, OPEN_MAX, Revisions } from '../../web/src/live/alerts';
+import type { AlertEvent } from '../../web/src/live/frame';
 
-function alert(id: string, revision: number, change: Partial<AlertView> = {}): AlertView {
+function alert(id: string, revision: number, change: Partial<AlertEvent> = {}): AlertEvent {
   return {
     id,
     revision,
@@ -21,13 +22,26 @@ function alert(id: string, revision: number, change: Partial<AlertView> = {}): A
     comparison: '>',
     threshold: 0,
     text: '',
+    condition: '',
+    stale: false,
+    flapping: false,
+    recovering: false,
+    hushed: false,
+    child: false,
+    kind: 'condition',
+    members: 0,
+    assigned: null,
     ...change,
   };
 }
 
 /** As the API answers it. */
-const full = (id: string, revision: number, change: Partial<AlertView> = {}) =>
-  alert(id, revision, { unit: '°C', device_name: 'Device', ...change });
+const full = (id: string, revision: number, change: Partial<AlertView> = {}): AlertView => ({
+  ...fromEvent(alert(id, revision), undefined),
+  unit: '°C',
+  device_name: 'Device',
+  ...change,
+});
 
 let pages: { items: AlertView[]; next: string | null }[];
 let answer: () => Promise<void>;
@@ -53,14 +67,74 @@ beforeEach(() => {
 const openIds = () => store.open.map((one) => one.id);
 
 describe('AlertStore', () => {
-  it('lists the worst first, then the newest', async () => {
+  it('lists the worst first, then the newest, page by page', async () => {
     pages = [
-      { items: [full('1', 1), full('2', 1, { severity: 'critical' })], next: 'more' },
-      { items: [full('3', 1, { fired: '2026-11-21T10:00:00Z' }), full('4', 1, { severity: 'info' })], next: null },
+      { items: [full('2', 1, { severity: 'critical' }), full('3', 1, { fired: '2026-11-21T10:00:00Z' })], next: 'more' },
+      { items: [full('1', 1), full('4', 1, { severity: 'info' })], next: null },
     ];
     await store.reload();
+    expect(openIds()).toEqual(['2', '3']);
+    expect(store.more).toBe(true);
+    await store.loadMore();
     expect(openIds()).toEqual(['2', '3', '1', '4']);
     expect(store.more).toBe(false);
+  });
+
+  it('what frames tell of behind the last loaded alert waits for its page', async () => {
+    pages = [
+      { items: [full('2', 1, { severity: 'critical' })], next: 'more' },
+      { items: [full('1', 1), full('4', 1)], next: null },
+    ];
+    await store.reload();
+    store.receive([alert('4', 1), alert('5', 1, { severity: 'critical', fired: '2026-11-21T10:00:00Z' })]);
+    expect(openIds()).toEqual(['5', '2']);
+    await store.loadMore();
+    expect(openIds()).toEqual(['5', '2', '4', '1']);
+  });
+
+  it('after a lost connection as much is loaded as before, and what ended in between is gone', async () => {
+    pages = [
+      { items: [full('3', 1)], next: 'a' },
+      { items: [full('2', 1)], next: 'b' },
+      { items: [full('1', 1)], next: null },
+    ];
+    await store.reload();
+    await store.loadMore();
+    expect(openIds()).toEqual(['3', '2']);
+    pages = [
+      { items: [full('3', 1)], next: 'a' },
+      { items: [full('1', 1)], next: null },
+    ];
+    await store.reload();
+    expect(openIds()).toEqual(['3', '1']);
+  });
+
+  it('the list is the same object until something changes', async () => {
+    pages = [{ items: [full('1', 1)], next: null }];
+    await store.reload();
+    const { open } = store;
+    expect(store.open).toBe(open);
+    store.receive([alert('1', 1)]);
+    expect(store.open).toBe(open);
+    store.receive([alert('1', 2)]);
+    expect(store.open).not.toBe(open);
+  });
+
+  it('silences: a frame says that there is one, and only the API knows by whom', () => {
+    store.receive([alert('1', 1, { hushed: true, child: true })]);
+    expect(store.alerts.get('1')).toMatchObject({ silenced: { by: '' }, parent: '' });
+    const silenced = { until: null, by: 'kim', reason: 'defrosting', silence: null };
+    store.answered([full('1', 1, { silenced, parent: '9' })]);
+    store.receive([alert('1', 2, { hushed: true, child: true })]);
+    expect(store.alerts.get('1')).toMatchObject({ silenced, parent: '9' });
+    store.receive([alert('1', 3)]);
+    expect(store.alerts.get('1')).toMatchObject({ silenced: null, parent: null });
+  });
+
+  it('an alert that a group stands for is not told of', async () => {
+    await store.reload();
+    store.receive([alert('1', 1, { child: true }), alert('2', 1, { kind: 'group', device: '', members: 40 })]);
+    expect(began).toEqual(['2']);
   });
 
   it('tells of an alert that begins, once, and not of those that were there before', async () => {
@@ -140,18 +214,27 @@ describe('AlertStore', () => {
   it('stops at its bound and says that there are more', async () => {
     const items = Array.from({ length: 500 }, (_, index) => index);
     let page = 0;
-    pages = [];
     store = new AlertStore({
       load: async () => {
         page += 1;
-        return { items: items.map((index) => full(`${page}-${index}`, 1)), next: 'more' };
+        const fired = (index: number) => new Date(Date.UTC(2026, 10, 21) - page * 60_000 - index * 100).toISOString();
+        return { items: items.map((index) => full(`${page}-${index}`, 1, { fired: fired(index) })), next: 'more' };
       },
       changed: () => {},
       began: () => {},
     });
     await store.reload();
-    expect(store.open).toHaveLength(2_000);
+    for (let more = 0; more < 20; more += 1) await store.loadMore();
+    expect(store.open).toHaveLength(OPEN_MAX);
     expect(store.more).toBe(true);
+  });
+
+  it('a storm of 3,000 is taken in and listed well within a tick', () => {
+    const storm = Array.from({ length: 3_000 }, (_, index) => alert(String(index), 1, { fired: new Date(index * 1000).toISOString() }));
+    const startMs = performance.now();
+    for (let at = 0; at < storm.length; at += 1_000) store.receive(storm.slice(at, at + 1_000));
+    expect(store.open).toHaveLength(3_000);
+    expect(performance.now() - startMs).toBeLessThan(250);
   });
 });
 

@@ -1,10 +1,9 @@
-/** What is typed into the forms of commands and rules. */
+/** What is typed into the form of commands. */
 
 import { describe, expect, it } from 'vitest';
-import type { ArgumentSpec, Rule } from '../../web/src/api/types';
+import type { ArgumentSpec } from '../../web/src/api/types';
 import { newUlid } from '../../web/src/live/ulid';
 import { readArgument, readArguments, readDuration, readJson, readName } from '../../web/src/pages/device/commands/form';
-import { draftOf, EMPTY, fieldOf, holds, read, readScope } from '../../web/src/pages/rules/form';
 
 const spec = (change: Partial<ArgumentSpec>): ArgumentSpec => ({ name: 'a', type: 'f64', required: true, min: null, max: null, unit: '', ...change });
 
@@ -63,51 +62,5 @@ describe('arguments of a command', () => {
     expect(one).toMatch(/^[0-9A-HJKMNP-TV-Z]{26}$/);
     expect(newUlid(1_700_000_000_001) > one).toBe(true);
     expect(newUlid(1_700_000_000_000)).not.toBe(one);
-  });
-});
-
-describe('rules', () => {
-  const draft = { ...EMPTY, name: 'Warm', metric: 'temperature', threshold: '-12', clear: '-15', scopeKind: 'tag' as const, scopeValue: 'kind=cold-room' };
-
-  it('a sentence becomes a rule', () => {
-    expect(read(draft)).toEqual({
-      rule: {
-        name: 'Warm',
-        metric: 'temperature',
-        comparison: '>',
-        threshold: -12,
-        clear: -15,
-        for: '30s',
-        severity: 'warning',
-        scope: { tag: 'kind:cold-room' },
-        message: '',
-        enabled: true,
-      },
-    });
-  });
-
-  it('mistakes are told at their fields', () => {
-    expect(read({ ...EMPTY, hold: 'long', threshold: 'hot', scopeKind: 'group' })).toEqual({
-      wrong: { name: 'required', metric: 'required', threshold: 'number', for: 'duration', scope: 'required' },
-    });
-    expect(read({ ...draft, clear: '-10' })).toEqual({ wrong: { clear: 'quiet_side' } });
-    expect(read({ ...draft, comparison: '<', clear: '-15' })).toEqual({ wrong: { clear: 'quiet_side' } });
-    expect(read({ ...draft, hold: '25 h' })).toEqual({ wrong: { for: 'duration' } });
-    expect(read({ ...draft, scopeValue: 'cold' })).toEqual({ wrong: { scope: 'tag' } });
-    expect(fieldOf('scope.tag')).toBe('scope');
-    expect(fieldOf('body')).toBeNull();
-  });
-
-  it('a rule that is opened and saved stays as it is', () => {
-    for (const scope of [{ all: true }, { tag: 'a:b' }, { group: 'pumps' }, { device: 'd' }, { devices: ['d', 'e'] }] as const) {
-      const rule = { ...(read(draft) as { rule: Rule }).rule, scope, for: '300s' } as Rule;
-      expect(read(draftOf(rule))).toEqual({ rule });
-    }
-    expect(readScope({ scopeKind: 'devices', scopeValue: ' a, b  c ' })).toEqual({ devices: ['a', 'b', 'c'] });
-  });
-
-  it('comparisons are those of the server, and NaN is never true', () => {
-    expect([holds(1, '>', 1), holds(1, '>=', 1), holds(1, '<', 1), holds(1, '<=', 1)]).toEqual([false, true, false, true]);
-    expect(holds(Number.NaN, '<=', 1)).toBe(false);
   });
 });

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { Reader } from '../../web/src/live/bytes';
 import {
+  type AlertEvent,
   decode,
   encodeClose,
   encodeHeartbeat,
@@ -177,10 +178,53 @@ describe('messages of the server', () => {
             comparison: '>',
             threshold: -12,
             text: 'ok!',
+            condition: '',
+            stale: false,
+            flapping: false,
+            recovering: false,
+            hushed: false,
+            child: false,
+            kind: 'condition',
+            members: 0,
+            assigned: null,
           },
         ],
       },
     );
+  });
+
+  describe('ALERT of two alerts', () => {
+    const old = (id: string, value: string) =>
+      `${'00'.repeat(15)}${id} 02  02 6372 04 436f6c64  02 6331 01 74  02 00  fb 1027  fb 204e  00 00  ${value}`;
+    const above = '00000000000027c0  00  00000000000028c0  03 6f6b21';
+    const other = '00000000000027c0  00  000000000000f87f  00';
+    const decoded = (hex: string) => {
+      const { messages, error } = decode(bytes(hex));
+      expect(error).toBeNull();
+      return (messages[0] as { alerts: AlertEvent[] }).alerts;
+    };
+
+    it('without what was appended, from a server of before', () => {
+      const alerts = decoded(frame('88', `02 ${old('01', above)} ${old('02', above)}`));
+      expect(alerts.map(({ threshold, condition, kind, assigned }) => [threshold, condition, kind, assigned])).toEqual([
+        [-12, '', 'condition', null],
+        [-12, '', 'condition', null],
+      ]);
+    });
+
+    it('with it: a condition that is no threshold, and a group', () => {
+      const one = `${old('01', other)}  03 613e62  0b  00 00  01 03 6b696d`;
+      const two = `${old('02', above)}  00  14  02 fb 2c01  00`;
+      expect(decoded(frame('88', `02 ${one} ${two}`))).toMatchObject([
+        { comparison: null, threshold: null, condition: 'a>b', stale: true, flapping: true, recovering: false, hushed: true, child: false, kind: 'condition', members: 0, assigned: 'kim' },
+        { comparison: '>', threshold: -12, condition: '', stale: false, recovering: true, hushed: false, child: true, kind: 'group', members: 300, assigned: null },
+      ]);
+    });
+
+    it('one that can be read neither way is malformed', () => {
+      const { error } = decode(bytes(frame('88', `02 ${old('01', above)}`)));
+      expect(error?.name).toBe('MalformedError');
+    });
   });
 
   it('COMMAND_STATE and EVENTS_LOST', () => {

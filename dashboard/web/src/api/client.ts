@@ -5,9 +5,13 @@ import type { AlertView, CommandView } from '../live/alerts';
 import type {
   Aggregate,
   AlertDetail,
+  AlertSummary,
+  BacktestJob,
+  BulkRequest,
   CommandDetail,
   CommandRequest,
   CommandSet,
+  Decision,
   Device,
   HistoryPage,
   NewDevice,
@@ -18,9 +22,22 @@ import type {
   PushEndpoint,
   PushMessage,
   Rule,
+  RuleCheck,
   RuleRequest,
+  RuleVersion,
   Session,
+  Silence,
+  SilenceRequest,
+  User,
 } from './types';
+
+/** What is wrong with one field, and where in its text. */
+export interface FieldProblem {
+  field: string;
+  text: string;
+  /** From and to, in bytes of UTF-8. */
+  at: readonly [number, number] | null;
+}
 
 export class ApiError extends Error {
   override name = 'ApiError';
@@ -30,12 +47,14 @@ export class ApiError extends Error {
   readonly code: string;
   /** What is wrong with single fields, by name. */
   readonly fields: Record<string, string>;
+  readonly problems: readonly FieldProblem[];
 
-  constructor(status: number, code: string, message: string, fields: Record<string, string> = {}) {
+  constructor(status: number, code: string, message: string, problems: readonly FieldProblem[] = []) {
     super(message);
     this.status = status;
     this.code = code;
-    this.fields = fields;
+    this.fields = Object.fromEntries(problems.map(({ field, text }) => [field, text]));
+    this.problems = problems;
   }
 }
 
@@ -80,18 +99,22 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
 /** Reads a problem document (RFC 9457); a proxy's error page becomes its status. */
 function problem(response: Response, document: unknown): ApiError {
   const part = (document ?? {}) as { code?: unknown; detail?: unknown; title?: unknown; errors?: unknown };
-  const fields: Record<string, string> = {};
-  if (Array.isArray(part.errors)) {
-    for (const entry of part.errors as { field?: unknown; detail?: unknown }[]) {
-      if (typeof entry?.field === 'string') fields[entry.field] = String(entry.detail ?? '');
-    }
-  }
+  const errors = Array.isArray(part.errors) ? part.errors.filter((one) => typeof one?.field === 'string') : [];
   const code = typeof part.code === 'string' ? part.code : 'http';
   const detail = [part.detail, part.title].find((text): text is string => typeof text === 'string' && text !== '');
-  return new ApiError(response.status, code, detail ?? t('error.status', { status: response.status }), fields);
+  return new ApiError(response.status, code, detail ?? t('error.status', { status: response.status }), errors.map(fieldProblem));
 }
 
-function query(parameters: Record<string, string | number | null | undefined>): string {
+function fieldProblem(entry: { field: string; detail?: unknown; at?: unknown; problem?: unknown; remedy?: unknown }): FieldProblem {
+  const words = [entry.detail ?? entry.problem ?? '', entry.remedy ?? ''].filter((text) => typeof text === 'string' && text !== '') as string[];
+  // The detail may say what to do already.
+  const text = words.length === 2 && words[0]?.includes(words[1] as string) ? (words[0] as string) : words.join(' ');
+  const at = Array.isArray(entry.at) && entry.at.length === 2 && entry.at.every(Number.isInteger) ? (entry.at as [number, number]) : null;
+  return { field: entry.field, text, at };
+}
+
+
+function query(parameters: Record<string, string | number | boolean | null | undefined>): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null && value !== undefined && value !== '') search.set(name, String(value));
@@ -130,6 +153,9 @@ export interface AlertFilter {
   severity?: string;
   device?: string;
   rule?: string;
+  group?: string;
+  silenced?: string | boolean;
+  acknowledged?: string | boolean;
   from?: string;
   to?: string;
   limit?: number;
@@ -172,7 +198,14 @@ export const api = {
     call<Page<Rule>>('GET', `rules${query({ ...filter })}`, undefined, signal),
   rule: (rule: string, signal?: AbortSignal) => call<Rule>('GET', `rules/${id(rule)}`, undefined, signal),
   createRule: (rule: RuleRequest) => call<Rule>('POST', 'rules', rule),
-  patchRule: (rule: string, change: Partial<RuleRequest>) => call<Rule>('PATCH', `rules/${id(rule)}`, change),
+  checkRule: (rule: RuleRequest, signal?: AbortSignal) => call<RuleCheck>('POST', 'rules/check', rule, signal),
+  versions: (rule: string, paging: Paging = {}, signal?: AbortSignal) =>
+    call<Page<RuleVersion>>('GET', `rules/${id(rule)}/versions${query({ ...paging })}`, undefined, signal),
+  backtest: (test: { rule: RuleRequest; from: string; to: string; compare?: boolean }, signal?: AbortSignal) =>
+    call<BacktestJob>('POST', 'rules/backtest', test, signal),
+  backtestJob: (job: string, signal?: AbortSignal) => call<BacktestJob>('GET', `rules/backtest/${id(job)}`, undefined, signal),
+  cancelBacktest: (job: string) => call<void>('DELETE', `rules/backtest/${id(job)}`),
+  patchRule: (rule: string, change: object) => call<Rule>('PATCH', `rules/${id(rule)}`, change),
   deleteRule: (rule: string) => call<void>('DELETE', `rules/${id(rule)}`),
   alerts: (filter: AlertFilter = {}, signal?: AbortSignal) =>
     call<Page<AlertView>>('GET', `alerts${query({ ...filter })}`, undefined, signal),
@@ -180,6 +213,23 @@ export const api = {
   acknowledge: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/acknowledge`),
   unacknowledge: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/unacknowledge`),
   resolve: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/resolve`),
+  silence: (alert: string, forTime: string | null) => call<AlertView>('POST', `alerts/${id(alert)}/silence`, forTime === null ? {} : { for: forTime }),
+  unsilence: (alert: string) => call<AlertView>('POST', `alerts/${id(alert)}/unsilence`),
+  assign: (alert: string, user: string | null) => call<AlertView>('POST', `alerts/${id(alert)}/assign`, { user }),
+  comment: (alert: string, text: string) => call<AlertView>('POST', `alerts/${id(alert)}/comment`, { text }),
+  bulk: (request: BulkRequest) => call<{ matched: number; changed: number }>('POST', 'alerts/bulk', request),
+  alertSummary: (signal?: AbortSignal) => call<AlertSummary>('GET', 'alerts/summary', undefined, signal),
+  decisions: (alert: string, signal?: AbortSignal) =>
+    call<Page<Decision>>('GET', `notifications${query({ alert, limit: 50 })}`, undefined, signal),
+  silences: (filter: Paging & { state?: string } = {}, signal?: AbortSignal) =>
+    call<Page<Silence>>('GET', `silences${query({ ...filter })}`, undefined, signal),
+  addSilence: (silence: SilenceRequest) => call<Silence>('POST', 'silences', silence),
+  previewSilence: (silence: SilenceRequest, signal?: AbortSignal) =>
+    call<{ hides: number; alerts: AlertView[] }>('POST', 'silences/preview', silence, signal),
+  patchSilence: (silence: string, change: { ends?: string; reason?: string }) =>
+    call<Silence>('PATCH', `silences/${id(silence)}`, change),
+  endSilence: (silence: string) => call<Silence>('DELETE', `silences/${id(silence)}`),
+  users: (signal?: AbortSignal) => call<Page<User>>('GET', 'users?limit=500', undefined, signal),
   pushConfig: (signal?: AbortSignal) => call<PushConfig>('GET', 'push/config', undefined, signal),
   endpoints: (signal?: AbortSignal) => call<Page<PushEndpoint>>('GET', 'push/endpoints', undefined, signal),
   addEndpoint: (endpoint: NewEndpoint) => call<PushEndpoint>('POST', 'push/endpoints', endpoint),

@@ -1,7 +1,7 @@
 /** The documents of docs/http-api.md, as the server sends them. */
 
 import type { AlertView, CommandView } from '../live/alerts';
-import type { CommandState, Comparison, MetricType, Presence, Severity } from '../live/frame';
+import type { AlertKind, CommandState, Comparison, MetricType, Presence, Severity } from '../live/frame';
 
 export type Role = 'viewer' | 'operator' | 'admin';
 
@@ -139,45 +139,250 @@ export interface CommandDetail extends CommandView {
   history: { state: CommandState; time: string; text: string }[];
 }
 
-export type Scope = { device: string } | { devices: string[] } | { tag: string } | { group: string } | { all: true };
+export type Scope =
+  | { device: string }
+  | { devices: string[] }
+  | { tag: string }
+  | { group: string }
+  | { profile: string }
+  | { all: true };
 
-export interface RuleRequest {
-  name: string;
-  metric: string;
-  comparison: Comparison;
-  threshold: number;
-  clear?: number;
-  for?: string;
+export interface LevelRequest {
   severity: Severity;
-  scope: Scope;
-  message?: string;
-  enabled?: boolean;
-  allow_unknown_metric?: boolean;
+  /** An expression, docs/expressions.md. */
+  when: string;
+  clear: string | null;
 }
 
-export interface Rule {
-  id: string;
-  name: string;
-  enabled: boolean;
+/** An expression that compares one metric with one number. */
+export interface Limit {
   metric: string;
   comparison: Comparison;
-  threshold: number;
-  clear: number;
-  for: string;
-  severity: Severity;
+  value: number;
+}
+
+export interface RuleLevel extends LevelRequest {
+  threshold: Limit | null;
+  clear_threshold: Limit | null;
+}
+
+export type NoDataThen = 'hold' | 'fire' | 'clear';
+export type Day = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun';
+
+export interface Schedule {
+  zone: string;
+  windows: { days: Day[]; from: string; to: string }[];
+}
+
+export interface Escalation {
+  after: string;
+  to: string[];
+  times: number;
+  every: string;
+}
+
+export interface Notify {
+  group_by: string[];
+  wait: string;
+  interval: string;
+  repeat: string | null;
+  resolved: boolean;
+  to: string[];
+  ack_timeout: string | null;
+  escalation: Escalation[];
+}
+
+/** What people say of a rule; times such as `30s`. */
+export interface RuleFields {
+  name: string;
+  enabled: boolean;
   scope: Scope;
+  for: string;
+  count: { at_least: number; of: number } | null;
+  keep_firing_for: string;
+  mode: 'sampled' | 'on_change';
+  staleness: string;
+  lateness: string;
+  no_data: { after: string; then: NoDataThen; severity?: Severity | null } | null;
+  flapping: boolean;
+  schedule: Schedule | null;
+  reopen_window: string;
+  labels: Record<string, string>;
   message: string;
+  runbook: string | null;
+  notify: Notify;
+}
+
+/** What is left out has the server's default. */
+export type RuleRequest = { id?: string; allow_unknown_metric?: boolean; levels?: LevelRequest[] } & Partial<
+  Omit<RuleFields, 'notify'>
+> & { notify?: Partial<Notify>; metric?: string; comparison?: Comparison; threshold?: number; clear?: number; severity?: Severity };
+
+export interface Rule extends RuleFields {
+  id: string;
+  levels: RuleLevel[];
+  metrics: string[];
   version: number;
   created: string;
   updated: string;
   updated_by: string;
-  /** Devices it looks at, and how many of its alerts fire. */
+  /** Devices it looks at, and on how many of them it stands so. */
   devices: number;
   firing: number;
+  pending: number;
+  stale: number;
 }
 
+export interface RuleCheck {
+  ok: true;
+  rule: Rule;
+  devices: number;
+  metrics: { name: string; unit: string; devices: number }[];
+}
+
+export interface RuleVersion {
+  version: number;
+  change: 'created' | 'edited' | 'paused' | 'resumed' | 'deleted';
+  time: string;
+  user: string;
+  rule: Rule;
+}
+
+export interface BacktestSpan {
+  from: string;
+  /** Null: it was firing at the end. */
+  to: string | null;
+  severity: Severity;
+  kind: AlertKind;
+}
+
+export interface BacktestDevice {
+  device: string;
+  name: string;
+  alerts: number;
+  firing_s: number;
+  spans: BacktestSpan[];
+}
+
+export interface BacktestOutcome {
+  alerts: number;
+  alerts_per_day: number;
+  firing_s: number;
+  flapping: number;
+  /** The noisiest first, at most 50. */
+  by_device: BacktestDevice[];
+  spans_cut: boolean;
+  notifications: { total: number; per_person: { user: string; total: number; per_day: number }[] };
+}
+
+export interface BacktestResult {
+  from: string;
+  to: string;
+  devices: number;
+  samples: number;
+  took_ms: number;
+  now: { firing: number; pending: number; stale: number };
+  candidate: BacktestOutcome;
+  /** The stored version of the rule. */
+  current: BacktestOutcome | null;
+}
+
+export interface BacktestJob {
+  id: string;
+  state: 'running' | 'done' | 'failed' | 'canceled';
+  progress: { devices: number; devices_done: number; samples: number };
+  error: unknown;
+  result: BacktestResult | null;
+}
+
+export type StepKind =
+  | 'fired'
+  | 'level'
+  | 'stale'
+  | 'fresh'
+  | 'flapping'
+  | 'settled'
+  | 'reopened'
+  | 'acknowledged'
+  | 'unacknowledged'
+  | 'silenced'
+  | 'unsilenced'
+  | 'assigned'
+  | 'commented'
+  | 'notified'
+  | 'resolved';
+
 export interface AlertDetail extends AlertView {
-  history: { time: string; kind: 'fired' | 'acknowledged' | 'unacknowledged' | 'resolved'; user: string | null; text: string }[];
+  history: { time: string; kind: StepKind; user: string | null; text: string }[];
+}
+
+export interface AlertSummary {
+  open: Record<Severity, number>;
+  silenced: number;
+  acknowledged: number;
+  /** At most 100, the worst first. */
+  by_rule: { rule: string; rule_name: string; severity: Severity; open: number; devices: number }[];
+}
+
+/** Which open alerts; all of them without any. */
+export interface AlertMatch {
+  severity?: Severity;
+  rule?: string;
+  device?: string;
+  group?: string;
+  silenced?: boolean;
+  acknowledged?: boolean;
+}
+
+export interface BulkRequest {
+  action: 'acknowledge' | 'unacknowledge' | 'resolve' | 'silence' | 'unsilence' | 'assign' | 'comment';
+  ids?: readonly string[];
+  filter?: AlertMatch;
+  for?: string;
+  reason?: string;
+  user?: string | null;
+  text?: string;
+}
+
+/** What became of what was to be told of a group of alerts at one time. */
+export interface Decision {
+  id: string;
+  time: string;
+  group: string;
+  reason: string;
+  reason_text: string;
+  firing: string[];
+  resolved: string[];
+  suppressed: { alert: string; why: string; why_text: string }[];
+  to: string[];
+  messages: number;
+  delayed: boolean;
+}
+
+export type SilenceState = 'active' | 'planned' | 'ended';
+
+export interface Silence {
+  id: string;
+  kind: 'silence' | 'maintenance';
+  matchers: string[];
+  starts: string;
+  ends: string;
+  reason: string;
+  created_by: string;
+  created: string;
+  updated: string;
+  state: SilenceState;
+  hides: number;
+}
+
+export interface SilenceRequest {
+  matchers: string[];
+  starts?: string;
+  ends?: string;
+  for?: string;
+  reason: string;
+  kind?: 'silence' | 'maintenance';
+  everything?: boolean;
 }
 
 export type EndpointKind = 'webpush' | 'apns' | 'fcm';

@@ -1,8 +1,8 @@
 /** Thresholds of rules and spans of alerts, as a chart shows them. */
 
-import type { Rule } from '../api/types';
+import type { BacktestSpan, Rule } from '../api/types';
 import type { AlertView } from '../live/alerts';
-import type { Comparison, Severity } from '../live/frame';
+import type { AlertKind, Comparison, Severity } from '../live/frame';
 
 export interface Threshold {
   rule: string;
@@ -15,8 +15,10 @@ export interface Threshold {
 }
 
 export interface Band {
-  alert: string;
+  /** Null: it is none, but would have been. */
+  alert: string | null;
   severity: Severity;
+  kind: AlertKind;
   /** Seconds since the Unix epoch. */
   from: number;
   /** Null: it goes on. */
@@ -36,30 +38,62 @@ export const NO_MARKS: Marks = { thresholds: [], bands: [] };
 /** Most bands of one chart; a rule that flaps would otherwise cost more to draw than the values. */
 const BANDS_MAX = 100;
 
-export function marksOf(device: string, metric: string, rules: readonly Rule[], alerts: readonly AlertView[], always = false): Marks {
+type Limits = Pick<Rule, 'id' | 'name' | 'levels'>;
+
+/** The lines of a rule on the chart of a metric, one for each level that is a threshold of it. */
+export function thresholdsOf(metric: string, rule: Limits): Threshold[] {
+  return rule.levels.flatMap(({ severity, threshold, clear_threshold }) =>
+    threshold?.metric !== metric
+      ? []
+      : [
+          {
+            rule: rule.id,
+            name: rule.name,
+            severity,
+            comparison: threshold.comparison,
+            value: threshold.value,
+            clear: clear_threshold?.metric === metric && clear_threshold.value !== threshold.value ? clear_threshold.value : null,
+          },
+        ],
+  );
+}
+
+export function marksOf(
+  device: string,
+  metric: string,
+  rules: readonly (Limits & { enabled: boolean })[],
+  alerts: readonly AlertView[],
+  always = false,
+): Marks {
   return {
     always,
-    thresholds: rules
-      .filter((rule) => rule.metric === metric && rule.enabled)
-      .map((rule) => ({
-        rule: rule.id,
-        name: rule.name,
-        severity: rule.severity,
-        comparison: rule.comparison,
-        value: rule.threshold,
-        clear: rule.clear === rule.threshold ? null : rule.clear,
-      })),
+    thresholds: rules.filter((rule) => rule.enabled).flatMap((rule) => thresholdsOf(metric, rule)),
     bands: alerts
       .filter((alert) => alert.device === device && alert.metric === metric)
       .map((alert) => ({
         alert: alert.id,
         severity: alert.severity,
+        kind: alert.kind,
         from: Date.parse(alert.fired) / 1000,
         to: alert.resolved === null ? null : Date.parse(alert.resolved) / 1000,
       }))
       .sort((a, b) => a.from - b.from)
       .slice(-BANDS_MAX),
   };
+}
+
+/** Where a backtest says that the rule would have fired. */
+export function bandsOf(spans: readonly BacktestSpan[]): Band[] {
+  return spans
+    .map(({ from, to, severity, kind }) => ({
+      alert: null,
+      severity,
+      kind,
+      from: Date.parse(from) / 1000,
+      to: to === null ? null : Date.parse(to) / 1000,
+    }))
+    .filter((band) => Number.isFinite(band.from) && (band.to === null || band.to >= band.from))
+    .sort((a, b) => a.from - b.from);
 }
 
 /** The bands that touch a stretch of time. */

@@ -319,10 +319,17 @@ export class Plot {
       const end = band.to === null ? left + width : Math.min(left + width, this.#x(band.to));
       context.fillStyle = this.#colors.severity[band.severity];
       context.globalAlpha = 0.13;
-      context.fillRect(start, TOP, Math.max(1, end - start), height);
+      // Where nothing came there is nothing to see: hatched instead of tinted.
+      if (band.kind === 'no_data') this.#hatch(start, Math.max(1, end - start), height);
+      else context.fillRect(start, TOP, Math.max(1, end - start), height);
       context.globalAlpha = 1;
       context.fillRect(start, TOP, Math.max(1, end - start), 3);
     }
+  }
+
+  #hatch(left: number, width: number, height: number): void {
+    const context = this.#context;
+    for (let x = left; x < left + width; x += 6) context.fillRect(x, TOP, Math.min(3, left + width - x), height);
   }
 
   #drawThresholds(): void {

@@ -45,6 +45,9 @@ export const ALERT_STATES = ['firing', 'resolved'] as const;
 export type AlertState = (typeof ALERT_STATES)[number];
 export const COMPARISONS = ['>', '>=', '<', '<='] as const;
 export type Comparison = (typeof COMPARISONS)[number];
+export const ALERT_KINDS = ['condition', 'no_data', 'group', 'overflow'] as const;
+export type AlertKind = (typeof ALERT_KINDS)[number];
+const FLAG = { stale: 1, flapping: 2, recovering: 4, silenced: 8, child: 16 } as const;
 
 /** Indexed by the numbers of SPEC §9.13. */
 export const COMMAND_STATES = [
@@ -77,9 +80,22 @@ export interface AlertEvent {
   resolved: string | null;
   acknowledged: { user: string; time: string } | null;
   value: number;
-  comparison: Comparison;
-  threshold: number;
+  comparison: Comparison | null;
+  /** Null when the condition is not one threshold. */
+  threshold: number | null;
   text: string;
+  /** As an expression; empty from a server that does not tell. */
+  condition: string;
+  stale: boolean;
+  flapping: boolean;
+  recovering: boolean;
+  hushed: boolean;
+  /** One of many that a group alert stands for. */
+  child: boolean;
+  kind: AlertKind;
+  /** How many a group or overflow alert stands for. */
+  members: number;
+  assigned: string | null;
 }
 
 /** How a command stands, under the names of the HTTP API. */
@@ -259,7 +275,7 @@ function payload(type: number, buffer: ArrayBuffer, start: number, end: number):
     case TYPE.REFUSED:
       return { type: 'refused', subscription: read.u32(), code: read.u16(), text: read.string() };
     case TYPE.ALERT:
-      return { type: 'alerts', alerts: read.list(() => alert(read)) };
+      return { type: 'alerts', alerts: alerts(buffer, start, end) };
     case TYPE.COMMAND_STATE:
       return { type: 'commands', commands: read.list(() => command(read)) };
     case TYPE.EVENTS_LOST:
@@ -278,8 +294,24 @@ function time(read: Reader): string {
   return new Date(ms).toISOString().replace('Z', `${String(us - ms * 1000).padStart(3, '0')}Z`);
 }
 
-function alert(read: Reader): AlertEvent {
-  return {
+/**
+ * Fields were appended to each alert of the list, so where one ends does not say whether they are there: a payload that can be
+ * read with them to its last byte has them, another is of a server from before.
+ */
+function alerts(buffer: ArrayBuffer, start: number, end: number): AlertEvent[] {
+  try {
+    const read = new Reader(buffer, start, end);
+    const found = read.list(() => alert(read, true));
+    if (!read.more) return found;
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+  }
+  const read = new Reader(buffer, start, end);
+  return read.list(() => alert(read, false));
+}
+
+function alert(read: Reader, appended: boolean): AlertEvent {
+  const event = {
     id: read.ulid(),
     revision: Number(read.u64()),
     rule: read.string(),
@@ -293,9 +325,27 @@ function alert(read: Reader): AlertEvent {
     resolved: read.optional(() => time(read)),
     acknowledged: read.optional(() => ({ user: read.string(), time: time(read) })),
     value: read.f64(),
-    comparison: COMPARISONS[read.variant(COMPARISONS.length)] as Comparison,
-    threshold: read.f64(),
+    comparison: COMPARISONS[read.variant(COMPARISONS.length)] as Comparison | null,
+    threshold: read.f64() as number | null,
     text: read.string(),
+  };
+  if (Number.isNaN(event.threshold)) {
+    event.comparison = null;
+    event.threshold = null;
+  }
+  const condition = appended ? read.string() : '';
+  const flags = appended ? read.u16() : 0;
+  return {
+    ...event,
+    condition,
+    stale: (flags & FLAG.stale) !== 0,
+    flapping: (flags & FLAG.flapping) !== 0,
+    recovering: (flags & FLAG.recovering) !== 0,
+    hushed: (flags & FLAG.silenced) !== 0,
+    child: (flags & FLAG.child) !== 0,
+    kind: ALERT_KINDS[appended ? read.variant(ALERT_KINDS.length) : 0] as AlertKind,
+    members: appended ? read.u32() : 0,
+    assigned: appended ? read.optional(() => read.string()) : null,
   };
 }
 

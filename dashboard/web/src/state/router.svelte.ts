@@ -7,6 +7,7 @@ const PAGES = {
   alerts: 'alerts',
   rules: 'rules',
   'rules/new': 'rule_new',
+  silences: 'silences',
   'settings/notifications': 'notifications',
   signin: 'signin',
 } as const;

@@ -41,10 +41,12 @@ export class Preview {
     // While someone types, each letter is another scope.
     const rest = setTimeout(async () => {
       try {
-        const ids = scope === null ? [] : await this.#ids(scope, abort.signal);
+        // Which devices have a profile only the server can tell.
+        const known = scope !== null && !('profile' in scope);
+        const ids = known ? await this.#ids(scope, abort.signal) : [];
         if (abort.signal.aborted) return;
         this.error = null;
-        this.devices = scope === null ? null : ids.length;
+        this.devices = known ? ids.length : null;
         this.newest = [];
         if (ids.length > 0) end = this.#watch(ids);
       } catch (error) {
@@ -58,7 +60,7 @@ export class Preview {
     };
   }
 
-  async #ids(scope: Scope, signal: AbortSignal): Promise<string[]> {
+  async #ids(scope: Exclude<Scope, { profile: string }>, signal: AbortSignal): Promise<string[]> {
     if ('device' in scope || 'devices' in scope) {
       const wanted = 'device' in scope ? [scope.device] : scope.devices;
       this.more = wanted.length > NAMED_MAX;

@@ -1,0 +1,66 @@
+/** Which alerts a silence hides, as it is typed and as the API takes it. */
+
+export const OPERATORS = ['=', '!=', '=~', '!~'] as const;
+export type Operator = (typeof OPERATORS)[number];
+
+/** Labels that every alert has; `tag.KEY` and the rule's own are typed. */
+export const LABELS = ['rule', 'device', 'group', 'profile', 'severity', 'kind', 'metric'] as const;
+
+export interface Matcher {
+  label: string;
+  operator: Operator;
+  value: string;
+}
+
+export function write({ label, operator, value }: Matcher): string {
+  return `${label.trim()}${operator}${value.trim()}`;
+}
+
+/** Null if it is none. A label ends before the first sign, so a value may have any. */
+export function parse(text: string): Matcher | null {
+  const parts = /^([A-Za-z0-9_.-]+)(=~|!~|!=|=)(.*)$/.exec(text);
+  return parts === null ? null : { label: parts[1] as string, operator: parts[2] as Operator, value: parts[3] as string };
+}
+
+const LABEL = /^[A-Za-z0-9_.-]{1,68}$/;
+
+/** The matchers as texts, or which of them cannot be. Empty ones do not count. */
+export function read(matchers: readonly Matcher[]): { matchers: string[] } | { wrong: number[] } {
+  const wrong: number[] = [];
+  const texts: string[] = [];
+  for (const [index, one] of matchers.entries()) {
+    if (one.value.trim() === '' && one.label !== 'group') wrong.push(index);
+    else if (!LABEL.test(one.label.trim()) || one.label.trim() === 'tag.') wrong.push(index);
+    else texts.push(write(one));
+  }
+  return wrong.length > 0 ? { wrong } : { matchers: texts };
+}
+
+/** The page that makes a silence, filled in. */
+export function silenceHref(pairs: readonly (readonly [string, string])[]): string {
+  const query = new URLSearchParams({ new: '1' });
+  for (const [label, value] of pairs) if (value !== '') query.append('m', write({ label, operator: '=', value }));
+  return `/silences?${query}`;
+}
+
+/** What such an address says; what cannot be read is left out. */
+export function fromQuery(query: URLSearchParams): Matcher[] {
+  return query.getAll('m').map(parse).filter((one) => one !== null);
+}
+
+const pad = (value: number) => String(value).padStart(2, '0');
+
+/** For `<input type="datetime-local">`. */
+export function localTime(ms: number): string {
+  const at = new Date(ms);
+  return `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}T${pad(at.getHours())}:${pad(at.getMinutes())}`;
+}
+
+export type Times = { kind: 'silence'; for: string } | { kind: 'maintenance'; starts: string; ends: string };
+
+/** A planned window; null while it has no length or is over. */
+export function readWindow(from: string, to: string, nowMs: number): Times | null {
+  const [fromMs, toMs] = [Date.parse(from), Date.parse(to)];
+  if (!(fromMs < toMs) || toMs <= nowMs) return null;
+  return { kind: 'maintenance', starts: new Date(fromMs).toISOString(), ends: new Date(toMs).toISOString() };
+}
