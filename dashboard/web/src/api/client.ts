@@ -108,7 +108,7 @@ function problem(response: Response, document: unknown): ApiError {
 function fieldProblem(entry: { field: string; detail?: unknown; at?: unknown; problem?: unknown; remedy?: unknown }): FieldProblem {
   const words = [entry.detail ?? entry.problem ?? '', entry.remedy ?? ''].filter((text) => typeof text === 'string' && text !== '') as string[];
   // The detail may say what to do already.
-  const text = words.length === 2 && words[0]?.includes(words[1] as string) ? (words[0] as string) : words.join(' ');
+  const text = words.length === 2 && words[0]?.includes(words[1] as string) ? (words[0] as string) : words.join('; ');
   const at = Array.isArray(entry.at) && entry.at.length === 2 && entry.at.every(Number.isInteger) ? (entry.at as [number, number]) : null;
   return { field: entry.field, text, at };
 }
