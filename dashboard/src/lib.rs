@@ -148,7 +148,10 @@ mod tests {
         let mut first = std::collections::BTreeSet::new();
         scripts(page, "src=\"/assets/").into_iter().for_each(|script| add(&mut first, script));
         let size = on_the_wire(&first);
-        assert!(size > 0 && size <= FIRST_PAGE_BYTES_MAX, "{size} bytes for the first page; allowed: 1 to {FIRST_PAGE_BYTES_MAX}");
+        assert!(
+            size > 0 && size <= FIRST_PAGE_BYTES_MAX,
+            "{size} bytes for the first page; allowed: 1 to {FIRST_PAGE_BYTES_MAX}"
+        );
 
         let later: Vec<_> = first.iter().flat_map(|script| scripts(text_of(script), "import(`./")).collect();
         assert!(later.len() > 5, "the pages that are opened later are not found: {later:?}");
@@ -159,7 +162,9 @@ mod tests {
             loop {
                 let own: Vec<_> = whole.difference(&first).copied().collect();
                 let before = whole.len();
-                own.iter().flat_map(|script| scripts(text_of(script), "import(`./")).for_each(|script| add(&mut whole, script));
+                own.iter()
+                    .flat_map(|script| scripts(text_of(script), "import(`./"))
+                    .for_each(|script| add(&mut whole, script));
                 if whole.len() == before {
                     break;
                 }

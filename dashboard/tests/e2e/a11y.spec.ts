@@ -28,8 +28,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
     test('no page has an accessibility violation', async ({ page, request }) => {
       const { items } = await (await request.get('/api/v1/devices?presence=online&limit=1')).json();
       const device = `/devices/${items[0].id}`;
-      const forms = ['/rules', '/rules/new', '/settings/notifications'];
-      for (const path of ['/', '/devices', device, `${device}?range=24h`, '/alerts?state=all', ...forms, '/nowhere']) {
+      const forms = ['/rules', '/rules/new', '/silences', '/silences?new=1', '/settings/notifications'];
+      for (const path of ['/', '/devices', device, `${device}?range=24h`, '/alerts?state=all', '/alerts?by=rule', ...forms, '/nowhere']) {
         await page.goto(path);
         await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
         await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
@@ -57,11 +57,31 @@ for (const colorScheme of ['light', 'dark'] as const) {
         await page.locator('#main').getByRole('button', { name: 'Acknowledge' }).click();
         await expect(page.getByText('Alert acknowledged')).toBeVisible();
         expect(await violations(page), 'alert').toEqual([]);
+        await page.keyboard.press('s');
+        await expect(page.getByRole('dialog')).toBeVisible();
+        expect(await violations(page), 'silence dialog').toEqual([]);
         await page.goto('/rules/new');
         await page.getByRole('button', { name: 'Create rule' }).click();
         await expect(page.getByText('This is required.').first()).toBeVisible();
         expect(await violations(page), 'rule').toEqual([]);
+        await page.getByRole('button', { name: 'Expression' }).click();
+        await page.getByRole('textbox', { name: 'Expression', exact: true }).fill('temperature => 1');
+        await page.getByRole('textbox', { name: 'Name' }).fill('Wrong');
+        await expect(page.getByTestId('expression-error')).toBeVisible();
+        for (const summary of await page.locator('summary').all()) await summary.click();
+        await page.getByText('Only at certain hours').click();
+        await page.getByRole('button', { name: 'Add a step' }).click();
+        expect(await violations(page), 'rule with an expression and open folds').toEqual([]);
+        await page.goto(`/rules/${rule.id}?tab=versions`);
+        await expect(page.getByRole('list', { name: 'Versions' })).toBeVisible();
+        expect(await violations(page), 'versions').toEqual([]);
+        await page.goto('/silences?new=1');
+        await page.getByRole('button', { name: 'Silence', exact: true }).click();
+        await page.getByRole('button', { name: 'Planned' }).click();
+        expect(await violations(page), 'silence').toEqual([]);
         await page.goto(`/rules/${rule.id}`);
+        await expect(page.getByTestId('backtest-rate')).toBeVisible({ timeout: 60_000 });
+        expect(await violations(page), 'rule with its backtest').toEqual([]);
         await page.getByRole('button', { name: 'Delete' }).click();
         expect(await violations(page), 'delete rule').toEqual([]);
       } finally {

@@ -30,7 +30,7 @@ test('from sign-in to the cure: a compressor trips, the alert appears, is acknow
     await page.getByLabel('Which devices').selectOption('devices');
     await page.getByLabel('Device ids').fill('freezer-0001');
     await page.getByLabel('metric', { exact: true }).fill('temperature');
-    await page.getByLabel('Threshold').fill('-12');
+    await page.getByLabel('Threshold', { exact: true }).fill('-12');
     await page.getByLabel('How long').fill('2 s');
     await page.getByLabel('Severity').selectOption('critical');
     await page.getByLabel('Clears at').fill('-15');

@@ -51,6 +51,7 @@ test('pictures', async ({ browser }) => {
       alert: `/alerts/${alert}`,
       rules: '/rules',
       rule: `/rules/${ids[0]}`,
+      silences: '/silences?new=1',
       notifications: '/settings/notifications',
     };
     const sizes = { desk: { width: 1280, height: 850 }, phone: { width: 390, height: 800 } };
