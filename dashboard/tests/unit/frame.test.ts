@@ -213,15 +213,21 @@ describe('messages of the server', () => {
     });
 
     it('with it: a condition that is no threshold, and a group', () => {
-      const one = `${old('01', other)}  03 613e62  0b  00 00  01 03 6b696d`;
-      const two = `${old('02', above)}  00  14  02 fb 2c01  00`;
-      expect(decoded(frame('88', `02 ${one} ${two}`))).toMatchObject([
+      const one = '00 0b 00  03 613e62  01 03 6b696d';
+      const two = '02 14 fb 2c01  00  00';
+      expect(decoded(frame('88', `02 ${old('01', other)} ${old('02', above)}  02 ${one} ${two}`))).toMatchObject([
         { comparison: null, threshold: null, condition: 'a>b', stale: true, flapping: true, recovering: false, hushed: true, child: false, kind: 'condition', members: 0, assigned: 'kim' },
         { comparison: '>', threshold: -12, condition: '', stale: false, recovering: true, hushed: false, child: true, kind: 'group', members: 300, assigned: null },
       ]);
+      expect(decoded(frame('88', `01 ${old('01', above)} 00`))).toMatchObject([{ condition: '', kind: 'condition' }]);
     });
 
-    it('one that can be read neither way is malformed', () => {
+    it('as many details as alerts, or none', () => {
+      const { error } = decode(bytes(frame('88', `02 ${old('01', above)} ${old('02', above)} 01 00 00 00 00 00`)));
+      expect(error?.name).toBe('MalformedError');
+    });
+
+    it('a list that ends too early is malformed', () => {
       const { error } = decode(bytes(frame('88', `02 ${old('01', above)}`)));
       expect(error?.name).toBe('MalformedError');
     });

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { BacktestOutcome, BacktestResult, Rule, RuleRequest } from '../../web/src/api/types';
 import { comparison, figure, isNoisy, nowWords, rateWords } from '../../web/src/pages/rules/backtest';
 import { asApi, inWords } from '../../web/src/pages/rules/duration';
-import { type Draft, draftOf, empty, expressionOf, fieldsOf, holds, metricWord, newLevel, read, readLabels, readRecipients, readScope, sentenceOf } from '../../web/src/pages/rules/form';
+import { type Draft, draftOf, empty, expressionOf, fieldsOf, holds, keeping, metricWord, newLevel, read, readLabels, readRecipients, readScope, sentenceOf } from '../../web/src/pages/rules/form';
 import { differences, mergePatch, same } from '../../web/src/pages/rules/patch';
 import { byControl, controlOf, pointed } from '../../web/src/pages/rules/wrong';
 
@@ -78,8 +78,16 @@ describe('a rule that exists', () => {
     expect(request(draftOf({ ...rule, scope })).scope).toEqual(scope);
   });
 
+  it('keeps what the form does not know, and a version without its empty fields is no difference', () => {
+    const stored = { ...rule, notify: { ...rule.notify, stale: true } };
+    expect(mergePatch({ ...fieldsOf(stored) }, { ...keeping(request(draftOf(stored)), stored) })).toEqual({});
+    const { labels: _, schedule: __, ...bare } = { ...rule, labels: {}, schedule: null };
+    const sparse = JSON.parse(JSON.stringify(bare)) as Rule;
+    expect(differences(fieldsOf(sparse), fieldsOf({ ...rule, labels: {}, schedule: null }))).toEqual([]);
+  });
+
   it('as a count of samples has no time', () => {
-    const counted = { ...rule, for: '0s', count: { at_least: 3, of: 5 } };
+    const counted = { ...rule, for: null, count: { at_least: 3, of: 5 } };
     expect(request(draftOf(counted))).toMatchObject({ count: { at_least: 3, of: 5 } });
     expect(request(draftOf(counted))).not.toHaveProperty('for');
   });
@@ -191,7 +199,7 @@ it('small parts', () => {
   expect(readLabels('team=kitchen, a : b c')).toEqual({ team: 'kitchen', a: 'b c' });
   expect(readRecipients('kim, role:admin everyone')).toEqual(['user:kim', 'role:admin', 'everyone']);
   expect(['30s', '5m', '4h', '90s', '0s', '15m', '48h', 'soon'].map(inWords)).toEqual(['30 s', '5 min', '4 h', '90 s', '0 s', '15 min', '2 d', 'soon']);
-  expect([30, 300, 14_400, 90, 0].map(asApi)).toEqual(['30s', '5m', '4h', '90s', '0s']);
+  expect([30, 300, 14_400, 90, 0, 172_800].map(asApi)).toEqual(['30s', '5m', '4h', '90s', '0s', '2d']);
 });
 
 describe('a merge patch', () => {
@@ -200,6 +208,8 @@ describe('a merge patch', () => {
       scope: { tag: null, group: 'g' },
       labels: { b: null },
     });
+    // Half of a schedule says nothing.
+    expect(mergePatch({ schedule: { zone: 'UTC', windows: [1] } }, { schedule: { zone: 'Europe/Berlin', windows: [1] } })).toEqual({ schedule: { zone: 'Europe/Berlin', windows: [1] } });
     expect(mergePatch({ for: '30s', count: null }, { count: { at_least: 1, of: 2 } })).toEqual({ for: null, count: { at_least: 1, of: 2 } });
     expect(mergePatch({ list: [1, { a: 1 }] }, { list: [1, { a: 1 }] })).toEqual({});
     expect(same({ a: null }, {})).toBe(true);

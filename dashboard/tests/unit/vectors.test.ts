@@ -12,6 +12,7 @@ import {
   encodeUnsubscribe,
   type Message,
   REFUSALS,
+  type AlertEvent,
 } from '../../web/src/live/frame';
 
 type Fields = Record<string, unknown>;
@@ -47,12 +48,13 @@ function bits(ulid: string): string {
 }
 
 /** What the decoder gives, under the names of SPEC.md. Integers are bigint, as the vectors are read. */
-/** Appended fields are compared where a vector has them. */
+/** Of the vector that is compared: fields that were appended are in those of their time. */
 let wanted: Fields = {};
-const APPENDED = (fields: Record<string, unknown>) => {
-  const first = (wanted.alerts as Fields[] | undefined)?.[0] ?? {};
-  return 'condition' in first ? fields : {};
-};
+
+function detail({ kind, members, condition, assigned, stale, flapping, recovering, hushed, child }: AlertEvent) {
+  const flags = [stale, flapping, recovering, hushed, child].reduce((sum, on, bit) => sum + (on ? 1 << bit : 0), 0);
+  return { kind, flags, members, condition, ...(assigned === null ? {} : { assigned }) };
+}
 
 const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type: Type }>) => Fields } = {
   close: ({ code, text, reconnect, retryAfterMs }) => ({ code, text, reconnect, retry_after_ms: retryAfterMs }),
@@ -95,23 +97,26 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
   heartbeat: ({ timeUs, position, visible }) => ({ time_us: timeUs, position, visible }),
   snapshot_end: ({ subscription, position, series }) => ({ subscription, position, series }),
   alerts: ({ alerts }) => ({
-    alerts: alerts.map(({ id, started, fired, resolved, acknowledged, value, threshold, comparison, ...same }) => {
-      const { condition, kind, members, assigned, stale, flapping, recovering, hushed, child, ...old } = same;
-      const flags = [stale, flapping, recovering, hushed, child].reduce((sum, on, bit) => sum + (on ? 1 << bit : 0), 0);
-      return {
-        ...old,
-        id: bits(id),
-        started_us: microseconds(started),
-        fired_us: microseconds(fired),
-        ...(resolved === null ? {} : { resolved_us: microseconds(resolved) }),
-        ...(acknowledged === null ? {} : { acknowledged: { user: acknowledged.user, time_us: microseconds(acknowledged.time) } }),
-        value: { f64: value },
-        // What is not one threshold has none.
-        comparison: comparison ?? '>',
-        threshold: { f64: threshold ?? Number.NaN },
-        ...APPENDED({ condition, flags, kind, members, ...(assigned === null ? {} : { assigned }) }),
-      };
-    }),
+    alerts: alerts.map((alert) => ({
+      id: bits(alert.id),
+      revision: alert.revision,
+      rule: alert.rule,
+      rule_name: alert.rule_name,
+      device: alert.device,
+      metric: alert.metric,
+      severity: alert.severity,
+      state: alert.state,
+      started_us: microseconds(alert.started),
+      fired_us: microseconds(alert.fired),
+      ...(alert.resolved === null ? {} : { resolved_us: microseconds(alert.resolved) }),
+      ...(alert.acknowledged === null ? {} : { acknowledged: { user: alert.acknowledged.user, time_us: microseconds(alert.acknowledged.time) } }),
+      value: { f64: alert.value },
+      // What is not one threshold has none.
+      comparison: alert.comparison ?? '>',
+      threshold: { f64: alert.threshold ?? Number.NaN },
+      text: alert.text,
+    })),
+    ...('details' in wanted ? { details: (wanted.details as unknown[]).length === 0 ? [] : alerts.map(detail) } : {}),
   }),
   commands: ({ commands }) => ({
     commands: commands.map(({ id, changed, percent, ...same }) => ({

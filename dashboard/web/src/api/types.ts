@@ -197,11 +197,13 @@ export interface RuleFields {
   name: string;
   enabled: boolean;
   scope: Scope;
-  for: string;
+  /** Null beside a count. */
+  for: string | null;
   count: { at_least: number; of: number } | null;
   keep_firing_for: string;
   mode: 'sampled' | 'on_change';
-  staleness: string;
+  /** Null: as `alerting.gap_max`. */
+  staleness: string | null;
   lateness: string;
   no_data: { after: string; then: NoDataThen; severity?: Severity | null } | null;
   flapping: boolean;

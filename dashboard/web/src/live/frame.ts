@@ -275,7 +275,7 @@ function payload(type: number, buffer: ArrayBuffer, start: number, end: number):
     case TYPE.REFUSED:
       return { type: 'refused', subscription: read.u32(), code: read.u16(), text: read.string() };
     case TYPE.ALERT:
-      return { type: 'alerts', alerts: alerts(buffer, start, end) };
+      return { type: 'alerts', alerts: alerts(read) };
     case TYPE.COMMAND_STATE:
       return { type: 'commands', commands: read.list(() => command(read)) };
     case TYPE.EVENTS_LOST:
@@ -294,23 +294,42 @@ function time(read: Reader): string {
   return new Date(ms).toISOString().replace('Z', `${String(us - ms * 1000).padStart(3, '0')}Z`);
 }
 
-/**
- * Fields were appended to each alert of the list, so where one ends does not say whether they are there: a payload that can be
- * read with them to its last byte has them, another is of a server from before.
- */
-function alerts(buffer: ArrayBuffer, start: number, end: number): AlertEvent[] {
-  try {
-    const read = new Reader(buffer, start, end);
-    const found = read.list(() => alert(read, true));
-    if (!read.more) return found;
-  } catch (error) {
-    if (!(error instanceof MalformedError)) throw error;
+/** What a server of before does not tell. */
+const PLAIN = { kind: 'condition', flags: 0, members: 0, condition: '', assigned: null } as const;
+
+function alerts(read: Reader): AlertEvent[] {
+  const found = read.list(() => alert(read));
+  // Appended: none, or one for each of the alerts.
+  const details = read.more ? read.list(() => detail(read)) : [];
+  if (details.length !== 0 && details.length !== found.length) {
+    throw new MalformedError(`details has ${details.length} elements; allowed: none, or ${found.length}`);
   }
-  const read = new Reader(buffer, start, end);
-  return read.list(() => alert(read, false));
+  return found.map((event, index) => {
+    const { flags, kind, ...rest } = details[index] ?? PLAIN;
+    return {
+      ...event,
+      ...rest,
+      kind,
+      stale: (flags & FLAG.stale) !== 0,
+      flapping: (flags & FLAG.flapping) !== 0,
+      recovering: (flags & FLAG.recovering) !== 0,
+      hushed: (flags & FLAG.silenced) !== 0,
+      child: (flags & FLAG.child) !== 0,
+    };
+  });
 }
 
-function alert(read: Reader, appended: boolean): AlertEvent {
+function detail(read: Reader) {
+  return {
+    kind: ALERT_KINDS[read.variant(ALERT_KINDS.length)] as AlertKind,
+    flags: read.u16(),
+    members: read.u32(),
+    condition: read.string(),
+    assigned: read.optional(() => read.string()),
+  };
+}
+
+function alert(read: Reader) {
   const event = {
     id: read.ulid(),
     revision: Number(read.u64()),
@@ -329,24 +348,8 @@ function alert(read: Reader, appended: boolean): AlertEvent {
     threshold: read.f64() as number | null,
     text: read.string(),
   };
-  if (Number.isNaN(event.threshold)) {
-    event.comparison = null;
-    event.threshold = null;
-  }
-  const condition = appended ? read.string() : '';
-  const flags = appended ? read.u16() : 0;
-  return {
-    ...event,
-    condition,
-    stale: (flags & FLAG.stale) !== 0,
-    flapping: (flags & FLAG.flapping) !== 0,
-    recovering: (flags & FLAG.recovering) !== 0,
-    hushed: (flags & FLAG.silenced) !== 0,
-    child: (flags & FLAG.child) !== 0,
-    kind: ALERT_KINDS[appended ? read.variant(ALERT_KINDS.length) : 0] as AlertKind,
-    members: appended ? read.u32() : 0,
-    assigned: appended ? read.optional(() => read.string()) : null,
-  };
+  // Its condition is not one threshold.
+  return Number.isNaN(event.threshold) ? { ...event, comparison: null, threshold: null } : event;
 }
 
 function command(read: Reader): CommandEvent {

@@ -26,13 +26,15 @@ export const CHOOSING = ['severity', 'device', 'rule', 'group', 'silenced', 'ack
 const either = (text: string | null): Either => (text === 'true' || text === 'false' ? text : '');
 
 export function fromQuery(query: URLSearchParams): Filter {
+  const tab = TABS.find((one) => one === query.get('state')) ?? 'open';
   return {
-    tab: TABS.find((one) => one === query.get('state')) ?? 'open',
+    tab,
     severity: SEVERITIES.find((one) => one === query.get('severity')) ?? '',
     device: query.get('device') ?? '',
     rule: query.get('rule') ?? '',
     group: query.get('group') ?? '',
-    silenced: either(query.get('silenced')),
+    // Only what is open can be silenced.
+    silenced: tab === 'open' ? either(query.get('silenced')) : '',
     acknowledged: either(query.get('acknowledged')),
   };
 }

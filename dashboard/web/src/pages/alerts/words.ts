@@ -5,7 +5,9 @@ import type { AlertView } from '../../live/alerts';
 import type { IconName } from '../../ui/Icon.svelte';
 
 /** `-11.4 °C`; without a unit the number alone. */
-export function quantity(value: number, unit: string | undefined): string {
+export function quantity(given: number, unit: string | undefined): string {
+  // The API has no number for NaN and infinities, and says them as texts.
+  const value = Number(given);
   return unit ? `${formatValue(value)} ${unit}` : formatValue(value);
 }
 

@@ -18,6 +18,6 @@ export function inWords(time: string): string {
 
 /** Seconds as the API writes them: `15m`, `90s`. */
 export function asApi(length: number): string {
-  if (length > 0 && length % 3_600 === 0) return `${length / 3_600}h`;
-  return length > 0 && length % 60 === 0 ? `${length / 60}m` : `${length}s`;
+  const unit = ([['d', 86_400], ['h', 3_600], ['m', 60]] as const).find(([, size]) => length > 0 && length % size === 0);
+  return unit === undefined ? `${length}s` : `${length / unit[1]}${unit[0]}`;
 }

@@ -354,19 +354,19 @@ export function draftOf(rule: Rule): Draft {
       when,
       clearWhen: clear ?? '',
     })),
-    holding: rule.count === null ? 'for' : 'count',
-    hold: rule.count === null ? inWords(rule.for) : '',
+    holding: rule.count == null ? 'for' : 'count',
+    hold: rule.count === null ? inWords(rule.for ?? '') : '',
     atLeast: String(rule.count?.at_least ?? blank.atLeast),
     of: String(rule.count?.of ?? blank.of),
     keep: inWords(rule.keep_firing_for),
     samples: rule.mode,
-    staleness: inWords(rule.staleness),
+    staleness: inWords(rule.staleness ?? ''),
     lateness: inWords(rule.lateness),
     noData: rule.no_data?.then ?? 'off',
-    noDataAfter: rule.no_data === null ? blank.noDataAfter : inWords(rule.no_data.after),
+    noDataAfter: rule.no_data == null ? blank.noDataAfter : inWords(rule.no_data.after),
     noDataSeverity: rule.no_data?.severity ?? 'warning',
     flapping: rule.flapping,
-    scheduled: rule.schedule !== null,
+    scheduled: rule.schedule != null,
     zone: rule.schedule?.zone ?? blank.zone,
     windows: rule.schedule?.windows.map((window) => ({ ...window, days: [...window.days] })) ?? blank.windows,
     reopen: inWords(rule.reopen_window),
@@ -376,11 +376,11 @@ export function draftOf(rule: Rule): Draft {
     groupBy: notify.group_by.join(', '),
     wait: inWords(notify.wait),
     interval: inWords(notify.interval),
-    repeat: notify.repeat === null ? '' : inWords(notify.repeat),
+    repeat: inWords(notify.repeat ?? ''),
     resolved: notify.resolved,
     to: notify.to.join(', '),
-    ackTimeout: notify.ack_timeout === null ? '' : inWords(notify.ack_timeout),
-    escalation: notify.escalation.map((step) => ({
+    ackTimeout: inWords(notify.ack_timeout ?? ''),
+    escalation: (notify.escalation ?? []).map((step) => ({
       after: inWords(step.after),
       to: step.to.join(', '),
       times: String(step.times),
@@ -409,8 +409,22 @@ const FIELDS: readonly (keyof RuleFields)[] = [
   'notify',
 ];
 
-/** What people said of a rule, without what the server adds. */
+/** What people said of a rule, without what the server adds. Of a version, what is empty may be missing. */
 export function fieldsOf(rule: Rule): RuleFields & { levels: LevelRequest[] } {
-  const fields = Object.fromEntries(FIELDS.map((field) => [field, rule[field]])) as unknown as RuleFields;
-  return { ...fields, levels: rule.levels.map(({ severity, when, clear }) => ({ severity, when, clear })) };
+  const fields = Object.fromEntries(FIELDS.map((field) => [field, rule[field] ?? null])) as unknown as RuleFields;
+  return {
+    ...fields,
+    labels: rule.labels ?? {},
+    message: rule.message ?? '',
+    runbook: rule.runbook ?? '',
+    levels: rule.levels.map(({ severity, when, clear }) => ({ severity, when, clear: clear ?? null })),
+  };
+}
+
+const NOTIFY: readonly string[] = ['group_by', 'wait', 'interval', 'repeat', 'resolved', 'to', 'ack_timeout', 'escalation'];
+
+/** With what the stored rule says of telling people beyond what the form knows. */
+export function keeping(rule: RuleRequest, stored: Rule): RuleRequest {
+  const others = Object.entries(stored.notify).filter(([name]) => !NOTIFY.includes(name));
+  return { ...rule, notify: { ...Object.fromEntries(others), ...rule.notify } };
 }

@@ -13,6 +13,9 @@ export function same(a: Json, b: Json): boolean {
   return a === b;
 }
 
+/** What is one thing, of which a part says nothing. */
+const WHOLE = ['scope', 'schedule', 'count', 'no_data'];
+
 /** A merge patch (RFC 7396) that makes the one into the other: what is gone is null, what is the same is left out. */
 export function mergePatch(from: Record<string, Json>, to: Record<string, Json>): Record<string, Json> {
   const patch: Record<string, Json> = {};
@@ -20,7 +23,9 @@ export function mergePatch(from: Record<string, Json>, to: Record<string, Json>)
     const before = from[key] ?? null;
     const after = to[key] ?? null;
     if (same(before, after)) continue;
-    patch[key] = isObject(before) && isObject(after) ? mergePatch(before, after) : after;
+    if (!isObject(before) || !isObject(after)) patch[key] = after;
+    else if (WHOLE.includes(key)) patch[key] = { ...Object.fromEntries(Object.keys(before).map((part) => [part, null])), ...after };
+    else patch[key] = mergePatch(before, after);
   }
   return patch;
 }

@@ -25,7 +25,7 @@ export function sentence(rule: Rule): string {
       ? t('rule.sentence_expression', { scope: scopeText(rule.scope), when: rule.levels.map(({ when }) => when).join(' / ') })
       : t('rule.sentence', { metric: said.metric, scope: scopeText(rule.scope), comparison: said.comparison, threshold: values });
   if (rule.count !== null) return t('rule.sentence_count', { condition, least: rule.count.at_least, of: rule.count.of });
-  const hold = seconds(rule.for) ?? 0;
+  const hold = seconds(rule.for ?? '') ?? 0;
   return hold > 0 ? t('rule.sentence_for', { condition, hold: formatDuration(hold * 1000) }) : condition;
 }
 
