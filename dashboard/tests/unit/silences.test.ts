@@ -6,10 +6,17 @@ import { asMatch, asQuery, fits, fromQuery as filterOf, isFiltered } from '../..
 import { fromQuery, localTime, parse, read, readWindow, silenceHref, write } from '../../web/src/pages/silences/matchers';
 
 describe('matchers', () => {
-  it.each(['rule=cold', 'group!=cellar', 'device=~cold-*', 'tag.site!~n*', 'rule==x', 'team=a=b', 'group='])('%s is read and written', (text) => {
+  it.each(['rule=cold', 'group!=cellar', 'device=cold-*', 'tag.site!=n*', 'rule==x', 'team=a=b', 'group=', 'name=a\\*b', 'path=c:\\\\x', 'name=a\\**'])('%s is read and written', (text) => {
     const matcher = parse(text);
     expect(matcher).not.toBeNull();
     if (matcher !== null) expect(write(matcher)).toBe(text);
+  });
+
+  it('a star stands for anything only where that is meant', () => {
+    expect(write({ label: 'name', operator: '=', value: 'a*b\\' })).toBe('name=a\\*b\\\\');
+    expect(write({ label: 'device', operator: '!~', value: 'cold-*' })).toBe('device!=cold-*');
+    expect(parse('device!=cold-*')).toEqual({ label: 'device', operator: '!~', value: 'cold-*' });
+    expect(parse('name=a\\*b')).toEqual({ label: 'name', operator: '=', value: 'a*b' });
   });
 
   it('what has no sign or label is none', () => {

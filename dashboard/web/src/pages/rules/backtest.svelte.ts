@@ -16,14 +16,18 @@ export function spanMs(span: Span, nowMs: number): [number, number] {
   return 'hours' in span ? [nowMs - span.hours * 3_600_000, nowMs] : [span.fromMs, span.toMs];
 }
 
+function waiting(rule: RuleRequest): RuleRequest {
+  return { ...rule, allow_unknown_metric: true };
+}
+
 export class Check {
   result = $state.raw<RuleCheck | null>(null);
   error = $state.raw<ApiError | null>(null);
   /** A newer draft than the one that was checked waits for its answer. */
   busy = $state(false);
 
-  /** Follows a draft until the returned function is called. */
-  follow(rule: RuleRequest | null): () => void {
+  /** Follows a draft until the returned function is called. A stored rule may wait for a metric or a device already. */
+  follow(rule: RuleRequest | null, stored: boolean): () => void {
     if (rule === null) {
       this.result = null;
       this.error = null;
@@ -34,7 +38,7 @@ export class Check {
     this.busy = true;
     const rest = setTimeout(async () => {
       try {
-        const result = await api.checkRule(rule, abort.signal);
+        const result = await api.checkRule(stored ? waiting(rule) : rule, abort.signal);
         if (abort.signal.aborted) return;
         this.result = result;
         this.error = null;
@@ -88,7 +92,7 @@ export class Backtest {
     void (async () => {
       const [fromMs, toMs] = spanMs(span, link.client.clock.nowMs());
       try {
-        let answer = await api.backtest({ rule, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString(), compare });
+        let answer = await api.backtest({ rule: compare ? waiting(rule) : rule, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString(), compare });
         job = answer.id;
         if (abort.signal.aborted) {
           void api.cancelBacktest(job).catch(() => {});

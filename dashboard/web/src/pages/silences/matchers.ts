@@ -1,10 +1,11 @@
 /** Which alerts a silence hides, as it is typed and as the API takes it. */
 
+/** Is, is not, is like, is not like. */
 export const OPERATORS = ['=', '!=', '=~', '!~'] as const;
 export type Operator = (typeof OPERATORS)[number];
 
 /** Labels that every alert has; `tag.KEY` and the rule's own are typed. */
-export const LABELS = ['rule', 'device', 'group', 'profile', 'severity', 'kind', 'metric'] as const;
+export const LABELS = ['rule', 'device', 'group', 'severity', 'kind', 'metric'] as const;
 
 export interface Matcher {
   label: string;
@@ -12,17 +13,24 @@ export interface Matcher {
   value: string;
 }
 
+/** A star stands for anything in a pattern, and for itself after a backslash. */
 export function write({ label, operator, value }: Matcher): string {
-  return `${label.trim()}${operator}${value.trim()}`;
+  const given = value.trim();
+  const pattern = operator === '=~' || operator === '!~';
+  return `${label.trim()}${operator.startsWith('!') ? '!=' : '='}${pattern ? given : given.replace(/[\\*]/g, '\\$&')}`;
 }
 
 /** Null if it is none. A label ends before the first sign, so a value may have any. */
 export function parse(text: string): Matcher | null {
-  const parts = /^([A-Za-z0-9_.-]+)(=~|!~|!=|=)(.*)$/.exec(text);
-  return parts === null ? null : { label: parts[1] as string, operator: parts[2] as Operator, value: parts[3] as string };
+  const parts = /^([^\s!*=]+)(!?)=(.*)$/.exec(text);
+  if (parts === null) return null;
+  const [, label = '', not = '', value = ''] = parts;
+  const pattern = value.replace(/\\./g, '').includes('*');
+  if (pattern) return { label, operator: not ? '!~' : '=~', value };
+  return { label, operator: not ? '!=' : '=', value: value.replace(/\\(.)/g, '$1') };
 }
 
-const LABEL = /^[A-Za-z0-9_.-]{1,68}$/;
+const LABEL = /^[^\s!*=]{1,80}$/;
 
 /** The matchers as texts, or which of them cannot be. Empty ones do not count. */
 export function read(matchers: readonly Matcher[]): { matchers: string[] } | { wrong: number[] } {
