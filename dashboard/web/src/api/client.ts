@@ -199,8 +199,8 @@ export const api = {
   rule: (rule: string, signal?: AbortSignal) => call<Rule>('GET', `rules/${id(rule)}`, undefined, signal),
   createRule: (rule: RuleRequest) => call<Rule>('POST', 'rules', rule),
   checkRule: (rule: RuleRequest, signal?: AbortSignal) => call<RuleCheck>('POST', 'rules/check', rule, signal),
-  versions: (rule: string, paging: Paging = {}, signal?: AbortSignal) =>
-    call<Page<RuleVersion>>('GET', `rules/${id(rule)}/versions${query({ ...paging })}`, undefined, signal),
+  versions: (rule: string, signal?: AbortSignal) =>
+    call<Page<RuleVersion>>('GET', `rules/${id(rule)}/versions`, undefined, signal),
   backtest: (test: { rule: RuleRequest; from: string; to: string; compare?: boolean }, signal?: AbortSignal) =>
     call<BacktestJob>('POST', 'rules/backtest', test, signal),
   backtestJob: (job: string, signal?: AbortSignal) => call<BacktestJob>('GET', `rules/backtest/${id(job)}`, undefined, signal),
