@@ -25,7 +25,12 @@ test('a storm of 3,000 alerts leaves the page usable, and is silenced in one ste
       new PerformanceObserver((list) => {
         for (const entry of list.getEntries()) long.push(Math.round(entry.duration));
       }).observe({ type: 'longtask', buffered: true });
-      Object.assign(window, { longTasks: long });
+      // From a key to the next painted frame; what takes less than 16 ms is not told.
+      const keys: number[] = [];
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) if (entry.name === 'keydown') keys.push(Math.round(entry.duration));
+      }).observe({ type: 'event', durationThreshold: 16 } as PerformanceObserverInit);
+      Object.assign(window, { longTasks: long, keys });
     });
     const longTasks = () => page.evaluate(() => (window as unknown as { longTasks: number[] }).longTasks.splice(0));
     await page.goto('/alerts');
@@ -37,7 +42,13 @@ test('a storm of 3,000 alerts leaves the page usable, and is silenced in one ste
     const scope = { devices: ids };
     const origin = { headers: { Origin: server.url } };
     const probe = { name: 'What is there', metric: 'none', comparison: '>', threshold: 0, scope, allow_unknown_metric: true };
-    const { metrics } = (await (await request.post('/api/v1/rules/check', { data: probe, ...origin })).json()) as { metrics: { name: string; devices: number }[] };
+    let metrics: { name: string; devices: number }[] = [];
+    // Devices that have just connected have not sent all of theirs yet.
+    await expect(async () => {
+      const answer = await (await request.post('/api/v1/rules/check', { data: probe, ...origin })).json();
+      metrics = answer.metrics.filter((one: { devices: number }) => one.devices >= DEVICES / 10);
+      expect(metrics.reduce((sum, one) => sum + one.devices, 0)).toBeGreaterThan(ALERTS / 2);
+    }).toPass({ timeout: 60_000 });
     let [rules, expected] = [0, 0];
     for (let round = 0; expected < ALERTS && rules < RULES_MAX; round += 1) {
       for (const metric of metrics) {
@@ -58,16 +69,16 @@ test('a storm of 3,000 alerts leaves the page usable, and is silenced in one ste
     const count = await total();
     await expect(page.getByTestId('open-alerts')).toContainText(/\d,\d{3}/, { timeout: 30_000 });
 
-    // Keys answer: from the press to the painted row.
+    // Keys answer at once.
+    const PRESSES = 60;
     await page.locator('[data-alert]').first().focus();
-    const presses: number[] = [];
-    for (let press = 0; press < 30; press += 1) {
-      const startMs = performance.now();
+    for (let press = 0; press < PRESSES; press += 1) {
       await page.keyboard.press(press % 3 === 2 ? 'x' : 'j');
-      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
-      presses.push(performance.now() - startMs);
+      await page.waitForTimeout(50);
     }
-    presses.sort((a, b) => a - b);
+    await page.waitForTimeout(500);
+    const slow = await page.evaluate(() => (window as unknown as { keys: number[] }).keys);
+    const presses = [...slow, ...Array.from({ length: Math.max(0, PRESSES - slow.length) }, () => 16)].sort((a, b) => a - b);
     await page.getByRole('group', { name: 'Selected alerts' }).getByRole('button', { name: 'Clear selection' }).click();
     // To the end of the list, page by page; only rows in sight exist.
     const scroller = page.getByRole('table', { name: 'Alerts' });
@@ -81,8 +92,8 @@ test('a storm of 3,000 alerts leaves the page usable, and is silenced in one ste
     const median = presses[presses.length >> 1] as number;
     const worst = presses.at(-1) as number;
     console.log(`storm of ${count} alerts: while it broke ${say(during)}; while it was used ${say(after)}`);
-    console.log(`storm: key to painted row ${median.toFixed(0)} ms in the median, ${worst.toFixed(0)} ms at worst (30 presses)`);
-    expect(median).toBeLessThan(200);
+    console.log(`storm: from a key to the next painted frame ${median} ms in the median, ${worst} ms at worst (${PRESSES} presses)`);
+    expect(median).toBeLessThanOrEqual(100);
     expect(Math.max(0, ...during)).toBeLessThan(1_000);
 
     // By rule, which is how a storm is understood.
