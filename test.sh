@@ -69,6 +69,8 @@ need python3 python3
 need node nodejs
 need npm npm
 need chromium chromium
+# Its rule tests say what Prometheus would have done.
+need promtool prometheus
 command -v cargo >/dev/null 2>&1 || missing+=("cargo 1.95 or newer (rustup)")
 [ ${#missing[@]} -gt 0 ] || {
   at_least "$(cargo --version | cut -d' ' -f2)" 1.95.0 || missing+=("cargo 1.95 or newer; this is $(cargo --version)")
@@ -117,6 +119,7 @@ if [ $long = 1 ]; then
   step "long: engine against a plain map" env PROPTEST_CASES=1000 cargo test --release --locked -p pulsewire-engine --test model
   step "long: crashes under ingest that lose unsynced writes" cargo test --locked -p pulsewire --test journal_crash -- --nocapture
   step "long: kill -9 rounds" cargo test --locked -p pulsewire-tests --test crash -- --nocapture
+  step "long: kill -9 before and after every commit of alerting" cargo test --locked -p pulsewire --test alerting_killed -- --nocapture
   step "long: kill -9 between alert and provider" cargo test --locked -p pulsewire-tests --test push -- --nocapture each_message
   step "long: protocol properties" cargo test --release --locked -p pulsewire-proto
   if cargo fuzz --version >/dev/null 2>&1; then

@@ -32,6 +32,9 @@ const PRUNE_TICKS: u32 = 60;
 const PENDING_MAX: usize = 500;
 /// Devices that a great silence wakes between two looks at samples.
 const WAKE_DEVICES: usize = 1_000;
+/// While samples wait to be judged, what people are told waits, too: what fires may be over already. Not for longer than this, or an
+/// overloaded server would tell nothing.
+const TELL_WHILE_BEHIND_AFTER_US: i64 = 15_000_000;
 /// Shortest sleep before a deadline: the clock's own grain.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// Longest sleep: a wall clock that was set is noticed after it.
@@ -53,6 +56,8 @@ pub(super) struct AlertingTask {
     flushing: Option<(Cursor, Vec<DeviceKey>)>,
     // The journal has records that were not judged; a step of the loop judges some.
     behind: bool,
+    // Since when it is behind without a break.
+    behind_since_us: Option<i64>,
     // The journal could not be read: the next tick tries again.
     paused: bool,
     ticks: u32,
@@ -116,6 +121,7 @@ impl AlertingTask {
             unstored: None,
             flushing: None,
             behind: true,
+            behind_since_us: None,
             paused: false,
             ticks: 0,
             flushed_ticks: 0,
@@ -187,13 +193,28 @@ impl AlertingTask {
     }
 
     async fn on_time(&mut self) {
+        self.wake();
+        self.store_changes().await;
+    }
+
+    /// What time does to conditions; not before the samples that came are judged.
+    fn wake(&mut self) {
         let now_us = self.parts.clock.now_us();
-        if self.engine.next_wake_us().is_some_and(|due_us| due_us <= now_us) {
+        if !self.behind && self.engine.next_wake_us().is_some_and(|due_us| due_us <= now_us) {
             self.with_world(|engine, world, changes| {
                 engine.wake(WAKE_DEVICES, world, changes);
             });
         }
-        self.store_changes().await;
+    }
+
+    /// Whether people may be told now: of what is known, not of what a sample that waits may have ended.
+    fn may_tell(&mut self, now_us: i64) -> bool {
+        if !self.behind {
+            self.behind_since_us = None;
+            return true;
+        }
+        let since_us = *self.behind_since_us.get_or_insert(now_us);
+        now_us.saturating_sub(since_us) > TELL_WHILE_BEHIND_AFTER_US
     }
 
     async fn on_tick(&mut self) {
@@ -271,7 +292,7 @@ impl AlertingTask {
 
     /// Stores what was decided at once if anyone has to know; states alone can wait for the tick.
     pub(super) async fn store_changes(&mut self) {
-        let due = self.telling.next_us().is_some_and(|due_us| due_us <= self.parts.clock.now_us());
+        let due = !self.behind && self.telling.next_us().is_some_and(|due_us| due_us <= self.parts.clock.now_us());
         if !self.pending.is_empty() || due {
             // It is told, and tried again at the next tick.
             let _ = self.flush().await;
@@ -289,13 +310,17 @@ impl AlertingTask {
     /// Stores the changes that are pending with the states of their devices, and what is told of them.
     pub(super) async fn flush(&mut self) -> Result<(), MetaError> {
         self.store_unstored().await?;
+        // Before anybody is told how it stands.
+        self.wake();
         let changes = std::mem::take(&mut self.pending);
         let mut commit = self.empty_commit();
         for change in &changes {
             let rule = self.engine.rule(&change.alert.rule);
             self.telling.put(&change.alert, rule, commit.now_us);
         }
-        commit.told = self.telling.decide(&self.engine, commit.now_us);
+        if self.may_tell(commit.now_us) {
+            commit.told = self.telling.decide(&self.engine, commit.now_us);
+        }
         commit.groups = self.telling.take_dirty();
         if changes.is_empty() && commit.told.is_empty() && commit.groups.is_empty() {
             return Ok(());
