@@ -73,6 +73,7 @@ pub struct App {
     hub: Hub,
     lane: JoinHandle<()>,
     alerting_task: JoinHandle<()>,
+    backtests: Arc<Backtests>,
     outbox: Outbox,
     outbox_task: JoinHandle<()>,
     commands_task: JoinHandle<()>,
@@ -191,6 +192,7 @@ impl App {
             catalogue: catalogue.clone(),
             directory: directory.clone(),
         };
+        let backtests = Arc::new(Backtests::new(backtest_options(&config), backtest_parts));
         let http_parts = HttpParts {
             config: config.http.clone(),
             name: config.name.clone(),
@@ -206,7 +208,7 @@ impl App {
             ingest,
             commands,
             alerting: Arc::new(alerting),
-            backtests: Backtests::new(backtest_options(&config), backtest_parts),
+            backtests: backtests.clone(),
             live: Arc::new(live),
             outbox: outbox.clone(),
             presence: presence.clone(),
@@ -223,6 +225,7 @@ impl App {
             hub,
             lane,
             alerting_task,
+            backtests,
             outbox,
             outbox_task,
             commands_task,
@@ -282,6 +285,7 @@ impl App {
     /// queued is stored; the files are closed.
     pub async fn stop(self) {
         self.http.announce_stop();
+        self.backtests.stop();
         self.hub.stop().await;
         self.http.stop().await;
         self.live_task.abort();

@@ -352,7 +352,8 @@ fn the_process_that_is_killed() {
     let Ok(wish) = std::env::var(CHILD) else { return };
     let parts: Vec<&str> = wish.split('|').collect();
     let at = parts[1].parse().ok().map(|n| (n, if parts[2] == "before" { Side::Before } else { Side::After }));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let commits = runtime.block_on(live(Path::new(parts[0]), at));
     std::fs::write(Path::new(parts[0]).join("commits"), commits.to_string()).expect("written");
 }
@@ -385,7 +386,8 @@ fn a_kill_at_any_commit_changes_nothing_of_what_becomes_of_alerts_and_messages()
     let whole = tempfile::tempdir().expect("a folder");
     copy(prepared.path(), whole.path());
     assert!(!run(whole.path(), None), "nobody kills it");
-    let commits: usize = std::fs::read_to_string(whole.path().join("commits")).expect("read").parse().expect("a number");
+    let commits: usize =
+        std::fs::read_to_string(whole.path().join("commits")).expect("read").parse().expect("a number");
     let expected = runtime.block_on(outcome(whole.path()));
     let told = expected.iter().filter(|line| line.starts_with("told")).count();
     let messages = expected.iter().filter(|line| line.starts_with("message")).count();

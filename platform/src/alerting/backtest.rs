@@ -24,6 +24,8 @@ const STRETCH_SAMPLES: usize = 100_000;
 const STRETCH_US: i64 = 86_400_000_000;
 /// How long an ended job can be asked for.
 const KEPT: Duration = Duration::from_secs(600);
+/// A job that nobody has asked about for so long is stopped: its page is closed.
+const UNASKED_MAX: Duration = Duration::from_secs(60);
 /// Jobs that are kept; above it the oldest that ended go early.
 const JOBS_MAX: usize = 32;
 
@@ -90,6 +92,8 @@ pub struct Job {
     devices_done: AtomicU64,
     samples: AtomicU64,
     canceled: AtomicBool,
+    // When someone last asked how it is doing.
+    asked: Mutex<Instant>,
     state: Mutex<(JobState, Option<Instant>)>,
 }
 
@@ -123,12 +127,13 @@ pub struct Backtests {
     options: BacktestOptions,
     parts: Arc<BacktestParts>,
     jobs: Mutex<BTreeMap<Ulid, Arc<Job>>>,
+    stopping: AtomicBool,
 }
 
 impl Backtests {
     /// None runs yet.
     pub fn new(options: BacktestOptions, parts: BacktestParts) -> Self {
-        Self { options, parts: Arc::new(parts), jobs: Mutex::new(BTreeMap::new()) }
+        Self { options, parts: Arc::new(parts), jobs: Mutex::new(BTreeMap::new()), stopping: AtomicBool::new(false) }
     }
 
     fn jobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<Ulid, Arc<Job>>> {
@@ -171,20 +176,32 @@ impl Backtests {
             devices,
             devices_done: AtomicU64::new(0),
             samples: AtomicU64::new(0),
-            canceled: AtomicBool::new(false),
+            canceled: AtomicBool::new(self.stopping.load(Ordering::Relaxed)),
+            asked: Mutex::new(now),
             state: Mutex::new((JobState::Running, None)),
         });
         jobs.insert(id, job.clone());
         drop(jobs);
         let run = Run { job: job.clone(), options: self.options, parts: self.parts.clone() };
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || run.run(&runtime, &candidate, current.as_ref()));
+        tokio::task::spawn_blocking(move || {
+            let _ends = Ends(run.job.clone());
+            run.run(&runtime, &candidate, current.as_ref());
+        });
         Ok(job)
     }
 
     /// A job, if it is kept.
     pub fn job(&self, id: Ulid) -> Option<Arc<Job>> {
-        self.jobs().get(&id).cloned()
+        let job = self.jobs().get(&id).cloned()?;
+        *job.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Some(job)
+    }
+
+    /// Stops all jobs: the server ends. New ones end at once.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.jobs().values().for_each(|job| job.canceled.store(true, Ordering::Relaxed));
     }
 
     /// Stops a job. False if there is none.
@@ -201,6 +218,17 @@ fn devices_of(parts: &BacktestParts, rule: &Compiled) -> Vec<Arc<Device>> {
     let catalogue = parts.catalogue.read().unwrap_or_else(PoisonError::into_inner);
     let has = |device: &Device| rule.program.metrics().iter().any(|m| catalogue.find(device.key, m).is_some());
     directory.after(None).filter(|device| rule.rule.scope.takes(device) && has(device)).cloned().collect()
+}
+
+/// Ends a job that did not end by itself: a defect must not take its place for ever.
+struct Ends(Arc<Job>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if self.0.is_running() {
+            self.0.end(JobState::Failed("internal", "a defect of the server; its log says more".into()));
+        }
+    }
 }
 
 enum Stop {
@@ -236,6 +264,12 @@ impl Run {
         });
     }
 
+    /// Someone stopped it, or nobody waits for it any more: whoever wants a result asks for it.
+    fn is_over(&self) -> bool {
+        let asked = *self.job.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.job.canceled.load(Ordering::Relaxed) || asked.elapsed() > UNASKED_MAX
+    }
+
     fn judge(
         &self,
         runtime: &tokio::runtime::Handle,
@@ -265,7 +299,7 @@ impl Run {
     ) -> Result<(), Stop> {
         let (mut from_us, mut stretch_us) = (self.job.from_us, STRETCH_US);
         while from_us < self.job.to_us {
-            if self.job.canceled.load(Ordering::Relaxed) {
+            if self.is_over() {
                 return Err(Stop::Canceled);
             }
             let to_us = from_us.saturating_add(stretch_us).min(self.job.to_us);

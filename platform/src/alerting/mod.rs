@@ -151,6 +151,7 @@ enum Request {
     Operate { alert: AlertId, operation: Operation, user: UserName, reply: Reply<OpenAlert> },
     Bulk { filter: OpenFilter, operation: Operation, user: UserName, reply: Reply<Bulk> },
     Silence { silence: Silence, reply: Reply<Silence> },
+    HideCounts { silences: Vec<Silence>, reply: oneshot::Sender<Vec<usize>> },
     Hides { silence: Silence, reply: oneshot::Sender<Vec<Arc<Alert>>> },
 }
 
@@ -271,6 +272,14 @@ impl Alerting {
     /// [`AlertingError::Stopping`].
     pub async fn hides(&self, silence: Silence) -> Result<Vec<Arc<Alert>>, AlertingError> {
         self.ask(|reply| Request::Hides { silence, reply }).await
+    }
+
+    /// How many open alerts each silence fits.
+    ///
+    /// # Errors
+    /// [`AlertingError::Stopping`].
+    pub async fn hide_counts(&self, silences: Vec<Silence>) -> Result<Vec<usize>, AlertingError> {
+        self.ask(|reply| Request::HideCounts { silences, reply }).await
     }
 
     /// The stored alerts, rules' versions, silences and decisions.

@@ -38,6 +38,12 @@ impl AlertingTask {
             Request::Silence { silence, reply } => {
                 let _ = reply.send(self.put_silence(silence).await);
             }
+            Request::HideCounts { silences, reply } => {
+                let count = |silence: &Silence| {
+                    self.engine.alerts().filter(|alert| silence.matches(&|label| alert.label(label))).count()
+                };
+                let _ = reply.send(silences.iter().map(count).collect());
+            }
             Request::Hides { silence, reply } => {
                 let hidden = |alert: &&Arc<Alert>| silence.matches(&|label| alert.label(label));
                 let mut alerts: Vec<_> = self.engine.alerts().filter(hidden).cloned().collect();
@@ -47,8 +53,8 @@ impl AlertingTask {
         }
     }
 
-    fn views(&self) -> Vec<RuleView> {
-        let mut standings = self.engine.standings();
+    fn views(&mut self) -> Vec<RuleView> {
+        let mut standings = self.standings().clone();
         let view = |rule: &pulsewire_core::alert::Rule| RuleView {
             rule: rule.clone(),
             standing: standings.remove(&rule.id).unwrap_or_default(),
@@ -56,10 +62,9 @@ impl AlertingTask {
         self.engine.rules().map(view).collect()
     }
 
-    fn view(&self, id: &RuleId) -> Option<RuleView> {
-        let rule = self.engine.rule(id)?.clone();
-        let standing = self.engine.standings().remove(id).unwrap_or_default();
-        Some(RuleView { rule, standing })
+    fn view(&mut self, id: &RuleId) -> Option<RuleView> {
+        let standing = self.standings().get(id).copied().unwrap_or_default();
+        Some(RuleView { rule: self.engine.rule(id)?.clone(), standing })
     }
 
     /// The rule is stored first: were the order the other way, a rule that could not be stored would fire until a restart.
@@ -96,6 +101,7 @@ impl AlertingTask {
         let deleted = rule.is_none().then(|| self.view(&id)).flatten();
         match rule {
             Some(rule) => {
+                self.telling.rule_changed(&rule);
                 // It compiled just now.
                 self.with_world(|engine, world, changes| {
                     if let Err(error) = engine.put_rule(rule, world, changes) {
@@ -106,10 +112,9 @@ impl AlertingTask {
             None => self.with_world(|engine, world, changes| engine.delete_rule(&id, world.now_us, changes)),
         }
         self.store_changes().await;
-        let now = self.engine.rule(&id).cloned().map(|rule| {
-            let standing = self.engine.standings().remove(&id).unwrap_or_default();
-            RuleView { rule, standing }
-        });
+        // What was counted is of the rules as they were.
+        self.standings = None;
+        let now = self.view(&id);
         let gone = deleted.map(|view| RuleView { standing: Standing::default(), ..view });
         now.or(gone).ok_or(AlertingError::NoRule(id))
     }
@@ -205,7 +210,9 @@ impl AlertingTask {
         commit.states = self.engine.planned_states(&planned);
         commit.changes = Self::changes_of(&planned);
         self.parts.store.commit(Arc::new(commit)).await.map_err(AlertingError::Store)?;
-        for change in &planned {
+        // Alerts that stand for others first: the ends of their members do not change them any more.
+        let (alone, members): (Vec<&Change>, Vec<&Change>) = planned.iter().partition(|c| c.alert.device.is_none());
+        for change in alone.into_iter().chain(members) {
             self.engine.operated(change, &mut self.pending);
             self.telling.put(&change.alert, self.engine.rule(&change.alert.rule), now_us);
         }
@@ -218,7 +225,8 @@ impl AlertingTask {
         self.flush().await.map_err(AlertingError::Store)?;
         let now_us = self.parts.clock.now_us();
         let full = self.telling.silences().get(silence.id).is_none()
-            && self.telling.silences().len() >= pulsewire_core::notify::SILENCES_MAX
+            && self.telling.silences().iter().filter(|s| s.state(now_us) != SilenceState::Ended).count()
+                >= pulsewire_core::notify::SILENCES_MAX
             && silence.state(now_us) != SilenceState::Ended;
         if full {
             return Err(AlertingError::Silence(pulsewire_core::notify::SilenceError::Full));

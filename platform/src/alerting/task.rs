@@ -4,11 +4,12 @@ use super::telling::Telling;
 use super::{AlertingOptions, AlertingParts, Request};
 use crate::ports::{AlertCommit, BusEvent, Cursor, JournalError, Lagged, MetaError, ShownAlert, Subscription};
 use crate::telemetry::names;
-use pulsewire_core::alert::{Alert, Change, Engine, World};
+use pulsewire_core::alert::{Alert, Change, Engine, Standing, World};
 use pulsewire_core::block::Block;
-use pulsewire_core::ids::{AlertId, DeviceKey, Lane, Position};
+use pulsewire_core::ids::{AlertId, DeviceKey, Lane, Position, RuleId};
 use pulsewire_core::notify::Silence;
 use pulsewire_core::ulid::Ulid;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -35,6 +36,8 @@ const WAKE_DEVICES: usize = 1_000;
 /// While samples wait to be judged, what people are told waits, too: what fires may be over already. Not for longer than this, or an
 /// overloaded server would tell nothing.
 const TELL_WHILE_BEHIND_AFTER_US: i64 = 15_000_000;
+/// How long a count of where the rules stand is taken for the present.
+const STANDINGS_FOR: Duration = Duration::from_millis(500);
 /// Shortest sleep before a deadline: the clock's own grain.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// Longest sleep: a wall clock that was set is noticed after it.
@@ -60,6 +63,8 @@ pub(super) struct AlertingTask {
     behind_since_us: Option<i64>,
     // The journal could not be read: the next tick tries again.
     paused: bool,
+    // On how many devices each rule stands how, and when that was counted.
+    pub(super) standings: Option<(std::time::Instant, BTreeMap<RuleId, Standing>)>,
     ticks: u32,
     flushed_ticks: u32,
 }
@@ -123,6 +128,7 @@ impl AlertingTask {
             behind: true,
             behind_since_us: None,
             paused: false,
+            standings: None,
             ticks: 0,
             flushed_ticks: 0,
         })
@@ -183,6 +189,15 @@ impl AlertingTask {
         }
         // What was judged is kept, so that the next start need not do it again.
         let _ = self.flush_all().await;
+    }
+
+    /// On how many devices each rule stands how. Counting looks at every device, so what was counted just now is taken again.
+    pub(super) fn standings(&mut self) -> &BTreeMap<RuleId, Standing> {
+        let fresh = self.standings.take().filter(|(counted, _)| counted.elapsed() < STANDINGS_FOR);
+        let engine = &self.engine;
+        let (_, standings) =
+            self.standings.insert(fresh.unwrap_or_else(|| (std::time::Instant::now(), engine.standings())));
+        standings
     }
 
     /// How long until a timer of the engine or a decision is due; None if nothing is within the longest sleep.
@@ -273,6 +288,10 @@ impl AlertingTask {
                     }
                 }
                 self.store_changes().await;
+                // The cursor moves also while there is no end in sight.
+                if self.flushing.is_some() {
+                    self.flush_some().await;
+                }
             }
             Err(JournalError::Corrupt { position, problem }) => self.lose(position, &problem),
             Err(error) => {
@@ -284,6 +303,7 @@ impl AlertingTask {
 
     /// Goes on after `to` without what was between.
     fn lose(&mut self, to: Position, why: &str) {
+        let to = to.max(self.cursor.position);
         let lost = to.0 - self.cursor.position.0;
         tracing::error!(after = %self.cursor.position, lost, why, "records were not judged by any rule");
         metrics::counter!(names::ALERTING_LOST).increment(lost);
@@ -320,6 +340,10 @@ impl AlertingTask {
         }
         if self.may_tell(commit.now_us) {
             commit.told = self.telling.decide(&self.engine, commit.now_us);
+            // Pages show what a silence or a snooze that began or ended by itself has changed.
+            for alert in self.telling.take_hushed() {
+                self.show(&alert);
+            }
         }
         commit.groups = self.telling.take_dirty();
         if changes.is_empty() && commit.told.is_empty() && commit.groups.is_empty() {
@@ -380,9 +404,13 @@ impl AlertingTask {
     /// Stores everything.
     pub(super) async fn flush_all(&mut self) -> Result<(), MetaError> {
         self.flush().await?;
-        if self.flushing.is_none() {
-            self.begin_flush();
-        }
+        // One that is under way has left out what changed since it began.
+        self.flush_to_the_end().await?;
+        self.begin_flush();
+        self.flush_to_the_end().await
+    }
+
+    async fn flush_to_the_end(&mut self) -> Result<(), MetaError> {
         while self.flushing.is_some() {
             self.flush_some().await;
             self.store_unstored().await?;

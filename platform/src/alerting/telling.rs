@@ -31,6 +31,8 @@ pub(super) struct Telling {
     known: HashMap<AlertId, Arc<Alert>>,
     // How each open alert was kept quiet when its group last heard of it.
     mutes: HashMap<AlertId, Option<Mute>>,
+    // Those for which that changed since it was last asked.
+    hushed: Vec<Arc<Alert>>,
     silences: Silences,
     // When a silence, or a snooze, begins or ends next.
     quiet_changes_us: Option<i64>,
@@ -61,6 +63,7 @@ impl Telling {
             of_alert: HashMap::new(),
             known: HashMap::new(),
             mutes: HashMap::new(),
+            hushed: Vec::new(),
             silences: Silences::default(),
             quiet_changes_us: None,
         }
@@ -82,9 +85,6 @@ impl Telling {
         }
         let open: Vec<Arc<Alert>> = engine.alerts().cloned().collect();
         for alert in open.into_iter().chain(over) {
-            if let Some(rule) = engine.rule(&alert.rule) {
-                self.of_alert.insert(alert.id, key_of(&alert, rule));
-            }
             self.known.insert(alert.id, alert);
         }
         for (key, bytes) in groups {
@@ -93,6 +93,8 @@ impl Telling {
                 rule.and_then(|id| engine.rule(&RuleId::parse(id).ok()?)).map(|rule| rule.telling.policy.clone());
             match Group::decode(&bytes) {
                 Ok(group) => {
+                    // Where an alert is told is decided once: rules and labels may have changed since.
+                    self.of_alert.extend(group.alerts().map(|alert| (alert, key.clone())));
                     let id = id_of_key(&key);
                     self.groups.insert(key.clone(), Entry { group, policy: policy.unwrap_or_default(), id });
                     self.ask_when(&key);
@@ -108,6 +110,24 @@ impl Telling {
             self.put(&alert, engine.rule(&alert.rule), now_us);
         }
         self.look_at_all(engine, now_us);
+        self.hushed.clear();
+    }
+
+    /// A rule was edited: how its alerts are told may be another.
+    pub fn rule_changed(&mut self, rule: &Rule) {
+        let prefix = format!("rule={}", rule.id);
+        let of_rule = |key: &&GroupKey| **key == prefix || key.starts_with(&format!("{prefix},"));
+        for key in self.groups.keys().filter(of_rule).cloned().collect::<Vec<_>>() {
+            if let Some(entry) = self.groups.get_mut(&key) {
+                entry.policy = rule.telling.policy.clone();
+            }
+            self.ask_when(&key);
+        }
+    }
+
+    /// Alerts that became quiet, or not any more, since the last call.
+    pub fn take_hushed(&mut self) -> Vec<Arc<Alert>> {
+        std::mem::take(&mut self.hushed)
     }
 
     /// The alerts that groups speak of and that are not open: the store is asked for them at a start.
@@ -205,14 +225,28 @@ impl Telling {
         let changed: Vec<Arc<Alert>> = engine
             .alerts()
             // What a group has no room for is counted at each change: only real ones are given to it.
-            .filter(|alert| self.mutes.get(&alert.id).is_none_or(|mute| *mute != self.mute(alert, now_us)))
+            .filter(|alert| match self.mutes.get(&alert.id) {
+                Some(mute) => *mute != self.mute(alert, now_us),
+                // After a start: what a full group has no room for was counted when it came.
+                None => self.of_alert.contains_key(&alert.id) || !self.is_full(alert, engine),
+            })
             .cloned()
             .collect();
         for alert in changed {
+            let known = self.mutes.contains_key(&alert.id);
             self.put(&alert, engine.rule(&alert.rule), now_us);
+            if known {
+                self.hushed.push(alert);
+            }
         }
         let snoozes = engine.alerts().filter_map(|alert| alert.snoozed.as_ref()?.until_us).filter(|at| *at > now_us);
         self.quiet_changes_us = snoozes.chain(self.quiet_changes_us).min();
+    }
+
+    fn is_full(&self, alert: &Alert, engine: &Engine) -> bool {
+        let key = engine.rule(&alert.rule).map(|rule| key_of(alert, rule));
+        let group = key.and_then(|key| self.groups.get(&key));
+        group.is_some_and(|entry| entry.group.len() >= notify::MEMBERS_MAX)
     }
 
     fn ask_when(&mut self, key: &GroupKey) {
@@ -246,6 +280,7 @@ impl Telling {
             let Some(entry) = self.groups.get_mut(&key) else { break };
             let decision = entry.group.decide(now_us, &entry.policy);
             self.dirty.insert(key.clone());
+            let decision_was_none = decision.is_none();
             if let Some(decision) = decision {
                 let known = &self.known;
                 let find = |id: AlertId| engine.alert(id).or_else(|| known.get(&id)).cloned();
@@ -262,8 +297,9 @@ impl Telling {
                     decision,
                 });
             }
+            let silent = decision_was_none;
             self.ask_when(&key);
-            if self.due_of.get(&key) == Some(&due_us) {
+            if silent && self.due_of.get(&key) == Some(&due_us) {
                 // It has nothing to say at a time at which it wanted to be asked: not asked again before something changes.
                 self.due.remove(&(due_us, key.clone()));
                 self.due_of.remove(&key);

@@ -68,7 +68,7 @@ pub struct HttpParts {
     pub ingest: Arc<Ingest>,
     pub commands: Arc<Commands>,
     pub alerting: Arc<Alerting>,
-    pub backtests: Backtests,
+    pub backtests: Arc<Backtests>,
     pub live: Arc<Live>,
     pub outbox: Outbox,
     pub presence: Arc<PresenceTable>,
@@ -92,6 +92,8 @@ pub(crate) struct State {
     device_edits: tokio::sync::Mutex<()>,
     /// The same for rules.
     rule_edits: tokio::sync::Mutex<()>,
+    /// The same for silences.
+    silence_edits: tokio::sync::Mutex<()>,
     /// The server's own runtime; those of the port's threads end with it.
     runtime: tokio::runtime::Handle,
 }
@@ -139,6 +141,7 @@ impl HttpPort {
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),
             rule_edits: tokio::sync::Mutex::new(()),
+            silence_edits: tokio::sync::Mutex::new(()),
             runtime: tokio::runtime::Handle::current(),
         });
         // Longer than a live socket waits for its viewer and then for its CLOSE to be taken.

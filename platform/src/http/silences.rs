@@ -92,10 +92,14 @@ pub(super) fn silence_problem(error: &SilenceError) -> Problem {
 }
 
 async fn json_of(state: &State, silence: &Silence) -> Result<SilenceJson, Problem> {
-    let now_us = state.clock.now_us();
+    let counts = state.alerting.hide_counts(vec![silence.clone()]).await?;
+    Ok(to_silence_json(silence, counts.first().copied().unwrap_or(0), state.clock.now_us()))
+}
+
+fn to_silence_json(silence: &Silence, fits: usize, now_us: i64) -> SilenceJson {
     let over = silence.state(now_us) == SilenceState::Ended;
-    let hides = if over { 0 } else { state.alerting.hides(silence.clone()).await?.len() };
-    Ok(SilenceJson {
+    let hides = if over { 0 } else { fits };
+    SilenceJson {
         id: silence.id.to_string(),
         kind: silence.kind.name(),
         matchers: silence.matchers.iter().map(ToString::to_string).collect(),
@@ -107,7 +111,7 @@ async fn json_of(state: &State, silence: &Silence) -> Result<SilenceJson, Proble
         updated: time_text(silence.updated_us),
         state: silence.state(now_us).name(),
         hides,
-    })
+    }
 }
 
 fn build(state: &State, new: &NewSilenceJson, caller: &Caller) -> Result<Silence, Problem> {
@@ -191,10 +195,9 @@ pub async fn list(
     };
     all.sort_by_key(order);
     let next = (all.len() > from + limit).then(|| (from + limit).to_string());
-    let mut items = Vec::new();
-    for silence in all.iter().skip(from).take(limit) {
-        items.push(json_of(&state, silence).await?);
-    }
+    let page: Vec<Silence> = all.into_iter().skip(from).take(limit).collect();
+    let counts = state.alerting.hide_counts(page.clone()).await?;
+    let items = page.iter().zip(counts).map(|(silence, fits)| to_silence_json(silence, fits, now_us)).collect();
     Ok(web::Json(Page { items, next }))
 }
 
@@ -257,6 +260,8 @@ pub async fn update(
 ) -> Result<web::Json<SilenceJson>, Problem> {
     caller.require(Role::Operator)?;
     let change = body.read().await?;
+    // Of two edits at once neither is lost.
+    let _editing = state.silence_edits.lock().await;
     let mut silence = open(&state, &path).await?;
     if let Some(ends) = &change.ends {
         silence.ends_us = parse_time("ends", ends)?;
@@ -291,6 +296,7 @@ pub async fn end(
     path: web::Path<String>,
 ) -> Result<web::Json<SilenceJson>, Problem> {
     caller.require(Role::Operator)?;
+    let _editing = state.silence_edits.lock().await;
     let mut silence = open(&state, &path).await?;
     let now_us = state.clock.now_us();
     (silence.ended_early_us, silence.updated_us) = (Some(now_us), now_us);

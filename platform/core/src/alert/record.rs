@@ -263,15 +263,13 @@ pub enum StepKind {
     Assigned,
     /// Someone said something.
     Commented,
-    /// People were told.
-    Notified,
     /// It ended.
     Resolved,
 }
 
 impl StepKind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 17] = [
         Self::Fired,
         Self::Level,
         Self::Stale,
@@ -288,7 +286,6 @@ impl StepKind {
         Self::Unsilenced,
         Self::Assigned,
         Self::Commented,
-        Self::Notified,
         Self::Resolved,
     ];
 
@@ -311,7 +308,6 @@ impl StepKind {
             Self::Unsilenced => "unsilenced",
             Self::Assigned => "assigned",
             Self::Commented => "commented",
-            Self::Notified => "notified",
             Self::Resolved => "resolved",
         }
     }

@@ -302,7 +302,16 @@ impl Rule {
     pub fn program(&self) -> Result<Program, RuleError> {
         let all: Vec<Expr> =
             self.levels.iter().flat_map(|l| std::iter::once(l.when.clone()).chain(l.clear.clone())).collect();
-        Program::new(&all).map_err(|error| RuleError::expression("levels", &error))
+        Program::new(&all).map_err(|error| RuleError::expression(self.field_of(error.predicate), &error))
+    }
+
+    /// The field that a predicate of [`Rule::program`] is written in.
+    fn field_of(&self, predicate: usize) -> String {
+        let fields = self.levels.iter().enumerate().flat_map(|(index, level)| {
+            let clear = level.clear.as_ref().map(|_| format!("levels[{index}].clear"));
+            std::iter::once(format!("levels[{index}].when")).chain(clear)
+        });
+        fields.into_iter().nth(predicate).unwrap_or_else(|| "levels".into())
     }
 
     /// The metrics it looks at, in the order in which they are first named.
@@ -332,7 +341,9 @@ impl Rule {
                 }
             }
         }
-        self.program()?.check_types(types).map_err(|error| RuleError::expression("levels", &error))
+        self.program()?
+            .check_types(types)
+            .map_err(|error| RuleError::expression(self.field_of(error.predicate), &error))
     }
 }
 

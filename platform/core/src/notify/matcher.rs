@@ -65,7 +65,7 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Reads `label=value` or `label!=value`. An unescaped `*` in the value makes it a pattern; `\*` is a star, `\\` a backslash.
+    /// Reads `label=value` or `label!=value`; `label=~value` and `label!~value` mean the same. An unescaped `*` in the value makes it a pattern; `\*` is a star, `\\` a backslash.
     /// White space around label and value does not count.
     ///
     /// # Errors
@@ -76,10 +76,14 @@ impl Matcher {
             place: text.get(..byte).unwrap_or(text).chars().count() + 1,
             problem,
         };
-        let sign =
-            text.find('=').ok_or_else(|| error(text.len(), "= or != and a value are missing, as in device=pump-1"))?;
-        let negative = text[..sign].ends_with('!');
-        let name = &text[..sign - usize::from(negative)];
+        let missing = || error(text.len(), "= or != and a value are missing, as in device=pump-1");
+        // `=~` and `!~` are what people know from elsewhere for patterns; here a `*` alone makes one.
+        let signs = [("=~", false), ("!~", true), ("!=", true), ("=", false)];
+        let first = |(sign, negative): (&'static str, bool)| Some((text.find(sign)?, sign, negative));
+        let found =
+            signs.into_iter().filter_map(first).min_by_key(|(at, sign, _)| (*at, std::cmp::Reverse(sign.len())));
+        let (name_ends, sign, negative) = found.ok_or_else(missing)?;
+        let (name, sign) = (&text[..name_ends], name_ends + sign.len() - 1);
         let label = name.trim();
         let at_label = name.len() - name.trim_start().len();
         if label.is_empty() {
@@ -164,7 +168,9 @@ impl fmt::Display for Matcher {
     /// As [`Matcher::parse`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if matches!(self.op, MatcherOp::Eq | MatcherOp::Glob) { "=" } else { "!=" };
-        write!(f, "{}{sign}", self.label)?;
+        // A value that begins with ~ stands apart from the sign, or they would be read as one.
+        let apart = if self.value.starts_with('~') { " " } else { "" };
+        write!(f, "{}{sign}{apart}", self.label)?;
         match self.op {
             MatcherOp::Glob | MatcherOp::NotGlob => f.write_str(&self.value),
             MatcherOp::Eq | MatcherOp::NotEq => f.write_str(&self.value.replace('\\', "\\\\").replace('*', "\\*")),
