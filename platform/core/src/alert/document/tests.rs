@@ -1,4 +1,5 @@
 use super::*;
+use crate::expr::Expr;
 
 pub(crate) fn authorship() -> Authorship {
     Authorship {
