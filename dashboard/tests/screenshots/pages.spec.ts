@@ -43,6 +43,24 @@ test('pictures', async ({ browser }) => {
     const alert = await alertId(setup.request);
     await setup.request.post(`/api/v1/alerts/${alert}/acknowledge`, { headers: { Origin: server.url } });
 
+    const origin = { headers: { Origin: server.url } };
+    // A day of the freezer before it came here, so that a rule can be tried on something.
+    const nowMs = Date.now();
+    const rows = Array.from({ length: 1_440 }, (_, minute) => {
+      const door = [190, 530, 960, 1_270].some((at) => minute >= at && minute < at + 25);
+      const value = -19 + 1.5 * Math.sin(minute / 40) + (door ? 11 : 0);
+      return `${new Date(nowMs - (1_450 - minute) * 60_000).toISOString()},${value.toFixed(2)}`;
+    });
+    const file = { data: `time,temperature\n${rows.join('\n')}\n`, headers: { Origin: server.url, 'Content-Type': 'text/csv' } };
+    expect((await setup.request.post('/api/v1/import?device=freezer-0001', file)).status()).toBe(200);
+    const later = (hours: number) => new Date(nowMs + hours * 3_600_000).toISOString();
+    for (const data of [
+      { matchers: ['group=pumps', 'severity!=critical'], for: '4h', reason: 'new bearings are running in' },
+      { matchers: ['tag.site=south'], starts: later(14), ends: later(17), reason: 'power is switched off', kind: 'maintenance' },
+    ]) {
+      expect((await setup.request.post('/api/v1/silences', { data, ...origin })).status()).toBe(201);
+    }
+
     const pages = {
       overview: '/',
       devices: '/devices',
@@ -51,7 +69,7 @@ test('pictures', async ({ browser }) => {
       alert: `/alerts/${alert}`,
       rules: '/rules',
       rule: `/rules/${ids[0]}`,
-      silences: '/silences?new=1',
+      silences: '/silences',
       notifications: '/settings/notifications',
     };
     const sizes = { desk: { width: 1280, height: 850 }, phone: { width: 390, height: 800 } };
