@@ -9,7 +9,7 @@ use super::reorder::{Reading, Reorder};
 use super::rule::{Hold, WhenStale};
 use crate::block::ValueRef;
 use crate::device::Device;
-use crate::expr::{Memory, Moment};
+use crate::expr::{Memory, Moment, Truth};
 use crate::ids::AlertId;
 use crate::severity::Severity;
 use wincode::{SchemaRead, SchemaWrite};
@@ -99,6 +99,21 @@ pub enum Event {
         /// When.
         at_us: i64,
     },
+}
+
+impl Event {
+    /// Which alert it is about.
+    pub fn alert_mut(&mut self) -> &mut AlertId {
+        match self {
+            Self::Fired { alert, .. }
+            | Self::Level { alert, .. }
+            | Self::Recovering { alert, .. }
+            | Self::Resolved { alert, .. }
+            | Self::Silent { alert, .. }
+            | Self::NoData { alert, .. }
+            | Self::Flapping { alert, .. } => alert,
+        }
+    }
 }
 
 /// What an event needs besides the sample.
@@ -204,6 +219,10 @@ pub type Values<'a> = &'a [(u16, ValueRef<'a>, bool)];
 
 /// Moments that are made up for one by one; if there are more (days of `age()` at every second), the last stands for the rest.
 const TIMERS_MAX: usize = 4096;
+
+/// A state that is judged by time, too, flaps no more when no sample came for so long, or for `keep_firing_for` if that is longer.
+/// Five minutes: a device that comes and goes does so faster.
+pub const FLAP_CALM_US: i64 = 300_000_000;
 
 /// How long a timer waits for samples that a rule with `lateness` still takes.
 fn patience_us(rule: &Compiled) -> i64 {
@@ -380,6 +399,18 @@ impl Held {
         }
     }
 
+    /// True if samples wait for others before them.
+    pub fn waits(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| !more.reorder.is_empty())
+    }
+
+    /// Judges everything that waits, before the rule becomes another: which metric a sample is of is only known by this one.
+    pub fn release_all(&mut self, hand: &mut Hand<'_>) {
+        if self.waits() {
+            self.release(i64::MAX, hand);
+        }
+    }
+
     /// Judges what waited for samples before it.
     fn release(&mut self, until_us: i64, hand: &mut Hand<'_>) {
         while let Some((time_us, readings)) = self.more(hand.rule).reorder.take(until_us) {
@@ -439,7 +470,11 @@ impl Held {
         if repeated {
             self.condition.last_us = at_us;
         }
-        let may_begin = rule.may_begin(at_us);
+        // What silence ended stays so until the device sends again.
+        let cleared = !sampled
+            && self.freshness == Freshness::Stale
+            && rule.rule.no_data.is_some_and(|no_data| no_data.then == WhenStale::Clear);
+        let may_begin = rule.may_begin(at_us) && !cleared;
         let before = self.condition.firing();
         let counts = self.more.as_mut().map(|more| &mut more.counts);
         let moved = self.condition.step(&rule.timing, counts, at_us, sampled, may_begin, saying);
@@ -457,7 +492,8 @@ impl Held {
 
     fn flap(&mut self, rule: &Compiled, before: Option<Severity>, counts: bool) -> Option<FlapEdge> {
         let changed = self.condition.firing() != before;
-        if !rule.rule.flapping || !counts || (!changed && self.more.is_none()) {
+        // Time says the same again at moments that mean nothing; what it changes counts as what a sample does.
+        if !rule.rule.flapping || !(counts || changed) || (!changed && self.more.is_none()) {
             return None;
         }
         self.more(rule).flapping.sample(changed)
@@ -491,9 +527,11 @@ impl Held {
 
     fn settle(&mut self, edge: FlapEdge, at_us: i64, hand: &mut Hand<'_>) {
         let Some(alert) = self.alert() else {
+            if edge == FlapEdge::Ended {
+                return;
+            }
             // It began as the alert ended: the alert is taken up again.
-            let ended = self.more.as_mut().and_then(|more| more.ended.take());
-            if let (FlapEdge::Began, Some((alert, _))) = (edge, ended) {
+            if let Some((alert, _)) = self.more.as_mut().and_then(|more| more.ended.take()) {
                 self.alert = Some(alert);
                 hand.events
                     .pop_if(|(event, _)| matches!(event, Event::Resolved { alert: a, .. } if a.0.to_bytes() == alert));
@@ -531,8 +569,9 @@ impl Held {
         let changes = self.memory().and_then(|memory| memory.next_us(&rule.program, &moment));
         let holds = self.condition.next_us(&rule.timing);
         let opens = rule.rule.schedule.as_ref().and_then(|schedule| schedule.next_change_us(spoken_us));
+        let calm = self.is_flapping().then(|| self.calm_at_us(rule));
         // What was due before and could not be is not tried again.
-        [changes, holds, opens].into_iter().flatten().filter(|at_us| *at_us > spoken_us).min()
+        [changes, holds, opens, calm].into_iter().flatten().filter(|at_us| *at_us > spoken_us).min()
     }
 
     /// Says what time alone changes up to an event time, each at its own moment.
@@ -558,6 +597,16 @@ impl Held {
             _ => return,
         };
         self.step(at_us, false, &saying, hand);
+        if self.is_flapping() && at_us >= self.calm_at_us(rule) {
+            self.more(rule).flapping = Flapping::default();
+            self.settle(FlapEdge::Ended, at_us, hand);
+        }
+    }
+
+    /// When flapping is over though no samples come that could tell so: a rule in which values hold until they change gets none
+    /// once all is calm.
+    fn calm_at_us(&self, rule: &Compiled) -> i64 {
+        self.condition.last_us.saturating_add(rule.rule.keep_firing_us.max(FLAP_CALM_US))
     }
 
     /// When it has to be woken if nothing comes before, µs by the server's clock. `resumed_us` is since when the server listens:
@@ -583,17 +632,21 @@ impl Held {
         if self.arrival_us == NEVER {
             return;
         }
+        // What silence ends is not there any more when a later timer is due.
+        if let Some(no_data) = hand.rule.rule.no_data {
+            self.catch_up(now_us.min(self.arrival_us.max(resumed_us).saturating_add(no_data.after_us)), hand);
+            self.fall_silent(now_us, resumed_us, hand);
+        }
         self.catch_up(now_us, hand);
-        self.fall_silent(now_us, resumed_us, hand);
     }
 
     fn catch_up(&mut self, now_us: i64, hand: &mut Hand<'_>) {
         let rule = hand.rule;
-        if self.arrival_us == NEVER || (!rule.timed && rule.rule.lateness_us == 0) {
+        if self.arrival_us == NEVER || (!rule.timed && !self.waits()) {
             return;
         }
         let clock_us = self.clock_us(rule, now_us);
-        if self.more.as_ref().is_some_and(|more| !more.reorder.is_empty()) {
+        if self.waits() {
             self.release(clock_us.saturating_add(1), hand);
         }
         self.run_timers(clock_us, hand);
@@ -606,6 +659,9 @@ impl Held {
             return;
         }
         self.freshness = Freshness::Stale;
+        if no_data.then == WhenStale::Clear {
+            self.condition.since_us = [NEVER; LEVELS];
+        }
         match (no_data.then, self.alert()) {
             (WhenStale::Clear, Some(_)) => {
                 self.condition.mute();
@@ -623,6 +679,15 @@ impl Held {
                 hand.events.push((event, self.value));
             }
             (WhenStale::Hold | WhenStale::Clear, None) => {}
+        }
+    }
+
+    /// The alert goes on under another id: what it was is not known any more.
+    pub fn rename_alert(&mut self, from: AlertId, to: AlertId) {
+        let (from, to) = (from.0.to_bytes(), to.0.to_bytes());
+        let ended = self.more.as_mut().and_then(|more| more.ended.as_mut()).map(|(alert, _)| alert);
+        for alert in self.alert.iter_mut().chain(ended).filter(|alert| **alert == from) {
+            *alert = to;
         }
     }
 
@@ -658,6 +723,32 @@ impl Held {
         }
     }
 
+    /// The alert about silence ends with an edit.
+    fn resolve_silent(&mut self, hand: &mut Hand<'_>) {
+        if let Some(silent) = self.more.as_mut().and_then(|more| more.silent.take()) {
+            let reason = ResolvedReason::RuleChanged;
+            hand.events.push((Event::Resolved { alert: id(silent), reason, at_us: self.arrival_us }, self.value));
+        }
+    }
+
+    /// A level that an edit added and that holds goes on from the one that fires: it held as long.
+    fn hand_on(&mut self, saying: &Saying) {
+        let Some(level) = self.condition.firing().map(|severity| severity as usize) else { return };
+        let since_us = self.condition.since_us[level];
+        let mut counts = self.more.as_mut().map(|more| &mut more.counts);
+        for (other, said) in saying.iter().enumerate().filter(|(other, _)| *other != level) {
+            if said.is_none_or(|said| said.when != Truth::Yes) || self.condition.since_us[other] != NEVER {
+                continue;
+            }
+            self.condition.since_us[other] = since_us;
+            if let Some(counts) = &mut counts
+                && counts[other] == 0
+            {
+                counts[other] = counts[level];
+            }
+        }
+    }
+
     /// The rule was edited: what it says now of what is known. What still holds goes on under its id; `for` that has begun goes
     /// on as well, and may be over by the new rule.
     pub fn reconsider(&mut self, hand: &mut Hand<'_>) {
@@ -669,6 +760,7 @@ impl Held {
         if rule.simple.is_some() && self.about != rule.about {
             // What is known is of another metric.
             self.resolve(ResolvedReason::RuleChanged, self.condition.last_us, hand);
+            self.resolve_silent(hand);
             *self = Self { arrival_us: self.arrival_us, freshness: self.freshness, ..Self::new(rule) };
             return;
         }
@@ -681,6 +773,19 @@ impl Held {
                 (None, false) => Some(Memory::new(&rule.program)),
             };
         }
+        if !matches!(rule.rule.no_data.map(|no_data| no_data.then), Some(WhenStale::Fire(_))) {
+            self.resolve_silent(hand);
+        }
+        // Samples that waited while nothing ran. Of which metric they are is known if there is but one.
+        match rule.simple {
+            Some(_) if rule.rule.lateness_us == 0 => self.release_all(hand),
+            Some(_) => {}
+            None => {
+                if let Some(more) = &mut self.more {
+                    more.reorder.clear();
+                }
+            }
+        }
         let last_us = self.condition.last_us.max(self.woken_us);
         let saying = match (&rule.simple, self.memory()) {
             _ if self.condition.last_us == NEVER => return,
@@ -689,7 +794,18 @@ impl Held {
             (None, None) => return,
         };
         let first = hand.events.len();
+        let settles = !rule.rule.flapping && self.is_flapping();
+        if settles {
+            self.more(rule).flapping = Flapping::default();
+        }
+        self.hand_on(&saying);
         self.step(last_us, false, &saying, hand);
+        if let (true, Some(alert)) = (settles, self.alert()) {
+            hand.events.push((Event::Flapping { alert, begins: false, at_us: last_us }, self.value));
+            if self.condition.firing().is_none() {
+                self.resolve(ResolvedReason::RuleChanged, last_us, hand);
+            }
+        }
         for (event, _) in &mut hand.events[first..] {
             if let Event::Resolved { reason, .. } = event {
                 *reason = ResolvedReason::RuleChanged;

@@ -102,6 +102,11 @@ impl Reorder {
         true
     }
 
+    /// Lets go of everything that waits.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     /// The oldest that need not wait any more: those before `until_us`, and those above the bound.
     pub fn take(&mut self, until_us: i64) -> Option<(i64, Vec<Reading>)> {
         let due = self.waiting.front().is_some_and(|(time_us, _)| *time_us < until_us);

@@ -6,7 +6,7 @@ use crate::alert::compiled::Compiled;
 use crate::alert::held::{Hand, Held};
 use crate::alert::record::ResolvedReason;
 use crate::alert::rule::{Rule, RuleError};
-use crate::ids::{AlertId, DeviceKey, RuleId};
+use crate::ids::{AlertId, DeviceKey, Position, RuleId};
 use std::sync::Arc;
 
 impl Engine {
@@ -59,16 +59,46 @@ impl Engine {
             return Ok(());
         };
         let compiled = Arc::new(Compiled::new(rule, self.limits.gap_max_us)?);
+        let keys: Vec<DeviceKey> = self.devices_watching(index);
+        for key in &keys {
+            self.release(*key, index, world, changes);
+        }
         if let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::as_mut) {
             slot.rule = compiled;
         }
-        let keys: Vec<DeviceKey> = self.devices_watching(index);
         self.rules_changed();
         for key in keys {
             self.look_again(key, ResolvedReason::ScopeChanged, world, changes);
             self.reconsider(key, index, world, changes);
         }
         Ok(())
+    }
+
+    /// The journal begins anew, and positions with it: how far devices were judged says nothing of the new one. Their states have to
+    /// be stored again.
+    pub fn positions_begin_anew(&mut self) {
+        for (key, watched) in &mut self.devices {
+            watched.judged = Position(0);
+            if !std::mem::replace(&mut watched.dirty, true) {
+                self.dirty.push(*key);
+            }
+        }
+    }
+
+    /// Judges what waits for samples before it, by the rule under which it came.
+    fn release(&mut self, key: DeviceKey, index: Index, world: &mut World<'_>, changes: &mut Vec<Change>) {
+        let Some(device) = world.directory.by_key(key) else { return };
+        let Some(slot) = self.slots.get(index as usize).and_then(Option::as_ref) else { return };
+        let Some(watched) = self.devices.get_mut(&key) else { return };
+        let Some(at) = watched.watching.iter().position(|i| *i == index) else { return };
+        let Some(held) = watched.held.get_mut(at).filter(|held| held.waits()) else { return };
+        let mut hand = Hand { rule: &slot.rule, device, new_id: world.new_id, events: &mut self.events };
+        held.release_all(&mut hand);
+        self.raised.extend(self.events.drain(..).map(|(event, value)| (index, event, value)));
+        self.touch(key);
+        if !self.raised.is_empty() {
+            self.raise(key, world, changes);
+        }
     }
 
     /// Deletes a rule; its alerts end.

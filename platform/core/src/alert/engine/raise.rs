@@ -17,11 +17,46 @@ impl Engine {
     /// Makes alerts of the events of one device.
     pub(super) fn raise(&mut self, device: DeviceKey, world: &mut World<'_>, changes: &mut Vec<Change>) {
         let mut raised = std::mem::take(&mut self.raised);
-        for (index, event, value) in raised.drain(..) {
+        let mut renamed: Vec<(AlertId, AlertId)> = Vec::new();
+        for (index, mut event, value) in raised.drain(..) {
+            self.rename(device, index, &mut event, &mut renamed, world);
             self.raise_one(device, index, event, value, world, changes);
         }
         // The room is used again.
         self.raised = raised;
+    }
+
+    /// An alert that is to be opened again and of which nothing is remembered, since the server was started anew or it ended too
+    /// long ago, is a new one: the store knows the old one under a later revision.
+    fn rename(
+        &mut self,
+        key: DeviceKey,
+        index: Index,
+        event: &mut Event,
+        renamed: &mut Vec<(AlertId, AlertId)>,
+        world: &mut World<'_>,
+    ) {
+        if let Event::Fired { alert, reopened: again @ true, .. } = event
+            && self.storms.ended(*alert).is_none()
+        {
+            *again = false;
+            let to = match renamed.iter().find(|(from, _)| from == alert) {
+                Some((_, to)) => *to,
+                None => (world.new_id)(),
+            };
+            if self.storms.ended(to).is_some() {
+                *again = true;
+            } else {
+                renamed.push((*alert, to));
+                if let Some(held) = self.held_mut(key, index) {
+                    held.rename_alert(*alert, to);
+                }
+            }
+        }
+        let alert = event.alert_mut();
+        if let Some((_, to)) = renamed.iter().rev().find(|(from, _)| from == alert) {
+            *alert = *to;
+        }
     }
 
     /// `index` is the rule's: an alert that began and ended at once is in no state any more that would tell.
@@ -70,8 +105,14 @@ impl Engine {
             Event::Level { alert, from: _, to, .. } => {
                 let condition = condition_of(&rule, to);
                 self.change(alert, now_us, changes, |alert| {
+                    let was_recovering = std::mem::replace(&mut alert.recovering, false);
                     if alert.severity == to {
-                        return None;
+                        if !was_recovering {
+                            return None;
+                        }
+                        alert.value = value;
+                        let at = format!("{} {} {}", alert.metric, short(value), alert.unit);
+                        return Some((StepKind::Relapsed, format!("it came back ({})", at.trim_end())));
                     }
                     let text = format!("{} → {} at {} {}", alert.severity.name(), to.name(), short(value), alert.unit);
                     alert.severity = to;
@@ -137,6 +178,8 @@ impl Engine {
             alert.reopened = before.reopened + 1;
             alert.assigned.clone_from(&before.assigned);
             alert.started_us = before.started_us;
+            // Until when they do not want to hear of it is their word; until its end is over.
+            alert.snoozed = before.snoozed.clone().filter(|snooze| snooze.until_us.is_some_and(|us| us > now_us));
         }
         if let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::as_mut)
             && alert.device.is_some()
@@ -175,6 +218,8 @@ impl Engine {
     ) {
         let Some(open) = self.open.remove(&id) else { return self.unfold(id, reason, now_us, changes) };
         let (time_us, value) = sample.unwrap_or((now_us, open.value));
+        // An edit ends it as of the newest sample, and silence is noticed after that.
+        let time_us = time_us.max(open.fired_us);
         let before = (*open).clone();
         let alert = Alert {
             resolved: Some((time_us, reason)),

@@ -1,5 +1,6 @@
 //! What the engine keeps whatever happens: kills, backfill, clocks that are wrong, edits while nothing ran, storms.
 
+mod edges;
 mod properties;
 
 use super::*;
@@ -150,6 +151,24 @@ fn a_record_that_is_given_again_is_not_judged_again() {
     let record = [live(1, 1, 20.0), live(1, 2, 90.0)];
     assert_eq!(site.give(&mut engine, 5, 2 * S, &record).0.samples, 2, "both blocks of a record are judged");
     assert_eq!(site.give(&mut engine, 5, 2 * S, &record).0, Judged::default());
+}
+
+#[test]
+fn a_journal_that_begins_anew_is_judged_from_its_first_record() {
+    let mut site = Site::new(1);
+    let rules = [rule("hot", &hot())];
+    let mut engine = site.engine(&rules);
+    let (_, changes) = site.give(&mut engine, 500, S, &[live(1, 1, 20.0)]);
+    let mut stored = Stored::default();
+    let keys = engine.take_dirty();
+    stored.write(engine.states(&keys), &changes);
+    let (mut engine, _) = stored.restore(&mut site, &rules, 2 * S);
+    let keys = engine.take_dirty();
+    engine.states(&keys);
+    engine.positions_begin_anew();
+    assert_eq!(engine.dirty(), 1);
+    let (judged, changes) = site.give(&mut engine, 1, 3 * S, &[live(1, 3, 90.0)]);
+    assert_eq!((judged.samples, changes.len()), (1, 1));
 }
 
 #[test]

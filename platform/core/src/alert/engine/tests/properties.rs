@@ -286,6 +286,12 @@ fn killed(rules: &[Rule], records: &[(i64, Vec<Block>)], then: &[Then]) -> (Vec<
     (told, site, engine)
 }
 
+/// An alert that ended before a kill begins as a new one.
+fn anew(mut all: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    all.values_mut().flatten().for_each(|line| *line = line.replace("reopened", "fired"));
+    all
+}
+
 /// As text: a state without a value has NaN, which equals nothing.
 fn held_of(engine: &Engine) -> BTreeMap<DeviceKey, Vec<String>> {
     let text = |held: &Held| format!("{:?}", held.anonymous());
@@ -304,14 +310,16 @@ proptest! {
         patient: bool,
         flapping: bool,
     ) {
-        let rules = rules(if patient { "10s" } else { "0s" }, flapping);
+        // What asks for time alone waits after a start whether the device still sends.
+        let mut rules = rules(if patient { "10s" } else { "0s" }, flapping);
+        rules.retain(|rule| rule.id.as_str() != "missing");
         let records: Vec<(i64, Vec<Block>)> = samples.chunks(each).map(|samples| {
             let blocks = samples.iter().map(|s| block(s, ReportKind::Live)).collect();
             (samples.iter().map(|s| s.1).max().unwrap_or(0), blocks)
         }).collect();
         let (calm, _, one) = killed(&rules, &records, &[]);
         let (killed, _, other) = killed(&rules, &records, &then);
-        prop_assert_eq!(by_condition(&calm), by_condition(&killed));
+        prop_assert_eq!(anew(by_condition(&calm)), anew(by_condition(&killed)));
         prop_assert!(held_of(&one) == held_of(&other), "states differ");
         prop_assert_eq!(one.open(), other.open());
     }

@@ -1,0 +1,164 @@
+//! Restarts, edits and storms at the moments at which they hurt.
+
+use super::*;
+use crate::alert::document::LevelDocument;
+
+fn saved(engine: &mut Engine, stored: &mut Stored, changes: &[Change]) {
+    let keys = engine.take_dirty();
+    stored.write(engine.states(&keys), changes);
+}
+
+fn edit(site: &mut Site, engine: &mut Engine, second: i64, document: &RuleDocument) -> Vec<Change> {
+    let version = engine.rules().map(|rule| rule.version).max().unwrap_or(0) + 1;
+    let edited = Rule { version, ..rule("hot", document) };
+    let mut changes = Vec::new();
+    site.with(second * S, |world| engine.put_rule(edited, world, &mut changes)).expect("compiles");
+    changes
+}
+
+fn steps(changes: &[Change]) -> Vec<StepKind> {
+    changes.iter().map(|change| change.step.kind).collect()
+}
+
+#[test]
+fn an_alert_that_ended_before_a_restart_is_not_opened_again_but_begins_as_a_new_one() {
+    let mut site = Site::new(1);
+    let rules = [rule("hot", &RuleDocument { reopen_window: Some("1h".into()), ..hot() })];
+    let mut engine = site.engine(&rules);
+    let mut stored = Stored::default();
+    for (second, temp) in [(1, 90.0), (2, 20.0)] {
+        let (_, changes) = site.give(&mut engine, second as u64, second * S, &[live(1, second, temp)]);
+        saved(&mut engine, &mut stored, &changes);
+    }
+    let (mut engine, _) = stored.restore(&mut site, &rules, 3 * S);
+    let (_, changes) = site.give(&mut engine, 3, 4 * S, &[live(1, 4, 90.0)]);
+    let old = AlertId(Ulid::from_bytes(1u128.to_be_bytes()));
+    let alert = &changes[0].alert;
+    assert_eq!((steps(&changes), alert.revision, alert.reopened), (vec![StepKind::Fired], 1, 0));
+    assert_ne!(alert.id, old);
+    // From then on it is opened again under its new id.
+    let (_, ended) = site.give(&mut engine, 4, 5 * S, &[live(1, 5, 20.0)]);
+    assert_eq!((steps(&ended), ended[0].alert.id), (vec![StepKind::Resolved], alert.id));
+    let (_, again) = site.give(&mut engine, 5, 6 * S, &[live(1, 6, 90.0)]);
+    assert_eq!((steps(&again), again[0].alert.id, again[0].alert.revision), (vec![StepKind::Reopened], alert.id, 3));
+}
+
+#[test]
+fn a_silence_with_an_end_outlives_the_end_of_its_alert() {
+    for (until, kept) in [(Some(100 * S), true), (Some(3 * S), false), (None, false)] {
+        let mut site = Site::new(1);
+        let mut engine = site.engine(&[rule("hot", &RuleDocument { reopen_window: Some("1h".into()), ..hot() })]);
+        let (_, changes) = site.give(&mut engine, 1, S, &[live(1, 1, 90.0)]);
+        let silence = Operation::Silence { until_us: until, reason: String::new() };
+        let user = crate::ids::UserName::parse("ann").expect("valid");
+        let planned = engine.plan(changes[0].alert.id, &silence, &user, 2 * S).expect("a change");
+        engine.operated(&planned, &mut Vec::new());
+        site.give(&mut engine, 2, 3 * S, &[live(1, 3, 20.0)]);
+        let (_, changes) = site.give(&mut engine, 3, 4 * S, &[live(1, 4, 90.0)]);
+        assert_eq!((steps(&changes), changes[0].alert.snoozed.is_some()), (vec![StepKind::Reopened], kept));
+    }
+}
+
+#[test]
+fn an_alert_that_comes_back_while_it_is_kept_says_so() {
+    let mut site = Site::new(1);
+    let level =
+        |severity: &str, when: &str| LevelDocument { severity: severity.into(), when: when.into(), clear: None };
+    let levels = vec![level("warning", "temp > 60"), level("critical", "temp > 80")];
+    let document = RuleDocument { when: None, levels: Some(levels), keep_firing_for: Some("60s".into()), ..hot() };
+    let mut engine = site.engine(&[rule("hot", &document)]);
+    for (second, temp) in [(1, 70.0), (2, 20.0)] {
+        site.give(&mut engine, second as u64, second * S, &[live(1, second, temp)]);
+    }
+    assert!(engine.alerts().all(|alert| alert.recovering));
+    let (_, changes) = site.give(&mut engine, 3, 3 * S, &[live(1, 3, 90.0)]);
+    assert_eq!((steps(&changes), changes[0].alert.recovering), (vec![StepKind::Level], false));
+}
+
+#[test]
+fn samples_that_wait_are_judged_by_the_rule_under_which_they_came_when_it_is_edited() {
+    let mut site = Site::new(1);
+    let patient = |lateness: &str| RuleDocument { lateness: Some(lateness.into()), ..hot() };
+    let mut engine = site.engine(&[rule("hot", &patient("10s"))]);
+    let (_, changes) = site.give(&mut engine, 1, S, &[live(1, 1, 90.0)]);
+    assert_eq!(changes, []);
+    let changes = edit(&mut site, &mut engine, 2, &patient("0s"));
+    assert_eq!(steps(&changes), [StepKind::Fired]);
+    assert_eq!(site.wake(&mut engine, 1_000 * S), []);
+    assert_eq!(engine.next_wake_us(), None, "nothing wakes it again");
+}
+
+#[test]
+fn an_alert_that_flaps_ends_if_the_rule_does_not_look_for_that_any_more() {
+    for (last, open) in [(20.0, 0), (90.0, 1)] {
+        let mut site = Site::new(1);
+        let mut engine = site.engine(&[rule("hot", &RuleDocument { flapping: Some(true), ..hot() })]);
+        for second in 0..40 {
+            let temp = if second % 2 == 0 { 90.0 } else { 20.0 };
+            site.give(&mut engine, second as u64 + 1, second * S, &[live(1, second, temp)]);
+        }
+        site.give(&mut engine, 50, 40 * S, &[live(1, 40, last)]);
+        assert!(engine.alerts().all(|alert| alert.flapping) && engine.open() == 1);
+        let changes = edit(&mut site, &mut engine, 41, &hot());
+        assert_eq!(steps(&changes)[..1], [StepKind::Settled]);
+        assert_eq!(engine.open(), open);
+    }
+}
+
+#[test]
+fn a_door_that_flapped_settles_though_it_says_nothing_more() {
+    let mut site = Site::new(1);
+    let door =
+        RuleDocument { when: Some("temp > 80".into()), mode: Some("on_change".into()), flapping: Some(true), ..hot() };
+    let mut engine = site.engine(&[rule("hot", &door)]);
+    for second in 0..40 {
+        let temp = if second % 2 == 0 { 90.0 } else { 20.0 };
+        site.give(&mut engine, second as u64 + 1, second * S, &[live(1, second, temp)]);
+    }
+    assert!(engine.alerts().all(|alert| alert.flapping) && engine.open() == 1);
+    assert_eq!(site.wake(&mut engine, 338 * S), []);
+    assert_eq!(steps(&site.wake(&mut engine, 340 * S)), [StepKind::Settled, StepKind::Resolved]);
+}
+
+#[test]
+fn an_alert_about_silence_ends_if_the_rule_looks_at_another_metric_or_does_not_ask_any_more() {
+    let other = RuleDocument { when: Some("humidity > 80".into()), ..silent("60s") };
+    for document in [other, hot()] {
+        let mut site = Site::new(1);
+        let mut engine = site.engine(&[rule("hot", &silent("60s"))]);
+        site.give(&mut engine, 1, S, &[live(1, 1, 20.0)]);
+        assert_eq!(steps(&site.wake(&mut engine, 70 * S)), [StepKind::Fired]);
+        let changes = edit(&mut site, &mut engine, 80, &document);
+        assert_eq!(changes[0].alert.resolved.map(|(_, reason)| reason), Some(ResolvedReason::RuleChanged));
+        assert!(changes[0].alert.resolved.is_some_and(|(at_us, _)| at_us >= changes[0].alert.fired_us));
+        assert_eq!(engine.open(), 0);
+    }
+}
+
+#[test]
+fn another_severity_of_what_fires_does_not_end_it() {
+    let mut site = Site::new(1);
+    let with = |severity: &str| RuleDocument { severity: Some(severity.into()), hold: Some("60s".into()), ..hot() };
+    let mut engine = site.engine(&[rule("hot", &with("warning"))]);
+    for second in [1, 30, 61] {
+        site.give(&mut engine, second as u64, second * S, &[live(1, second, 90.0)]);
+    }
+    assert_eq!(engine.open(), 1);
+    for severity in ["critical", "info"] {
+        let changes = edit(&mut site, &mut engine, 62, &with(severity));
+        assert_eq!((steps(&changes), changes[0].alert.severity.name()), (vec![StepKind::Level], severity));
+    }
+}
+
+#[test]
+fn what_silence_cleared_does_not_begin_by_time_alone() {
+    let mut site = Site::new(1);
+    let no_data = NoDataDocument { after: Some("60s".into()), then: Some("clear".into()), severity: None };
+    let document =
+        RuleDocument { mode: Some("on_change".into()), hold: Some("100s".into()), no_data: Some(no_data), ..hot() };
+    let mut engine = site.engine(&[rule("hot", &document)]);
+    site.give(&mut engine, 1, S, &[live(1, 1, 90.0)]);
+    assert_eq!(site.wake(&mut engine, 1_000 * S), []);
+    site.give(&mut engine, 2, 1_001 * S, &[live(1, 1_001, 90.0)]);
+    assert_eq!(site.wake(&mut engine, 1_050 * S), []);
+}
