@@ -255,7 +255,9 @@ impl Rule {
         for (index, pair) in self.levels.windows(2).enumerate() {
             if pair[0].severity >= pair[1].severity {
                 let problem = format!("severity {} is given twice", pair[1].severity.name());
-                return Err(RuleError::field(format!("levels[{}].severity", index + 1), problem));
+                let remedy = "give each level another severity, or join their conditions with ||".into();
+                let field = format!("levels[{}].severity", index + 1);
+                return Err(RuleError { remedy, ..RuleError::field(field, problem) });
             }
         }
         for (index, level) in self.levels.iter().enumerate() {
@@ -356,7 +358,8 @@ fn check_level(index: usize, level: &Level) -> Result<(), RuleError> {
         let field = format!("levels[{index}].{field}");
         if expr.metrics().is_empty() {
             let problem = format!("{:?} looks at no metric, so it is always the same", cut(expr.text()));
-            return Err(RuleError::new(RuleProblem::Everything, field, problem));
+            let remedy = "name a metric of the device in it, as in temperature > 80".into();
+            return Err(RuleError { remedy, ..RuleError::new(RuleProblem::Everything, field, problem) });
         }
     }
     let (Some((metric, comparison, threshold)), Some(clear)) = (level.when.threshold(), &level.clear) else {

@@ -4,7 +4,7 @@
 //! the samples as it does live.
 
 use super::compiled::Compiled;
-use super::engine::EngineLimits;
+use super::engine::{EngineLimits, believed_us};
 use super::held::{Event, Hand, Held, Taken, Values};
 use crate::device::Device;
 use crate::ids::AlertId;
@@ -147,8 +147,10 @@ impl<'a> Trial<'a> {
         self.advance(arrival_us.saturating_sub(1));
         self.now_us = self.now_us.max(arrival_us);
         // As the engine: by its arrival, where it says it is of the future.
-        let time_us = if time_us > arrival_us.saturating_add(self.limits.ahead_max_us) { arrival_us } else { time_us };
-        let late = time_us < self.watermark_us.saturating_sub(self.limits.lateness_max_us);
+        let latest_us = arrival_us.saturating_add(self.limits.ahead_max_us);
+        let time_us = believed_us(time_us, arrival_us, latest_us, self.watermark_us);
+        let lateness_us = self.limits.lateness_max_us.max(self.rule.rule.lateness_us);
+        let late = time_us < self.watermark_us.saturating_sub(lateness_us);
         self.watermark_us = self.watermark_us.max(time_us);
         let taken = self.with_hand(|held, hand| {
             if late {

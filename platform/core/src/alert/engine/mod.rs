@@ -20,7 +20,7 @@ pub use wheel::SLOT_US;
 
 use super::compiled::Compiled;
 use super::held::{Event, Freshness, Hand, Held};
-use super::record::{Alert, AlertStep};
+use super::record::{Alert, AlertStep, ResolvedReason};
 use super::rule::Rule;
 use crate::block::Block;
 use crate::catalogue::Catalogue;
@@ -173,15 +173,19 @@ impl Engine {
         judged: &mut Judged,
     ) {
         let key = block.device();
-        let watched = self.devices.entry(key).or_insert_with(Watched::new);
+        let mut watched = self.devices.entry(key).or_insert_with(Watched::new);
         // A record may hold several blocks of a device: all of them are judged.
         if watched.judged >= position && watched.record != self.records {
             return;
         }
         (watched.judged, watched.record) = (watched.judged.max(position), self.records);
         if watched.generation != self.generation {
-            let Some(device) = world.directory.by_key(key) else { return };
-            find_rules(&self.slots, &mut self.shared, self.generation, device, watched);
+            // The device may be another already, though nobody has said so yet: alerts of rules that look at it no more end here.
+            self.look_again(key, ResolvedReason::ScopeChanged, world, changes);
+            let Some(again) = self.devices.get_mut(&key).filter(|again| again.generation == self.generation) else {
+                return;
+            };
+            watched = again;
         }
         let Some(layout) = layout_of(&self.slots, &mut self.shared, watched, block, world) else { return };
         row_times(block, received_us, &self.limits, watched, &mut self.times);
@@ -258,11 +262,13 @@ impl Engine {
     }
 
     fn wake_device(&mut self, key: DeviceKey, end_us: i64, world: &mut World<'_>, changes: &mut Vec<Change>) {
-        let Some(watched) = self.devices.get_mut(&key).filter(|watched| watched.armed_us == end_us) else { return };
+        let Some(mut watched) = self.devices.get_mut(&key).filter(|watched| watched.armed_us == end_us) else { return };
         watched.armed_us = i64::MAX;
         let Some(device) = world.directory.by_key(key) else { return };
         if watched.generation != self.generation {
-            find_rules(&self.slots, &mut self.shared, self.generation, device, watched);
+            self.look_again(key, ResolvedReason::ScopeChanged, world, changes);
+            let Some(again) = self.devices.get_mut(&key) else { return };
+            watched = again;
         }
         watched.unsettle();
         let mut next_us = i64::MAX;
@@ -356,13 +362,18 @@ fn row_times(block: &Block, received_us: i64, limits: &EngineLimits, watched: &m
     let latest_us = received_us.saturating_add(limits.ahead_max_us);
     let mut newest_us = watched.watermark_us;
     for (row, time_us) in block.live_times() {
-        // By its arrival, where it says it is of the future.
-        let time_us = if time_us > latest_us { received_us } else { time_us };
-        let late = time_us < newest_us.saturating_sub(limits.lateness_max_us);
+        let time_us = believed_us(time_us, received_us, latest_us, newest_us);
+        let late = time_us < newest_us.saturating_sub(limits.lateness_max_us.max(watched.lateness_us));
         newest_us = newest_us.max(time_us);
         times.push(RowTime { row, time_us, late });
     }
     watched.watermark_us = newest_us;
+}
+
+/// A time of the future is not believed: it counts by its arrival, but not as before what came already, or a clock that is ahead by
+/// just as much as is believed would be late at every other sample.
+pub(super) fn believed_us(time_us: i64, received_us: i64, latest_us: i64, newest_us: i64) -> i64 {
+    if time_us > latest_us { received_us.max(newest_us.min(latest_us)) } else { time_us }
 }
 
 fn find_rules(slots: &[Option<Slot>], shared: &mut Shared, generation: u64, device: &Device, watched: &mut Watched) {
@@ -374,6 +385,8 @@ fn find_rules(slots: &[Option<Slot>], shared: &mut Shared, generation: u64, devi
         .filter_map(|(index, _)| Index::try_from(index).ok())
         .collect();
     watched.generation = generation;
+    let rules = indexes.iter().filter_map(|index| slots.get(*index as usize)?.as_ref());
+    watched.lateness_us = rules.map(|slot| slot.rule.rule.lateness_us).max().unwrap_or(0);
     watched.forget_layouts();
     watched.settle();
     let rule = |index: Index| Some(&*slots.get(index as usize)?.as_ref()?.rule);

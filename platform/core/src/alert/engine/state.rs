@@ -179,7 +179,7 @@ impl Engine {
 
 fn decode(bytes: &[u8]) -> Result<Stored, String> {
     match bytes.split_first() {
-        Some((&FORMAT, rest)) => wincode::deserialize(rest).map_err(|error| error.to_string()),
+        Some((&FORMAT, rest)) => wincode::deserialize_exact(rest).map_err(|error| error.to_string()),
         Some((format, _)) => Err(format!("format {format} is not known")),
         None => Err("it is empty".into()),
     }

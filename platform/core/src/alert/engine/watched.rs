@@ -19,6 +19,9 @@ pub(super) type Index = u32;
 /// Metric sets of a device whose layout is remembered; above it the one used longest ago is made anew.
 const LAYOUTS_MAX: usize = 8;
 
+/// Layouts that devices share. Which metrics a report has is up to the device: above it they are made anew.
+const SHARED_LAYOUTS_MAX: usize = 10_000;
+
 /// The rules that look at a device, in their order.
 pub(super) type Watching = Arc<[Index]>;
 
@@ -81,6 +84,8 @@ pub(super) struct Watched {
     pub record: u64,
     /// The newest event time; a sample too far behind is late for every rule.
     pub watermark_us: i64,
+    /// The largest lateness of its rules, µs.
+    pub lateness_us: i64,
     /// The generation of the rules that `watching` is of.
     pub generation: u64,
     pub watching: Watching,
@@ -101,6 +106,7 @@ impl Watched {
             judged: Position(0),
             record: 0,
             watermark_us: i64::MIN,
+            lateness_us: 0,
             generation: u64::MAX,
             watching: Arc::from([]),
             held: Vec::new(),
@@ -244,6 +250,10 @@ impl Shared {
             laid.families[place].entries.push(entry);
         }
         let layout: Layout = Arc::new(laid);
+        if self.layouts.len() >= SHARED_LAYOUTS_MAX {
+            // Devices keep those that they use.
+            self.layouts.clear();
+        }
         self.layouts.insert(key, layout.clone());
         layout
     }

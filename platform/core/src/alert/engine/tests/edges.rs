@@ -162,3 +162,48 @@ fn what_silence_cleared_does_not_begin_by_time_alone() {
     site.give(&mut engine, 2, 1_001 * S, &[live(1, 1_001, 90.0)]);
     assert_eq!(site.wake(&mut engine, 1_050 * S), []);
 }
+
+#[test]
+fn an_alert_ends_when_its_rule_looks_at_the_device_no_more_though_nobody_said_that_the_device_changed() {
+    for woken in [false, true] {
+        let mut site = Site::new(2);
+        let scope = ScopeDocument { group: Some("cellar".into()), ..ScopeDocument::default() };
+        let document = RuleDocument { scope: Some(scope), hold: None, ..silent("60s") };
+        let mut engine = site.engine(&[rule("hot", &document), rule("other", &hot())]);
+        site.give(&mut engine, 1, S, &[live(1, 1, 90.0)]);
+        assert_eq!(engine.open(), 2);
+        let device = site.directory.by_key(DeviceKey(1)).expect("there").clone();
+        site.directory.put(Arc::new(Device { group: None, ..(*device).clone() }));
+        // Any edit makes devices find their rules anew.
+        let mut changes = Vec::new();
+        site.with(2 * S, |world| engine.put_rule(rule("new", &hot()), world, &mut changes)).expect("compiles");
+        changes.extend(match woken {
+            false => site.give(&mut engine, 2, 3 * S, &[live(1, 3, 90.0)]).1,
+            true => site.wake(&mut engine, 100 * S),
+        });
+        let ended: Vec<_> = changes.iter().filter_map(|c| c.alert.resolved.map(|(_, reason)| reason)).collect();
+        assert_eq!(ended, [ResolvedReason::ScopeChanged]);
+    }
+}
+
+#[test]
+fn a_clock_that_is_ahead_by_about_as_much_as_is_believed_makes_no_sample_late() {
+    let mut site = Site::new(1);
+    let mut engine = site.engine(&[rule("hot", &hot())]);
+    for (position, ahead) in [59, 61, 59, 62, 60].into_iter().enumerate() {
+        let second = position as i64 + 1;
+        let (judged, _) = site.give(&mut engine, position as u64 + 1, second * S, &[live(1, second + ahead, 20.0)]);
+        assert_eq!((judged.samples, judged.late), (1, 0), "at {second}");
+    }
+}
+
+#[test]
+fn a_rule_that_waits_longer_than_the_limit_for_late_samples_gets_them() {
+    let mut site = Site::new(1);
+    let limits = EngineLimits { lateness_max_us: 5 * S, ..LIMITS };
+    let patient = rule("hot", &RuleDocument { lateness: Some("60s".into()), ..hot() });
+    let mut engine = site.with(0, |world| Engine::restore(limits, vec![patient], Vec::new(), Vec::new(), world).0);
+    site.give(&mut engine, 1, 100 * S, &[live(1, 100, 20.0)]);
+    let (judged, _) = site.give(&mut engine, 2, 101 * S, &[live(1, 50, 90.0)]);
+    assert_eq!((judged.samples, judged.late), (1, 0));
+}
