@@ -691,6 +691,17 @@ impl Held {
         }
     }
 
+    /// An alert is open nowhere: as if it had never begun.
+    pub fn forget_alert(&mut self, alert: AlertId) {
+        if self.alert() == Some(alert) {
+            self.alert = None;
+            self.condition.stage = super::condition::Stage::Normal;
+        }
+        if let Some(more) = &mut self.more {
+            more.silent = more.silent.filter(|silent| *silent != alert.0.to_bytes());
+        }
+    }
+
     /// Someone resolved an alert, perhaps one of this rule.
     pub fn resolved_by_hand_if(&mut self, alert: AlertId) {
         if self.alert() == Some(alert) || self.silent_alert() == Some(alert) {

@@ -45,6 +45,7 @@ impl Engine {
     fn rules_changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.shared.clear();
+        self.storms.forget_sizes();
     }
 
     /// Adds a rule, or takes an edited one: what it held is judged by the rule as it is now. A new rule judges what comes from now

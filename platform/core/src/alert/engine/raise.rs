@@ -74,7 +74,7 @@ impl Engine {
         match event {
             Event::Fired { alert, severity, since_us, at_us, reopened } => {
                 if self.is_full(index) {
-                    return self.fold(index, &rule, alert, world, changes);
+                    return self.fold(index, &rule, (alert, severity), world, changes);
                 }
                 let Some(device) = world.directory.by_key(key) else { return };
                 let mut begun = begin(alert, &rule, severity, device, world, (since_us, at_us, value));
@@ -88,7 +88,7 @@ impl Engine {
             }
             Event::NoData { alert, severity, since_us, at_us } => {
                 if self.is_full(index) {
-                    return self.fold(index, &rule, alert, world, changes);
+                    return self.fold(index, &rule, (alert, severity), world, changes);
                 }
                 let Some(device) = world.directory.by_key(key) else { return };
                 let mut begun = begin(alert, &rule, severity, device, world, (since_us, at_us, value));
@@ -252,6 +252,10 @@ impl Engine {
         self.storms.remember(alert.clone());
         if let Some(parent) = alert.parent {
             self.leave_group(parent, now_us, changes);
+        } else if let (AlertKind::NoData, Some(group), Some(index)) =
+            (alert.kind, &alert.group, self.by_id.get(&alert.rule))
+        {
+            self.storms.not_silent(*index, group, alert.id);
         }
     }
 }

@@ -5,9 +5,9 @@
 //! the cursor, and a device skips what its row has seen: every device ends where an uninterrupted run would have.
 
 use super::watched::{DeviceState, Stored, Watched};
-use super::{Change, Engine, EngineLimits, World};
+use super::{Change, Engine, EngineLimits, Index, World};
 use crate::alert::held::Held;
-use crate::alert::record::{Alert, ResolvedReason};
+use crate::alert::record::{Alert, AlertKind, ResolvedReason};
 use crate::alert::rule::Rule;
 use crate::ids::{AlertId, DeviceKey, Position, RuleId};
 use std::collections::{BTreeMap, HashSet};
@@ -57,10 +57,19 @@ impl Engine {
             engine.open.insert(alert.id, alert);
         }
         let mut firing = HashSet::new();
+        let mut taken = Vec::with_capacity(states.len());
         for (key, bytes) in states {
             match decode(&bytes) {
-                Ok(stored) => engine.take_in(key, stored, &mut firing, world, &mut changes),
+                Ok(stored) => taken.extend(engine.take_in(key, stored, &mut firing, world)),
                 Err(problem) => damaged.push(Damaged { device: key, problem }),
+            }
+        }
+        engine.count_members(world.now_us, &mut changes);
+        for (key, indexes) in taken {
+            // Rules may have been edited, made or deleted since.
+            engine.look_again(key, ResolvedReason::ScopeChanged, world, &mut changes);
+            for index in indexes {
+                engine.reconsider(key, index, world, &mut changes);
             }
         }
         engine.end_orphans(&firing, world.now_us, &mut changes);
@@ -72,13 +81,12 @@ impl Engine {
         key: DeviceKey,
         stored: Stored,
         firing: &mut HashSet<AlertId>,
-        world: &mut World<'_>,
-        changes: &mut Vec<Change>,
-    ) {
+        world: &World<'_>,
+    ) -> Option<(DeviceKey, Vec<Index>)> {
         if world.directory.by_key(key).is_none() {
             // Its alerts end as orphans.
             self.gone.push(key);
-            return;
+            return None;
         }
         let mut watched = Watched::new();
         watched.judged = Position(stored.judged);
@@ -91,23 +99,46 @@ impl Engine {
             }
         }
         let indexes: Vec<_> = held.keys().copied().collect();
-        for (index, held) in &held {
+        for (index, held) in &mut held {
             let alerts = super::edits::alerts_of(std::slice::from_ref(held));
             for alert in alerts {
-                if !self.open.contains_key(&alert) {
-                    self.storms.restore_folded(*index, alert);
+                if self.open.contains_key(&alert) || self.storms.restore_folded(*index, alert) {
+                    firing.insert(alert);
+                } else {
+                    // Nobody sees it: what still holds begins anew.
+                    held.forget_alert(alert);
                 }
-                firing.insert(alert);
             }
         }
         watched.held = held.into_values().collect();
         watched.watching = self.shared.watching(indexes.clone());
         watched.generation = self.generation.wrapping_sub(1);
         self.devices.insert(key, watched);
-        // Rules may have been edited, made or deleted since.
-        self.look_again(key, ResolvedReason::ScopeChanged, world, changes);
-        for index in indexes {
-            self.reconsider(key, index, world, changes);
+        Some((key, indexes))
+    }
+
+    /// How many an alert stands for is not stored at each change: counts them. One that stands for none ends.
+    fn count_members(&mut self, now_us: i64, changes: &mut Vec<Change>) {
+        let mut members: BTreeMap<AlertId, u32> = BTreeMap::new();
+        self.open.values().filter_map(|alert| alert.parent).for_each(|parent| *members.entry(parent).or_default() += 1);
+        let mut empty = Vec::new();
+        for alert in self.open.values_mut() {
+            let Some(index) = self.by_id.get(&alert.rule) else { continue };
+            let (counted, reason) = match alert.kind {
+                AlertKind::Overflow => (self.storms.folded_of(*index), ResolvedReason::Cleared),
+                AlertKind::Group => (members.get(&alert.id).copied().unwrap_or(0), ResolvedReason::DataBack),
+                AlertKind::Condition | AlertKind::NoData => continue,
+            };
+            if counted == 0 {
+                empty.push((alert.id, reason));
+            } else if counted != alert.members {
+                Arc::make_mut(alert).members = counted;
+            }
+        }
+        empty.sort_unstable_by_key(|(alert, _)| *alert);
+        for (alert, reason) in empty {
+            self.storms.forget_alert(alert);
+            self.resolve(alert, None, reason, now_us, changes);
         }
     }
 

@@ -5,8 +5,10 @@ use super::raise::bare;
 use super::{Change, Engine, Index, World};
 use crate::alert::compiled::Compiled;
 use crate::alert::record::{Alert, AlertKind, ResolvedReason, StepKind};
+use crate::device::Device;
 use crate::ids::{AlertId, GroupName};
-use foldhash::{HashMap, HashMapExt};
+use crate::severity::Severity;
+use foldhash::{HashMap, HashMapExt, HashSet};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ const ENDED_MAX: usize = 4096;
 struct Silence {
     // When a device went silent, and its alert.
     recent: VecDeque<(i64, AlertId)>,
+    // Those of `recent` that are silent still.
+    live: HashSet<AlertId>,
     alert: Option<AlertId>,
 }
 
@@ -28,8 +32,8 @@ pub(super) struct Storms {
     folded: HashMap<AlertId, Index>,
     overflow: BTreeMap<Index, AlertId>,
     silences: BTreeMap<(Index, GroupName), Silence>,
-    // How many devices a group has; emptied when devices change.
-    sizes: BTreeMap<GroupName, usize>,
+    // How many devices of a group a rule looks at; emptied when devices or rules change.
+    sizes: BTreeMap<(Index, GroupName), usize>,
     ended: HashMap<AlertId, Arc<Alert>>,
     ended_order: VecDeque<AlertId>,
 }
@@ -46,7 +50,7 @@ impl Storms {
         }
     }
 
-    /// Devices changed.
+    /// Devices or rules changed.
     pub fn forget_sizes(&mut self) {
         self.sizes.clear();
     }
@@ -75,9 +79,25 @@ impl Storms {
 
     /// An alert that stood for others was ended by hand: the next one makes a new one.
     pub fn forget_alert(&mut self, id: AlertId) {
-        self.overflow.retain(|_, alert| *alert != id);
+        // What was folded into it has no alert any more that would have to end.
+        if let Some((index, _)) = self.overflow.iter().find(|(_, alert)| **alert == id).map(|(i, a)| (*i, *a)) {
+            self.overflow.remove(&index);
+            self.folded.retain(|_, of| *of != index);
+        }
         for silence in self.silences.values_mut().filter(|silence| silence.alert == Some(id)) {
             silence.alert = None;
+        }
+    }
+
+    /// How many alerts are folded into a rule's overflow alert.
+    pub fn folded_of(&self, index: Index) -> u32 {
+        u32::try_from(self.folded.values().filter(|of| **of == index).count()).unwrap_or(u32::MAX)
+    }
+
+    /// An alert of a device that was silent by itself ended.
+    pub fn not_silent(&mut self, index: Index, group: &GroupName, alert: AlertId) {
+        if let Some(silence) = self.silences.get_mut(&(index, group.clone())) {
+            silence.live.remove(&alert);
         }
     }
 
@@ -120,16 +140,22 @@ impl Engine {
         &mut self,
         index: Index,
         rule: &Compiled,
-        alert: AlertId,
+        (alert, severity): (AlertId, Severity),
         world: &mut World<'_>,
         changes: &mut Vec<Change>,
     ) {
         self.storms.folded.insert(alert, index);
         let now_us = world.now_us;
         if let Some(overflow) = self.storms.overflow.get(&index).copied() {
+            // All that it stands for are at least as bad as it says.
+            self.change(overflow, now_us, changes, |alert| {
+                let before = alert.severity;
+                alert.severity = before.min(severity);
+                let text = format!("{} → {}", before.name(), severity.name());
+                (severity < before).then_some((StepKind::Level, text))
+            });
             return self.count(overflow, 1, now_us, changes);
         }
-        let Some(severity) = rule.rule.levels.last().map(|level| level.severity) else { return };
         let mut begun = bare((world.new_id)(), rule, severity, (now_us, now_us, f64::NAN));
         begun.kind = AlertKind::Overflow;
         begun.members = 1;
@@ -178,23 +204,32 @@ impl Engine {
         changes: &mut Vec<Change>,
     ) {
         let now_us = world.now_us;
-        let size = *self.storms.sizes.entry(group.clone()).or_insert_with(|| {
-            world.directory.after(None).filter(|device| device.group.as_ref() == Some(group)).count()
+        let size = *self.storms.sizes.entry((index, group.clone())).or_insert_with(|| {
+            let takes = |device: &Device| device.group.as_ref() == Some(group) && rule.rule.scope.takes(device);
+            world.directory.after(None).filter(|device| takes(device)).count()
         });
         let silence = self.storms.silences.entry((index, group.clone())).or_default();
         if let Some(open) = silence.alert {
             return self.count(open, 1, now_us, changes);
         }
         silence.recent.push_back((now_us, alert));
+        silence.live.insert(alert);
         let from_us = now_us.saturating_sub(self.limits.group_silence_window_us);
         // One that came back is not silent, and one that is silent again is not two.
-        silence.recent.retain(|(time_us, alert)| *time_us >= from_us && self.open.contains_key(alert));
+        while let Some((time_us, oldest)) = silence.recent.front().copied()
+            && (time_us < from_us || !silence.live.contains(&oldest))
+        {
+            silence.recent.pop_front();
+            silence.live.remove(&oldest);
+        }
         #[allow(clippy::cast_precision_loss)] // numbers of devices
-        let enough = silence.recent.len() as f64 > self.limits.group_silence_share * size as f64;
-        if !enough || silence.recent.len() < GROUP_SILENCE_MIN {
+        let enough = silence.live.len() as f64 >= self.limits.group_silence_share * size as f64;
+        if !enough || silence.live.len() < GROUP_SILENCE_MIN {
             return;
         }
-        let members: Vec<AlertId> = std::mem::take(&mut silence.recent).into_iter().map(|(_, alert)| alert).collect();
+        let live = std::mem::take(&mut silence.live);
+        let recent = std::mem::take(&mut silence.recent).into_iter().map(|(_, alert)| alert);
+        let members: Vec<AlertId> = recent.filter(|alert| live.contains(alert)).collect();
         let Some(severity) = self.open.get(&alert).map(|alert| alert.severity) else { return };
         let mut begun = bare((world.new_id)(), rule, severity, (now_us, now_us, f64::NAN));
         begun.kind = AlertKind::Group;

@@ -207,3 +207,86 @@ fn a_rule_that_waits_longer_than_the_limit_for_late_samples_gets_them() {
     let (judged, _) = site.give(&mut engine, 2, 101 * S, &[live(1, 50, 90.0)]);
     assert_eq!((judged.samples, judged.late), (1, 0));
 }
+
+fn crowd(rules: &[Rule], alerts_per_rule_max: usize) -> (Site, Engine) {
+    let mut site = Site::new(10);
+    let limits = EngineLimits { alerts_per_rule_max, ..LIMITS };
+    let engine = site.with(0, |world| Engine::restore(limits, rules.to_vec(), Vec::new(), Vec::new(), world).0);
+    (site, engine)
+}
+
+fn all(temp: f64, second: i64) -> Vec<Block> {
+    (1..=10).map(|device| live(device, second, temp)).collect()
+}
+
+#[test]
+fn how_many_an_alert_stands_for_is_counted_anew_after_a_restart() {
+    let rules = [rule("hot", &hot())];
+    let (mut site, mut engine) = crowd(&rules, 3);
+    let (_, changes) = site.give(&mut engine, 1, S, &all(90.0, 1));
+    let mut stored = Stored::default();
+    saved(&mut engine, &mut stored, &changes);
+    let (engine, _) = stored.restore(&mut site, &rules, 2 * S);
+    let members = |engine: &Engine, kind| engine.alerts().find(|a| a.kind == kind).map(|a| a.members);
+    assert_eq!(members(&engine, AlertKind::Overflow), Some(7));
+    // One that stands for nobody ends.
+    let mut lost = stored.clone();
+    lost.states.retain(|key, _| key.0 <= 3);
+    let (engine, changes) = lost.restore(&mut site, &rules, 2 * S);
+    assert_eq!((members(&engine, AlertKind::Overflow), changes.len()), (None, 1));
+    assert_eq!(changes[0].alert.resolved.map(|(_, reason)| reason), Some(ResolvedReason::Cleared));
+}
+
+#[test]
+fn what_was_folded_into_an_alert_that_is_gone_begins_anew_after_a_restart() {
+    let rules = [rule("hot", &hot())];
+    let (mut site, mut engine) = crowd(&rules, 3);
+    let (_, changes) = site.give(&mut engine, 1, S, &all(90.0, 1));
+    let mut stored = Stored::default();
+    saved(&mut engine, &mut stored, &changes);
+    let overflow = engine.alerts().find(|alert| alert.kind == AlertKind::Overflow).expect("one").id;
+    let user = crate::ids::UserName::parse("ann").expect("valid");
+    let planned = engine.plan(overflow, &Operation::Resolve, &user, 2 * S).expect("a change");
+    engine.operated(&planned, &mut Vec::new());
+    // Nothing is counted down in an alert that came later.
+    site.give(&mut engine, 2, 3 * S, &all(20.0, 3));
+    assert_eq!(engine.open(), 0);
+    stored.write(Vec::new(), &[planned]);
+    let (mut engine, changes) = stored.restore(&mut site, &rules, 4 * S);
+    assert_eq!((changes, engine.open()), (vec![], 3));
+    site.give(&mut engine, 2, 5 * S, &all(90.0, 5));
+    assert_eq!(engine.open(), 10);
+}
+
+#[test]
+fn an_alert_that_stands_for_others_is_as_bad_as_the_mildest_of_them() {
+    let level =
+        |severity: &str, when: &str| LevelDocument { severity: severity.into(), when: when.into(), clear: None };
+    let levels = vec![level("info", "temp > 60"), level("warning", "temp > 70"), level("critical", "temp > 80")];
+    let rules = [rule("hot", &RuleDocument { when: None, levels: Some(levels), ..hot() })];
+    let (mut site, mut engine) = crowd(&rules, 1);
+    for (device, temp, expected) in [(2, 90.0, "critical"), (3, 75.0, "warning"), (4, 90.0, "warning")] {
+        site.give(&mut engine, device.into(), S, &[live(1, 1, 90.0), live(device, 1, temp)]);
+        let overflow = engine.alerts().find(|alert| alert.kind == AlertKind::Overflow).expect("one");
+        assert_eq!(overflow.severity.name(), expected);
+    }
+}
+
+#[test]
+fn only_devices_that_a_rule_looks_at_make_a_group_of_silent_ones() {
+    let mut site = Site::new(11);
+    // Three of the six in the cellar.
+    let ids = ["d1", "d3", "d5"];
+    for id in ids {
+        let device = site.directory.by_id(&DeviceId::parse(id).expect("valid")).expect("there").clone();
+        let tags = BTreeMap::from([("kind".to_owned(), "pump".to_owned())]);
+        site.directory.put(Arc::new(Device { tags, ..(*device).clone() }));
+    }
+    let scope = ScopeDocument { tag: Some("kind:pump".into()), ..ScopeDocument::default() };
+    let mut engine = site.engine(&[rule("silent", &RuleDocument { scope: Some(scope), ..silent("60s") })]);
+    let blocks: Vec<_> = [1, 3, 5].into_iter().map(|device| live(device, 1, 20.0)).collect();
+    site.give(&mut engine, 1, S, &blocks);
+    site.wake(&mut engine, 100 * S);
+    let group = engine.alerts().find(|alert| alert.kind == AlertKind::Group).expect("all of them are silent");
+    assert!(group.text.starts_with("3 of 3 devices"), "{}", group.text);
+}
