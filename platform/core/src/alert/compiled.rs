@@ -5,6 +5,9 @@ use super::rule::{Mode, Rule, RuleError};
 use crate::device::Device;
 use crate::expr::{Memory, Moment, Program, Threshold, Truth};
 
+/// Devices that lost their connection with the server are back within a minute.
+const GRACE_US_MIN: i64 = 60_000_000;
+
 /// See the module. Shared by all devices that the rule looks at.
 #[derive(Debug)]
 pub struct Compiled {
@@ -18,6 +21,9 @@ pub struct Compiled {
     pub staleness_us: Option<i64>,
     /// A predicate may change, or `for` be over, without a sample.
     pub timed: bool,
+    /// How long after a start of the server time alone says nothing of a device that has not sent since, µs: as long as the rule
+    /// takes a device for alive, and a minute at least. None if the rule does not ask for time alone.
+    pub grace_us: Option<i64>,
     /// Tells its first metric from others.
     pub about: u32,
     /// The thresholds, if every predicate is one over the same metric: such a rule needs no memory.
@@ -87,7 +93,14 @@ impl Compiled {
         });
         let about = program.metrics().first().map_or(0, |metric| about(metric.as_str()));
         let timed = rule.mode == Mode::OnChange || program.uses_time();
-        Ok(Self { rule, program, timing, staleness_us, timed, about, simple, predicates })
+        let grace_us = program.uses_time().then(|| {
+            let silence_us = match program.longest_silence_us() {
+                0 => staleness_us.unwrap_or(0),
+                silence_us => silence_us,
+            };
+            silence_us.max(GRACE_US_MIN)
+        });
+        Ok(Self { rule, program, timing, staleness_us, timed, grace_us, about, simple, predicates })
     }
 
     /// What the levels say of a value, for a rule of thresholds over one metric.

@@ -124,6 +124,8 @@ pub struct Hand<'a> {
     pub device: &'a Device,
     /// Makes a new id.
     pub new_id: &'a mut dyn FnMut() -> AlertId,
+    /// Since when the server listens: silence before it says nothing of a device.
+    pub resumed_us: i64,
     /// Where events go, with the value at the time.
     pub events: &'a mut Vec<(Event, f64)>,
 }
@@ -359,6 +361,10 @@ impl Held {
         let lateness_us = hand.rule.rule.lateness_us;
         // At the moment of its arrival the sample comes first.
         self.catch_up(arrival_us.saturating_sub(1), hand);
+        if self.is_held_back(hand.rule, arrival_us, hand.resumed_us) {
+            // It was not silent: nobody listened.
+            self.woken_us = self.woken_us.max(time_us.saturating_sub(1));
+        }
         self.late_sample(arrival_us, hand);
         if lateness_us == 0 {
             if time_us < self.condition.last_us {
@@ -620,22 +626,25 @@ impl Held {
             .no_data
             .filter(|_| self.freshness == Freshness::Fresh)
             .map(|no_data| self.arrival_us.max(resumed_us).saturating_add(no_data.after_us));
-        let waiting = self.more.as_ref().and_then(|more| more.reorder.oldest_us());
-        let event_us = waiting.into_iter().chain(self.next_timer_us(rule, device)).min();
-        let event = event_us.map(|at_us| at_us.saturating_add(self.offset_us).saturating_add(patience_us(rule)));
-        silence.into_iter().chain(event).min()
+        let by_clock = |at_us: i64| at_us.saturating_add(self.offset_us).saturating_add(patience_us(rule));
+        let waiting = self.more.as_ref().and_then(|more| more.reorder.oldest_us()).map(by_clock);
+        let timer = self.next_timer_us(rule, device).map(by_clock).map(|at_us| match rule.grace_us {
+            Some(grace_us) if self.arrival_us < resumed_us => at_us.max(resumed_us.saturating_add(grace_us)),
+            _ => at_us,
+        });
+        silence.into_iter().chain(waiting).chain(timer).min()
     }
 
     /// A moment at which nothing came. It does not matter how often it is called, or how late: each thing happens at its own
     /// event time.
-    pub fn wake(&mut self, now_us: i64, resumed_us: i64, hand: &mut Hand<'_>) {
+    pub fn wake(&mut self, now_us: i64, hand: &mut Hand<'_>) {
         if self.arrival_us == NEVER {
             return;
         }
         // What silence ends is not there any more when a later timer is due.
         if let Some(no_data) = hand.rule.rule.no_data {
-            self.catch_up(now_us.min(self.arrival_us.max(resumed_us).saturating_add(no_data.after_us)), hand);
-            self.fall_silent(now_us, resumed_us, hand);
+            self.catch_up(now_us.min(self.arrival_us.max(hand.resumed_us).saturating_add(no_data.after_us)), hand);
+            self.fall_silent(now_us, hand);
         }
         self.catch_up(now_us, hand);
     }
@@ -649,12 +658,20 @@ impl Held {
         if self.waits() {
             self.release(clock_us.saturating_add(1), hand);
         }
-        self.run_timers(clock_us, hand);
+        if !self.is_held_back(rule, now_us, hand.resumed_us) {
+            self.run_timers(clock_us, hand);
+        }
     }
 
-    fn fall_silent(&mut self, now_us: i64, resumed_us: i64, hand: &mut Hand<'_>) {
+    /// True if nothing came since the server listens again, and it is too early to tell from that that the device is silent.
+    fn is_held_back(&self, rule: &Compiled, now_us: i64, resumed_us: i64) -> bool {
+        let Some(grace_us) = rule.grace_us else { return false };
+        self.arrival_us < resumed_us && (resumed_us..resumed_us.saturating_add(grace_us)).contains(&now_us)
+    }
+
+    fn fall_silent(&mut self, now_us: i64, hand: &mut Hand<'_>) {
         let Some(no_data) = hand.rule.rule.no_data else { return };
-        let due_us = self.arrival_us.max(resumed_us).saturating_add(no_data.after_us);
+        let due_us = self.arrival_us.max(hand.resumed_us).saturating_add(no_data.after_us);
         if self.freshness != Freshness::Fresh || now_us < due_us {
             return;
         }

@@ -177,8 +177,8 @@ impl<'a> Trial<'a> {
                 break;
             }
             self.wakes += 1;
-            let (due_us, from_us) = (due_us.max(self.now_us), self.from_us);
-            self.with_hand(|held, hand| held.wake(due_us, from_us, hand));
+            let due_us = due_us.max(self.now_us);
+            self.with_hand(|held, hand| held.wake(due_us, hand));
             self.now_us = due_us;
         }
         self.now_us = self.now_us.max(now_us);
@@ -221,7 +221,13 @@ impl<'a> Trial<'a> {
             *ids += 1;
             AlertId(Ulid::from_bytes(ids.to_be_bytes()))
         };
-        let mut hand = Hand { rule: self.rule, device: self.device, new_id: &mut new_id, events: &mut self.events };
+        let mut hand = Hand {
+            rule: self.rule,
+            device: self.device,
+            new_id: &mut new_id,
+            resumed_us: self.from_us,
+            events: &mut self.events,
+        };
         let result = act(&mut self.held, &mut hand);
         let mut events = std::mem::take(&mut self.events);
         events.drain(..).for_each(|(event, value)| self.note(event, value));

@@ -210,6 +210,17 @@ impl Program {
         missing || !self.age_marks.is_empty() || !self.ages.is_empty()
     }
 
+    /// The longest time without a sample, µs, that `missing()` or `age()` asks for by a number; 0 if none does.
+    pub fn longest_silence_us(&self) -> i64 {
+        #[allow(clippy::cast_possible_truncation)] // saturates
+        let ages = self.age_marks.iter().map(|mark| (mark.seconds.max(0.0) * 1e6) as i64);
+        let missing = self.code.ops.iter().filter_map(|op| match op {
+            super::compile::Op::Missing(_, within) => *within,
+            _ => None,
+        });
+        ages.chain(missing).max().unwrap_or(0)
+    }
+
     /// Checks the predicates against the types that a device declared, in the order of [`metrics`](Self::metrics); None
     /// for a metric that it has not declared.
     ///

@@ -93,7 +93,13 @@ impl Engine {
         let Some(watched) = self.devices.get_mut(&key) else { return };
         let Some(at) = watched.watching.iter().position(|i| *i == index) else { return };
         let Some(held) = watched.held.get_mut(at).filter(|held| held.waits()) else { return };
-        let mut hand = Hand { rule: &slot.rule, device, new_id: world.new_id, events: &mut self.events };
+        let mut hand = Hand {
+            rule: &slot.rule,
+            device,
+            new_id: world.new_id,
+            resumed_us: self.resumed_us,
+            events: &mut self.events,
+        };
         held.release_all(&mut hand);
         self.raised.extend(self.events.drain(..).map(|(event, value)| (index, event, value)));
         self.touch(key);
@@ -198,7 +204,13 @@ impl Engine {
         let Some(at) = watched.watching.iter().position(|i| *i == index) else { return };
         watched.unsettle();
         let Some(held) = watched.held.get_mut(at) else { return };
-        let mut hand = Hand { rule: &slot.rule, device, new_id: world.new_id, events: &mut self.events };
+        let mut hand = Hand {
+            rule: &slot.rule,
+            device,
+            new_id: world.new_id,
+            resumed_us: self.resumed_us,
+            events: &mut self.events,
+        };
         held.reconsider(&mut hand);
         self.raised.extend(self.events.drain(..).map(|(event, value)| (index, event, value)));
         // A deadline may be nearer now.

@@ -276,8 +276,14 @@ impl Engine {
             let Some(slot) = self.slots.get(*index as usize).and_then(Option::as_ref) else { continue };
             let deadline = |held: &Held| held.deadline_us(&slot.rule, device, self.resumed_us);
             if deadline(held).is_some_and(|due_us| due_us <= world.now_us) {
-                let mut hand = Hand { rule: &slot.rule, device, new_id: world.new_id, events: &mut self.events };
-                held.wake(world.now_us, self.resumed_us, &mut hand);
+                let mut hand = Hand {
+                    rule: &slot.rule,
+                    device,
+                    new_id: world.new_id,
+                    resumed_us: self.resumed_us,
+                    events: &mut self.events,
+                };
+                held.wake(world.now_us, &mut hand);
                 self.raised.extend(self.events.drain(..).map(|(event, value)| (*index, event, value)));
                 if !watched.dirty {
                     watched.dirty = true;

@@ -79,7 +79,8 @@ impl Taking<'_> {
 
     fn wholly(&mut self, entry: &Entry, held: &mut Held, times: &[RowTime], world: &mut World<'_>) {
         let Some(device) = world.directory.by_key(self.key) else { return };
-        let mut hand = Hand { rule: &entry.rule, device, new_id: world.new_id, events: self.events };
+        let mut hand =
+            Hand { rule: &entry.rule, device, new_id: world.new_id, resumed_us: self.resumed_us, events: self.events };
         let mut values: Vec<(u16, ValueRef<'_>, bool)> = Vec::with_capacity(entry.inputs.len());
         for row in times {
             values.clear();

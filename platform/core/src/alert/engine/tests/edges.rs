@@ -290,3 +290,27 @@ fn only_devices_that_a_rule_looks_at_make_a_group_of_silent_ones() {
     let group = engine.alerts().find(|alert| alert.kind == AlertKind::Group).expect("all of them are silent");
     assert!(group.text.starts_with("3 of 3 devices"), "{}", group.text);
 }
+
+#[test]
+fn what_asks_for_time_alone_waits_after_a_start_whether_the_device_still_sends() {
+    let missing = |when: &str| [rule("hot", &RuleDocument { when: Some(when.into()), ..hot() })];
+    for (when, fires) in [("missing(temp, 30s)", 60), ("missing(temp, 5m)", 300), ("age(temp) > 90", 90)] {
+        let (mut site, rules) = (Site::new(2), missing(when));
+        let mut engine = site.engine(&rules);
+        let (_, changes) = site.give(&mut engine, 1, S, &[live(1, 1, 20.0), live(2, 1, 20.0)]);
+        let mut stored = Stored::default();
+        saved(&mut engine, &mut stored, &changes);
+        // Down for an hour.
+        let start = 3_600;
+        let (mut engine, changes) = stored.restore(&mut site, &rules, start * S);
+        assert_eq!(changes, []);
+        let (_, changes) = site.give(&mut engine, 2, (start + 10) * S, &[live(1, start + 10, 20.0)]);
+        assert_eq!(changes, [], "{when}: it sends");
+        assert_eq!(
+            site.wake(&mut engine, (start + fires - 1) * S).iter().filter(|c| c.alert.device_id == "d2").count(),
+            0
+        );
+        let changes = site.wake(&mut engine, (start + fires + 1) * S);
+        assert!(changes.iter().any(|c| c.alert.device_id == "d2"), "{when}: it is silent indeed");
+    }
+}
