@@ -29,9 +29,13 @@ use crate::ulid::Ulid;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Most alerts of a group. One more is not held: the next message counts its changes as "more", and it is held from its next
-/// change on if there is room by then. What is held is not dropped for it, except ends that nobody is going to be told.
-pub const MEMBERS_MAX: usize = 1_000;
+/// Most alerts of a group, 66 bytes each in the store. One more is not held: the next message counts it as "more" when it begins
+/// and when it gets worse, and it is held from its next change on if there is room by then. What is held is not dropped for it,
+/// except ends that nobody is going to be told.
+pub const MEMBERS_MAX: usize = 10_000;
+/// Most alerts of which a group without room remembers that they fire: while one does, nobody is told that all are over. Further
+/// ones are counted as "more" at each change, and do not keep people from being told that all are over.
+pub const UNHELD_MAX: usize = 50_000;
 /// A decision that is later than this, in µs, says so: 30 s is no hiccup any more.
 pub const DELAYED_AFTER_US: i64 = 30_000_000;
 
@@ -72,6 +76,9 @@ pub struct Group {
     /// Changes of alerts for which there was no room since the last message, and when they may be told.
     pub(super) more: u32,
     pub(super) more_due_us: i64,
+    /// Alerts that fire and for which there was no room; and how bad they were when they were counted into `more`, 0 = were not,
+    /// else the severity + 1.
+    pub(super) unheld: BTreeMap<AlertId, u8>,
 }
 
 enum Due {
@@ -105,7 +112,7 @@ impl Group {
 
     /// True if nothing fires and everything was told: it can be forgotten, and a new group goes on as this one would.
     pub fn is_idle(&self) -> bool {
-        self.members.is_empty() && self.more == 0
+        self.members.is_empty() && self.more == 0 && self.unheld.is_empty()
     }
 
     /// Takes an alert as it stands now: whenever it begins, changes its level, is acknowledged or not any more, is silenced or
@@ -115,21 +122,42 @@ impl Group {
         if let Some(held) = self.members.get_mut(&member.alert) {
             held.put(member, now_us, policy);
         } else if !(member.firing || member.flapping) {
+            self.unheld.remove(&member.alert);
+            self.forget_what_is_over(now_us, policy);
             return Some(Suppressed::ResolvedBeforeWait);
         } else if !self.has_room(policy) {
-            if self.more == 0 {
-                self.more_due_us = now_us.saturating_add(policy.wait_us);
-            }
-            self.more = self.more.saturating_add(1);
+            self.put_without_room(&member, now_us, policy);
             return Some(Suppressed::GroupFull);
         } else {
+            self.unheld.remove(&member.alert);
             let mut held = Held::new(member, now_us);
             held.due_us = now_us.saturating_add(policy.wait_us);
             self.members.insert(member.alert, held);
         }
         let why = self.why(member.alert, policy);
-        self.forget_what_is_over(now_us, policy);
+        // One that is open keeps the group, and no other changed.
+        if !(member.firing || member.flapping) {
+            self.forget_what_is_over(now_us, policy);
+        }
         why
+    }
+
+    /// Counts an alert that is not held when people are to hear of it: when it begins, gets worse or is not kept quiet any more.
+    fn put_without_room(&mut self, member: &Member, now_us: i64, policy: &GroupPolicy) {
+        let before = self.unheld.get(&member.alert).copied().unwrap_or(0);
+        let audible = member.mute.is_none() && member.acknowledged_us.is_none();
+        let severity = member.severity as u8 + 1;
+        let counts = audible && severity > before;
+        if before > 0 || self.unheld.len() < UNHELD_MAX || self.unheld.contains_key(&member.alert) {
+            self.unheld.insert(member.alert, if counts { severity } else { before });
+        }
+        if !counts {
+            return;
+        }
+        if self.more == 0 {
+            self.more_due_us = now_us.saturating_add(policy.wait_us);
+        }
+        self.more = self.more.saturating_add(1);
     }
 
     /// Why nothing is told of an alert as things stand; None: something will be, or the group does not hold it.
@@ -225,7 +253,7 @@ impl Group {
         let mut reason = if decision.more > 0 { Reason::NewAlerts } else { Reason::Repeat };
         // As Alertmanager: if people know of nothing that fires, it begins.
         let any_known = self.members.values().any(Held::known);
-        let any_open = self.members.values().any(Held::open);
+        let any_open = self.members.values().any(Held::open) || !self.unheld.is_empty();
         let mut over = Vec::new();
         let mut escalated = 0;
         for (alert, held) in &mut self.members {

@@ -478,6 +478,56 @@ fn a_full_group_keeps_what_it_holds_and_counts_the_rest() {
 }
 
 #[test]
+fn while_an_alert_without_room_fires_nobody_is_told_that_all_are_over() {
+    let policy = policy();
+    let mut group = Group::default();
+    let nth = |n: usize| Member { alert: AlertId(Ulid::from_parts(0, n as u128)), ..firing(0) };
+    let over = |n: usize| Member { firing: false, ..nth(n) };
+    for n in 0..=MEMBERS_MAX {
+        group.put(nth(n), 0, &policy);
+    }
+    group.decide(10 * S, &policy).expect("due");
+    for n in 0..MEMBERS_MAX {
+        group.put(over(n), 20 * S, &policy);
+    }
+    let stored = Group::decode(&group.encode().expect("fits")).expect("read");
+    assert_eq!(stored, group);
+    assert_eq!(group.decide(1_000 * S, &policy).map(|decision| decision.reason), Some(Reason::SomeResolved));
+    assert!(!group.is_idle(), "one still fires");
+    group.put(over(MEMBERS_MAX), 1_001 * S, &policy);
+    assert!(group.is_idle());
+}
+
+#[test]
+fn an_alert_without_room_is_counted_when_people_are_to_hear_of_it_and_not_at_each_change() {
+    let policy = policy();
+    let mut group = Group::default();
+    let nth = |n: usize| Member { alert: AlertId(Ulid::from_parts(0, n as u128)), ..firing(0) };
+    for n in 0..MEMBERS_MAX {
+        group.put(nth(n), 0, &policy);
+    }
+    let one = Member { severity: Severity::Warning, ..nth(MEMBERS_MAX) };
+    let muted = Member { mute: Some(Mute::Silenced), ..nth(MEMBERS_MAX + 1) };
+    for member in [one, Member { stale: true, ..one }, muted, muted] {
+        group.put(member, S, &policy);
+    }
+    assert_eq!(group.decide(20 * S, &policy).map(|decision| decision.more), Some(1));
+    group.put(Member { severity: Severity::Critical, ..one }, 21 * S, &policy);
+    group.put(Member { mute: None, ..muted }, 21 * S, &policy);
+    assert_eq!(group.decide(1_000 * S, &policy).map(|decision| decision.more), Some(2));
+}
+
+#[test]
+fn a_group_that_was_stored_before_alerts_without_room_were_remembered_is_read() {
+    let mut group = Group::default();
+    group.put(firing(1), 0, &policy());
+    let mut bytes = group.encode().expect("fits");
+    bytes[0] = 1;
+    bytes.truncate(bytes.len() - 8);
+    assert_eq!(Group::decode(&bytes), Ok(group));
+}
+
+#[test]
 fn a_groups_id_depends_on_its_labels_and_not_on_their_order() {
     let one = group_id([("group", "lab"), ("rule", "warm")]);
     assert_eq!(one, group_id([("rule", "warm"), ("group", "lab")]));

@@ -22,7 +22,7 @@ mod stored;
 mod storm;
 mod words;
 
-pub use group::{DELAYED_AFTER_US, Group, MEMBERS_MAX, decision_id, group_id};
+pub use group::{DELAYED_AFTER_US, Group, MEMBERS_MAX, UNHELD_MAX, decision_id, group_id};
 pub use matcher::{Matcher, MatcherError, MatcherOp};
 pub use member::{Member, Mute};
 pub use policy::{EscalationStep, GroupPolicy, PolicyError, Recipients};

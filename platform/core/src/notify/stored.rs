@@ -1,6 +1,6 @@
 //! A group as bytes, for the store. The layout is that of `wincode` with its default configuration, after a version byte.
 
-use super::group::{Group, MEMBERS_MAX};
+use super::group::{Group, MEMBERS_MAX, UNHELD_MAX};
 use super::member::{Held, Member, Mute, Owed};
 use crate::ids::AlertId;
 use crate::severity::Severity;
@@ -8,7 +8,9 @@ use crate::ulid::Ulid;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// A change of the layout gets another one.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The layout before it ends without `unheld`.
+const VERSION_WITHOUT_UNHELD: u8 = 1;
 
 const FIRING: u8 = 1;
 const STALE: u8 = 1 << 1;
@@ -41,6 +43,7 @@ struct StoredGroup {
     more: u32,
     more_due_us: i64,
     members: Vec<StoredMember>,
+    unheld: Vec<([u8; 16], u8)>,
 }
 
 #[derive(SchemaWrite, SchemaRead)]
@@ -68,10 +71,10 @@ fn damaged(problem: impl ToString) -> StoredGroupError {
 }
 
 impl Group {
-    /// For the store. 42 to 66 bytes per alert.
+    /// For the store. 42 to 66 bytes per alert, and 17 per alert without room: at most 1.5 MB.
     ///
     /// # Errors
-    /// None with up to [`MEMBERS_MAX`] alerts, of which there are never more.
+    /// None with up to [`MEMBERS_MAX`] alerts and [`UNHELD_MAX`] without room, of which there are never more.
     pub fn encode(&self) -> Result<Vec<u8>, StoredGroupError> {
         let stored = StoredGroup {
             sequence: self.sequence,
@@ -80,6 +83,7 @@ impl Group {
             more: self.more,
             more_due_us: self.more_due_us,
             members: self.members.values().map(StoredMember::from).collect(),
+            unheld: self.unheld.iter().map(|(alert, counted)| (alert.0.to_bytes(), *counted)).collect(),
         };
         let mut bytes = vec![VERSION];
         bytes.extend(wincode::serialize(&stored).map_err(damaged)?);
@@ -92,10 +96,15 @@ impl Group {
     /// [`StoredGroupError`]. Damaged bytes never panic and take at most 4 MiB.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoredGroupError> {
         let (version, rest) = bytes.split_first().ok_or_else(|| damaged("it is empty"))?;
-        if *version != VERSION {
-            return Err(StoredGroupError::Version { given: *version });
+        let stored: StoredGroup = match *version {
+            VERSION => wincode::deserialize_exact(rest).map_err(damaged)?,
+            // An empty list of them is a length of zero.
+            VERSION_WITHOUT_UNHELD => wincode::deserialize_exact(&[rest, &[0; 8]].concat()).map_err(damaged)?,
+            given => return Err(StoredGroupError::Version { given }),
+        };
+        if stored.unheld.len() > UNHELD_MAX {
+            return Err(damaged(format!("{} alerts without room; {UNHELD_MAX} are allowed", stored.unheld.len())));
         }
-        let stored: StoredGroup = wincode::deserialize_exact(rest).map_err(damaged)?;
         if stored.members.len() > MEMBERS_MAX {
             return Err(damaged(format!("{} alerts; {MEMBERS_MAX} are allowed", stored.members.len())));
         }
@@ -110,6 +119,7 @@ impl Group {
             repeat_from_us: stored.repeat_from_us,
             more: stored.more,
             more_due_us: stored.more_due_us,
+            unheld: stored.unheld.into_iter().map(|(id, counted)| (AlertId(Ulid::from_bytes(id)), counted)).collect(),
         })
     }
 }
