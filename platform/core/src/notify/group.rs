@@ -100,9 +100,9 @@ impl Group {
         self.members.len()
     }
 
-    /// The alerts it holds.
+    /// The alerts whose ends it waits for or has to tell: those it holds, and those that fire without room.
     pub fn alerts(&self) -> impl Iterator<Item = AlertId> + '_ {
-        self.members.keys().copied()
+        self.members.keys().chain(self.unheld.keys()).copied()
     }
 
     /// True if it holds none.

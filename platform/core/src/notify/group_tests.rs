@@ -494,6 +494,7 @@ fn while_an_alert_without_room_fires_nobody_is_told_that_all_are_over() {
     assert_eq!(stored, group);
     assert_eq!(group.decide(1_000 * S, &policy).map(|decision| decision.reason), Some(Reason::SomeResolved));
     assert!(!group.is_idle(), "one still fires");
+    assert_eq!(group.alerts().collect::<Vec<_>>(), [nth(MEMBERS_MAX).alert], "its end is asked for after a start");
     group.put(over(MEMBERS_MAX), 1_001 * S, &policy);
     assert!(group.is_idle());
 }
