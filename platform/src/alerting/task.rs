@@ -93,12 +93,16 @@ impl AlertingTask {
         // Without rules there is nothing to judge, and how far that came is not stored.
         let cursor = stored.filter(|_| !state.rules.is_empty()).unwrap_or(newest);
         let now_us = parts.clock.now_us();
-        let (engine, pending, damaged) = {
+        let (mut engine, pending, damaged) = {
             let (directory, catalogue) = (read(&parts.directory), read(&parts.catalogue));
             let mut world =
                 World { directory: &directory, catalogue: &catalogue, now_us, new_id: &mut || new_id(now_us) };
             Engine::restore(options.limits, state.rules, state.states, state.open, &mut world)
         };
+        if state.cursor.is_some_and(|c| c.epoch != newest.epoch || c.position > newest.position) {
+            // What the states say of positions is of another journal.
+            engine.positions_begin_anew();
+        }
         for one in damaged {
             tracing::error!(
                 device = one.device.0,

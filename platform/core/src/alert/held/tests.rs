@@ -4,6 +4,7 @@ use crate::alert::document::{
     ClearDocument, CountDocument, LevelDocument, NoDataDocument, RuleDocument, ScheduleDocument, WindowDocument,
 };
 use crate::alert::trial::{Logged, Trial, TrialLimits};
+use crate::device::Device;
 use crate::ids::{DeviceId, DeviceKey};
 use crate::ulid::Ulid;
 use std::collections::BTreeMap;
