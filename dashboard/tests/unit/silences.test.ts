@@ -6,7 +6,7 @@ import { asMatch, asQuery, fits, fromQuery as filterOf, isFiltered } from '../..
 import { fromQuery, localTime, parse, read, readWindow, silenceHref, write } from '../../web/src/pages/silences/matchers';
 
 describe('matchers', () => {
-  it.each(['rule=cold', 'group!=cellar', 'device=cold-*', 'tag.site!=n*', 'rule==x', 'team=a=b', 'group=', 'name=a\\*b', 'path=c:\\\\x', 'name=a\\**'])('%s is read and written', (text) => {
+  it.each(['rule=cold', 'group!=cellar', 'device=cold-*', 'tag.site!=n*', 'rule==x', 'team=a=b', 'group=', 'name=a\\*b', 'path=c:\\\\x', 'name=a\\**', 'name= ~x'])('%s is read and written', (text) => {
     const matcher = parse(text);
     expect(matcher).not.toBeNull();
     if (matcher !== null) expect(write(matcher)).toBe(text);
@@ -16,6 +16,8 @@ describe('matchers', () => {
     expect(write({ label: 'name', operator: '=', value: 'a*b\\' })).toBe('name=a\\*b\\\\');
     expect(write({ label: 'device', operator: '!~', value: 'cold-*' })).toBe('device!=cold-*');
     expect(parse('device!=cold-*')).toEqual({ label: 'device', operator: '!~', value: 'cold-*' });
+    expect(parse('device=~cold-*')).toEqual({ label: 'device', operator: '=~', value: 'cold-*' });
+    expect(parse('device!~cold')).toEqual({ label: 'device', operator: '!=', value: 'cold' });
     expect(parse('name=a\\*b')).toEqual({ label: 'name', operator: '=', value: 'a*b' });
   });
 

@@ -300,18 +300,20 @@ export interface BacktestJob {
 export type StepKind =
   | 'fired'
   | 'level'
+  | 'recovering'
+  | 'relapsed'
   | 'stale'
   | 'fresh'
   | 'flapping'
   | 'settled'
   | 'reopened'
+  | 'members'
   | 'acknowledged'
   | 'unacknowledged'
   | 'silenced'
   | 'unsilenced'
   | 'assigned'
   | 'commented'
-  | 'notified'
   | 'resolved';
 
 export interface AlertDetail extends AlertView {

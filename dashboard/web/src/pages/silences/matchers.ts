@@ -17,14 +17,18 @@ export interface Matcher {
 export function write({ label, operator, value }: Matcher): string {
   const given = value.trim();
   const pattern = operator === '=~' || operator === '!~';
-  return `${label.trim()}${operator.startsWith('!') ? '!=' : '='}${pattern ? given : given.replace(/[\\*]/g, '\\$&')}`;
+  // `=~` is read as one sign.
+  const apart = given.startsWith('~') ? ' ' : '';
+  return `${label.trim()}${operator.startsWith('!') ? '!=' : '='}${apart}${pattern ? given : given.replace(/[\\*]/g, '\\$&')}`;
 }
 
 /** Null if it is none. A label ends before the first sign, so a value may have any. */
 export function parse(text: string): Matcher | null {
-  const parts = /^([^\s!*=]+)(!?)=(.*)$/.exec(text);
+  const parts = /^([^\s!*=]+)(=~|!~|!=|=)(.*)$/.exec(text);
   if (parts === null) return null;
-  const [, label = '', not = '', value = ''] = parts;
+  const [, label = '', sign = '', given = ''] = parts;
+  const not = sign.startsWith('!');
+  const value = given.trim();
   const pattern = value.replace(/\\./g, '').includes('*');
   if (pattern) return { label, operator: not ? '!~' : '=~', value };
   return { label, operator: not ? '!=' : '=', value: value.replace(/\\(.)/g, '$1') };
