@@ -140,17 +140,7 @@ impl ApiClient {
 
     /// Ends the sign-in.
     pub fn sign_out(&self) -> Result<(), SimError> {
-        let (url, bearer) = (format!("{}/api/v1/session", self.url), format!("Bearer {}", self.token));
-        let response = self.agent.delete(&url).header("authorization", &bearer).call();
-        let unreachable =
-            |error: ureq::Error| SimError::ApiUnreachable { url: self.url.clone(), reason: reason(&error) };
-        let mut response = response.map_err(unreachable)?;
-        let status = response.status().as_u16();
-        if response.status().is_success() {
-            return Ok(());
-        }
-        let problem = response.body_mut().read_json().unwrap_or_default();
-        Err(Refusal { status, problem }.error("DELETE /api/v1/session"))
+        self.delete("/api/v1/session")
     }
 
     /// A client of something that asks for no sign-in.
@@ -166,6 +156,17 @@ impl ApiClient {
     /// Sends anything.
     pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, SimError> {
         self.call("POST", path, Some(body))?.map_err(|refusal| refusal.error(&format!("POST {path}")))
+    }
+
+    /// Changes anything by a merge patch.
+    pub fn patch(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, SimError> {
+        self.call("PATCH", path, Some(body))?.map_err(|refusal| refusal.error(&format!("PATCH {path}")))
+    }
+
+    /// Deletes anything.
+    pub fn delete(&self, path: &str) -> Result<(), SimError> {
+        let response = self.agent.delete(&format!("{}{path}", self.url)).header("authorization", &self.bearer()).call();
+        self.no_content("DELETE", path, response)
     }
 
     /// Sends a file to be imported, as a stream; answers what the server says of it. Takes as long as the server does.
@@ -266,14 +267,37 @@ impl ApiClient {
         body: Option<&serde_json::Value>,
     ) -> Result<Result<T, Refusal>, SimError> {
         let url = format!("{}{path}", self.url);
-        let bearer = format!("Bearer {}", self.token);
+        let bearer = self.bearer();
         let response = match (method, body) {
             ("GET", _) => self.agent.get(&url).header("authorization", &bearer).call(),
+            ("PATCH", Some(body)) => self.agent.patch(&url).header("authorization", &bearer).send_json(body),
             (_, Some(body)) if self.token.is_empty() => self.agent.post(&url).send_json(body),
             (_, Some(body)) => self.agent.post(&url).header("authorization", &bearer).send_json(body),
             (_, None) => self.agent.post(&url).header("authorization", &bearer).send_empty(),
         };
         self.answer(method, path, response)
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
+    /// An answer without a body.
+    fn no_content(
+        &self,
+        method: &'static str,
+        path: &str,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<(), SimError> {
+        let unreachable =
+            |error: ureq::Error| SimError::ApiUnreachable { url: self.url.clone(), reason: reason(&error) };
+        let mut response = response.map_err(unreachable)?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let status = response.status().as_u16();
+        let problem = response.body_mut().read_json().unwrap_or_default();
+        Err(Refusal { status, problem }.error(&format!("{method} {path}")))
     }
 
     fn answer<T: for<'de> Deserialize<'de>>(
@@ -337,7 +361,7 @@ fn reason(error: &ureq::Error) -> String {
 }
 
 /// Percent-encodes everything but letters, digits and `-._~`.
-fn path_segment(text: &str) -> String {
+pub fn path_segment(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

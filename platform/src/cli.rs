@@ -1,11 +1,13 @@
 //! The command line. Progress and logs go to standard error, results to standard output; exit status 0 means that what was
 //! asked for happened.
 
+mod bench;
 mod demo;
 mod demo_round;
 mod emulator;
 mod import;
 mod offline;
+mod rules;
 mod store;
 
 use crate::app::{App, StartOptions};
@@ -41,6 +43,10 @@ enum Command {
     Device(offline::DeviceCommand),
     /// Send samples of a CSV or NDJSON file to a running server.
     Import(import::Import),
+    /// Measure parts of the server: `rules`.
+    Bench(bench::Bench),
+    /// Rules as files: `apply`, `diff` and `export` with a running server; `test`, and `incidents` in recorded data, without one.
+    Rules(rules::RulesCommand),
     /// Verify a data folder and say what is lost. A server may run on it.
     Check(store::Check),
     /// Copy a data folder, also while a server runs on it.
@@ -127,6 +133,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(command) => command.run(),
         // Nothing else runs in this process, so blocking its thread keeps nobody waiting.
         Command::Import(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Rules(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
     }

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 pub use columns::{Columns, DeviceFrom};
+pub use pulsewire_proto::Value;
 pub use report::{DeviceReport, ReplayReport, ServerCount};
 pub use rows::BadRow;
 pub use table::{DeviceRows, Table};

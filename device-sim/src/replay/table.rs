@@ -115,6 +115,13 @@ impl DeviceRows {
 }
 
 impl Table {
+    /// The values of report `at` of a device, each with its metric's place in [`Table::set`].
+    pub fn values<'t>(&'t self, rows: &'t DeviceRows, at: usize) -> Vec<(usize, Value<'t>)> {
+        let Some(report) = rows.report(at, 0, 1, 0) else { return Vec::new() };
+        // What this file built can be read.
+        report.samples(&self.set).flatten().map(|sample| (sample.metric as usize, sample.value)).collect()
+    }
+
     /// Reads a file. Blocking; holds the file in memory meanwhile.
     pub fn read(path: &Path, options: &ReplayOptions) -> Result<Table, SimError> {
         let bytes = fs::read(path).map_err(|error| SimError::file("reading", path, error))?;

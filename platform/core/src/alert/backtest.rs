@@ -7,7 +7,7 @@ mod merged;
 mod told;
 
 pub use merged::{MERGED_MAX, Merged};
-pub use told::{PersonTold, Told};
+pub use told::{PersonTold, Told, follow, label_of, member_of};
 
 use super::compiled::Compiled;
 use super::engine::{EngineLimits, Standing};

@@ -20,7 +20,7 @@ mod trial;
 
 pub use backtest::{
     Backtest, BacktestResult, CHANGES_MAX, DEVICE_SPANS_MAX, DayCount, DeviceResult, MERGED_MAX, Merged, NOISIEST_MAX,
-    Person, PersonTold, Told,
+    Person, PersonTold, Told, follow, label_of, member_of,
 };
 pub use comparison::Comparison;
 pub use compiled::Compiled;

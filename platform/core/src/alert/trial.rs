@@ -166,6 +166,23 @@ impl<'a> Trial<'a> {
         taken
     }
 
+    /// A row came that has none of the rule's metrics: its time counts for what is late.
+    pub fn other_sample(&mut self, time_us: i64, arrival_us: i64) {
+        self.advance(arrival_us.saturating_sub(1));
+        self.now_us = self.now_us.max(arrival_us);
+        let latest_us = arrival_us.saturating_add(self.limits.ahead_max_us);
+        let time_us = believed_us(time_us, arrival_us, latest_us, self.watermark_us);
+        self.watermark_us = self.watermark_us.max(time_us);
+    }
+
+    /// When [`Trial::advance`] has something to do next, by the server's clock; None: not before the next sample.
+    pub fn due_us(&self) -> Option<i64> {
+        if self.wakes >= self.limits.wakes_max {
+            return None;
+        }
+        self.held.deadline_us(self.rule, self.device, self.from_us).map(|due_us| due_us.max(self.now_us))
+    }
+
     /// Time has come to `now_us`, by the server's clock.
     pub fn advance(&mut self, now_us: i64) {
         while let Some(due_us) = self.held.deadline_us(self.rule, self.device, self.from_us) {

@@ -87,9 +87,9 @@ pub(super) fn tell(
             });
             members.insert(alert, (place, member_of(alert, severity)));
         }
-        let alert = alert_of(&change.event);
+        let alert = change.event.alert();
         let Some((place, member)) = members.get_mut(&alert) else { continue };
-        apply(member, &change.event);
+        follow(member, &change.event);
         let (place, member) = (*place, *member);
         telling.put(place, member, change.at_us);
         // An ended alert may still be reopened, under the same id; that brings all of it again.
@@ -101,23 +101,13 @@ pub(super) fn tell(
     telling.result()
 }
 
-fn member_of(alert: AlertId, severity: Severity) -> Member {
+/// An alert as it begins, for its group.
+pub fn member_of(alert: AlertId, severity: Severity) -> Member {
     Member { alert, severity, firing: true, acknowledged_us: None, mute: None, stale: false, flapping: false }
 }
 
-fn alert_of(event: &Event) -> AlertId {
-    match event {
-        Event::Fired { alert, .. }
-        | Event::Level { alert, .. }
-        | Event::Recovering { alert, .. }
-        | Event::Resolved { alert, .. }
-        | Event::Silent { alert, .. }
-        | Event::NoData { alert, .. }
-        | Event::Flapping { alert, .. } => *alert,
-    }
-}
-
-fn apply(member: &mut Member, event: &Event) {
+/// What an event makes of an alert in its group.
+pub fn follow(member: &mut Member, event: &Event) {
     match event {
         Event::Fired { .. } | Event::NoData { .. } | Event::Recovering { .. } => {}
         Event::Level { to, .. } => member.severity = *to,
@@ -127,8 +117,15 @@ fn apply(member: &mut Member, event: &Event) {
     }
 }
 
-/// A label of an alert as it begins.
-fn label_of(rule: &Compiled, device: &Device, alert: AlertId, severity: Severity, kind: &str, name: &str) -> String {
+/// A label of an alert as it begins; empty if it has none of this name. `kind` is `condition` or `no_data`.
+pub fn label_of(
+    rule: &Compiled,
+    device: &Device,
+    alert: AlertId,
+    severity: Severity,
+    kind: &str,
+    name: &str,
+) -> String {
     match name {
         "rule" => rule.rule.id.to_string(),
         "device" => device.id.to_string(),

@@ -84,6 +84,12 @@ pub enum Event {
 
 impl Event {
     /// Which alert it is about.
+    pub fn alert(&self) -> AlertId {
+        let mut event = *self;
+        *event.alert_mut()
+    }
+
+    /// Which alert it is about.
     pub fn alert_mut(&mut self) -> &mut AlertId {
         match self {
             Self::Fired { alert, .. }
