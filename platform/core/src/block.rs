@@ -57,6 +57,17 @@ impl ValueRef<'_> {
     }
 }
 
+impl<'a> From<&'a Value> for ValueRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::F64(v) => Self::F64(*v),
+            Value::I64(v) => Self::I64(*v),
+            Value::Bool(v) => Self::Bool(*v),
+            Value::Text(v) => Self::Text(v),
+        }
+    }
+}
+
 /// Rows of `width` cells. A cell's meaning is its column's type: f64 and f32 are the bits of an f64, i64 is two's
 /// complement, bool 0 or 1, text the index of a text of these rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -130,6 +130,11 @@ impl Template {
         Ok(Self { text: text.to_owned(), parts })
     }
 
+    /// True if what it says depends on what a device sends.
+    pub fn uses_values(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Value | Part::Metric(_)))
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text

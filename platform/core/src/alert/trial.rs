@@ -5,7 +5,7 @@
 
 use super::compiled::Compiled;
 use super::engine::{EngineLimits, believed_us};
-use super::held::{Event, Hand, Held, Taken, Values};
+use super::held::{Event, Hand, Held, Seen, Taken, Values};
 use crate::device::Device;
 use crate::ids::AlertId;
 use crate::severity::Severity;
@@ -116,6 +116,7 @@ pub struct Trial<'a> {
     wakes: u64,
     ids: u128,
     events: Vec<(Event, f64)>,
+    seen: Vec<Seen>,
     // Those that fire: the condition's and silence's.
     open: Vec<Span>,
     findings: Findings,
@@ -136,6 +137,7 @@ impl<'a> Trial<'a> {
             wakes: 0,
             ids: u128::from(device.key.0) << 64,
             events: Vec::new(),
+            seen: Vec::new(),
             open: Vec::new(),
             findings: Findings::default(),
         }
@@ -243,9 +245,12 @@ impl<'a> Trial<'a> {
             device: self.device,
             new_id: &mut new_id,
             resumed_us: self.from_us,
+            // Nobody reads messages here.
+            seen: &mut self.seen,
             events: &mut self.events,
         };
         let result = act(&mut self.held, &mut hand);
+        self.seen.clear();
         let mut events = std::mem::take(&mut self.events);
         events.drain(..).for_each(|(event, value)| self.note(event, value));
         self.events = events;

@@ -27,6 +27,7 @@ impl Engine {
             dirty: Vec::new(),
             gone: Vec::new(),
             events: Vec::new(),
+            seen: Vec::new(),
             raised: Vec::new(),
             times: Vec::new(),
             records: 0,
@@ -98,6 +99,7 @@ impl Engine {
             device,
             new_id: world.new_id,
             resumed_us: self.resumed_us,
+            seen: &mut self.seen,
             events: &mut self.events,
         };
         held.release_all(&mut hand);
@@ -209,6 +211,7 @@ impl Engine {
             device,
             new_id: world.new_id,
             resumed_us: self.resumed_us,
+            seen: &mut self.seen,
             events: &mut self.events,
         };
         held.reconsider(&mut hand);

@@ -19,7 +19,7 @@ pub use watched::DeviceState;
 pub use wheel::SLOT_US;
 
 use super::compiled::Compiled;
-use super::held::{Event, Freshness, Hand, Held};
+use super::held::{Event, Freshness, Hand, Held, Seen};
 use super::record::{Alert, AlertStep, ResolvedReason};
 use super::rule::Rule;
 use crate::block::Block;
@@ -29,11 +29,15 @@ use crate::directory::Directory;
 use crate::ids::{AlertId, DeviceKey, Position, RuleId};
 use foldhash::HashMap;
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::sync::Arc;
 use storms::Storms;
 use taking::Taking;
 use watched::{Index, Layout, Shared, Watched};
 use wheel::Wheel;
+
+/// Blocks whose devices are asked for together.
+const AHEAD_BLOCKS: usize = 16;
 
 /// What the engine takes for late, early, silence and too much. Each is a key of `[alerting]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,6 +131,7 @@ pub struct Engine {
     gone: Vec<DeviceKey>,
     // What one rule said of a device, and what all of them did.
     events: Vec<(Event, f64)>,
+    seen: Vec<Seen>,
     raised: Vec<(Index, Event, f64)>,
     times: Vec<RowTime>,
     // Counts calls of `apply`.
@@ -157,10 +162,22 @@ impl Engine {
             return judged;
         }
         self.records += 1;
-        for block in blocks {
-            self.apply_block(position, received_us, block, world, changes, &mut judged);
+        for blocks in blocks.chunks(AHEAD_BLOCKS) {
+            self.look_ahead(blocks);
+            for block in blocks {
+                self.apply_block(position, received_us, block, world, changes, &mut judged);
+            }
         }
         judged
+    }
+
+    /// Reads something of the devices of blocks. With many devices each is far away in memory; asked for together they come together,
+    /// instead of one after the other.
+    fn look_ahead(&self, blocks: &[Block]) {
+        if blocks.len() > 1 {
+            let watched = blocks.iter().filter_map(|block| self.devices.get(&block.device()));
+            black_box(watched.fold(0, |sum, watched| sum ^ watched.look()));
+        }
     }
 
     fn apply_block(
@@ -203,6 +220,7 @@ impl Engine {
             resumed_us: self.resumed_us,
             watching: &watched.watching,
             armed: watched.armed_us < i64::MAX,
+            seen: &mut self.seen,
             events: &mut self.events,
             raised: &mut self.raised,
             judged,
@@ -281,6 +299,7 @@ impl Engine {
                     device,
                     new_id: world.new_id,
                     resumed_us: self.resumed_us,
+                    seen: &mut self.seen,
                     events: &mut self.events,
                 };
                 held.wake(world.now_us, &mut hand);

@@ -2,7 +2,7 @@
 
 use super::{Change, Engine, Index, World};
 use crate::alert::compiled::Compiled;
-use crate::alert::held::{Event, Held};
+use crate::alert::held::Event;
 use crate::alert::record::{Alert, AlertKind, AlertStep, AlertThreshold, ResolvedReason, StepKind, fired_text, short};
 use crate::alert::template::Fields;
 use crate::block::ValueRef;
@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::ids::{AlertId, DeviceKey};
 use crate::sample::Series;
 use crate::severity::Severity;
+use crate::value::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,9 +20,16 @@ impl Engine {
         let mut raised = std::mem::take(&mut self.raised);
         let mut renamed: Vec<(AlertId, AlertId)> = Vec::new();
         for (index, mut event, value) in raised.drain(..) {
+            // In the order in which they fired; one that is opened again fires under the same id.
+            let seen = match event {
+                Event::Fired { alert, .. } => self.seen.iter().position(|(of, _)| *of == alert),
+                _ => None,
+            };
+            let seen = seen.map(|at| self.seen.remove(at).1);
             self.rename(device, index, &mut event, &mut renamed, world);
-            self.raise_one(device, index, event, value, world, changes);
+            self.raise_one(device, index, (event, value, seen.as_deref()), world, changes);
         }
+        self.seen.clear();
         // The room is used again.
         self.raised = raised;
     }
@@ -64,8 +72,7 @@ impl Engine {
         &mut self,
         key: DeviceKey,
         index: Index,
-        event: Event,
-        value: f64,
+        (event, value, seen): (Event, f64, Option<&[Option<Value>]>),
         world: &mut World<'_>,
         changes: &mut Vec<Change>,
     ) {
@@ -78,11 +85,7 @@ impl Engine {
                 }
                 let Some(device) = world.directory.by_key(key) else { return };
                 let mut begun = begin(alert, &rule, severity, device, world, (since_us, at_us, value));
-                if let Some(memory) = self.held_of(key, index).and_then(Held::memory) {
-                    fill_in(&mut begun, &rule, device, Some(memory));
-                } else {
-                    fill_in(&mut begun, &rule, device, None);
-                }
+                fill_in(&mut begun, &rule, device, seen);
                 let kind = if reopened { StepKind::Reopened } else { StepKind::Fired };
                 self.begin(index, begun, kind, now_us, changes);
             }
@@ -154,12 +157,6 @@ impl Engine {
                 self.resolve(alert, Some((at_us, value)), reason, now_us, changes)
             }
         }
-    }
-
-    fn held_of(&self, key: DeviceKey, index: Index) -> Option<&Held> {
-        let watched = self.devices.get(&key)?;
-        let at = watched.watching.iter().position(|i| *i == index)?;
-        watched.held.get(at)
     }
 
     pub(super) fn begin(
@@ -352,11 +349,11 @@ pub(super) fn bare(
 }
 
 /// Fills in the rule's message.
-fn fill_in(alert: &mut Alert, rule: &Compiled, device: &Device, memory: Option<&crate::expr::Memory>) {
+fn fill_in(alert: &mut Alert, rule: &Compiled, device: &Device, seen: Option<&[Option<Value>]>) {
     let only = ValueRef::F64(alert.value);
     let values: Vec<Option<ValueRef<'_>>> = (0..rule.program.metrics().len())
-        .map(|input| match memory {
-            Some(memory) => memory.value(input),
+        .map(|input| match seen {
+            Some(seen) => seen.get(input)?.as_ref().map(ValueRef::from),
             None => (input == 0).then_some(only),
         })
         .collect();

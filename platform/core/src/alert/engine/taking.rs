@@ -2,7 +2,7 @@
 
 use super::watched::{Entry, FamilyEntry};
 use super::{Index, Judged, RowTime, World};
-use crate::alert::held::{Event, Hand, Held, Newest, Taken};
+use crate::alert::held::{Event, Hand, Held, Newest, Seen, Taken};
 use crate::block::{Block, ValueRef};
 use crate::ids::DeviceKey;
 use crate::value::ValueType;
@@ -16,6 +16,7 @@ pub(super) struct Taking<'a> {
     pub watching: &'a [Index],
     /// The device is in the wheel.
     pub armed: bool,
+    pub seen: &'a mut Vec<Seen>,
     pub events: &'a mut Vec<(Event, f64)>,
     pub raised: &'a mut Vec<(Index, Event, f64)>,
     pub judged: &'a mut Judged,
@@ -79,8 +80,14 @@ impl Taking<'_> {
 
     fn wholly(&mut self, entry: &Entry, held: &mut Held, times: &[RowTime], world: &mut World<'_>) {
         let Some(device) = world.directory.by_key(self.key) else { return };
-        let mut hand =
-            Hand { rule: &entry.rule, device, new_id: world.new_id, resumed_us: self.resumed_us, events: self.events };
+        let mut hand = Hand {
+            rule: &entry.rule,
+            device,
+            new_id: world.new_id,
+            resumed_us: self.resumed_us,
+            seen: self.seen,
+            events: self.events,
+        };
         let mut values: Vec<(u16, ValueRef<'_>, bool)> = Vec::with_capacity(entry.inputs.len());
         for row in times {
             values.clear();

@@ -387,3 +387,26 @@ fn an_edit_while_it_runs_keeps_what_holds_and_a_deleted_rule_ends_its_alerts() {
     assert_eq!(changes[0].alert.resolved.map(|(_, reason)| reason), Some(ResolvedReason::RuleDeleted));
     assert_eq!((engine.open(), engine.rules().count()), (0, 0));
 }
+
+#[test]
+fn a_message_has_the_values_at_the_moment_of_firing_also_of_samples_that_came_at_once() {
+    let mut site = Site::new(1);
+    let document = RuleDocument {
+        when: Some("temp > 80 && humidity < 50".into()),
+        message: "{{ value }} at {{ metric.humidity }} %".into(),
+        flapping: Some(false),
+        ..RuleDocument::default()
+    };
+    let mut engine = site.engine(&[rule("r", &document)]);
+    let mut block = report(1, S, &[(0, 90.0), (1, 20.0)], ReportKind::Live);
+    block.reports[0].rows = 3;
+    for (at, temp, humidity) in [(2, 95.0, 30.0), (3, 10.0, 99.0)] {
+        block.rows.begin_row(at * S);
+        block.rows.push_value(Some(ValueRef::F64(temp)));
+        block.rows.push_value(Some(ValueRef::F64(humidity)));
+    }
+    let (_, changes) = site.give(&mut engine, 1, 3 * S, &[block]);
+    let kinds: Vec<_> = changes.iter().map(|change| change.step.kind).collect();
+    assert_eq!(kinds, [StepKind::Fired, StepKind::Resolved]);
+    assert!(changes.iter().all(|change| change.alert.text == "90 at 20 %"), "{:?}", changes[0].alert.text);
+}

@@ -5,6 +5,7 @@ use crate::alert::record::ResolvedReason;
 use crate::device::Device;
 use crate::ids::AlertId;
 use crate::severity::Severity;
+use crate::value::Value;
 
 /// What happened. Times are event times, but for those of silence, which are the server's.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -103,6 +104,9 @@ impl Event {
     }
 }
 
+/// The newest values of a rule's metrics, in its order, when this alert fired.
+pub type Seen = (AlertId, Box<[Option<Value>]>);
+
 /// What an event needs besides the sample.
 pub struct Hand<'a> {
     /// The rule.
@@ -113,6 +117,8 @@ pub struct Hand<'a> {
     pub new_id: &'a mut dyn FnMut() -> AlertId,
     /// Since when the server listens: silence before it says nothing of a device.
     pub resumed_us: i64,
+    /// Where the metrics go as they are when an alert fires, if its message speaks of them.
+    pub seen: &'a mut Vec<Seen>,
     /// Where events go, with the value at the time.
     pub events: &'a mut Vec<(Event, f64)>,
 }

@@ -5,7 +5,7 @@ mod edits;
 mod event;
 mod time;
 
-pub use event::{Event, Hand};
+pub use event::{Event, Hand, Seen};
 
 use super::compiled::Compiled;
 use super::condition::{Condition, Counts, LEVELS, Move, NEVER, Saying};
@@ -419,6 +419,11 @@ impl Held {
                 let reopened = ended.filter(|(_, ended_us)| at_us.saturating_sub(*ended_us) <= window_us);
                 let alert = reopened.map_or_else(&mut *hand.new_id, |(alert, _)| id(alert));
                 self.alert = Some(alert.0.to_bytes());
+                // Samples that come at once may change them before anybody looks.
+                if let Some(memory) = self.memory().filter(|_| hand.rule.rule.message.uses_values()) {
+                    let metrics = 0..hand.rule.program.metrics().len();
+                    hand.seen.push((alert, metrics.map(|m| memory.value(m).map(ValueRef::to_value)).collect()));
+                }
                 Event::Fired { alert, severity, since_us, at_us, reopened: reopened.is_some() }
             }
             (Move::Level { from, to }, Some(alert)) => Event::Level { alert, from, to, at_us },

@@ -135,7 +135,14 @@ fn silence_while_the_server_was_down_is_not_counted() {
     let (rule, device) = (compiled(&RuleDocument { no_data: no_data("fire"), ..hot() }, 1), device());
     let mut held = Held::new(&rule);
     let (mut events, mut new_id) = (Vec::new(), || AlertId(Ulid::from_bytes([1; 16])));
-    let mut hand = Hand { rule: &rule, device: &device, new_id: &mut new_id, resumed_us: 0, events: &mut events };
+    let mut hand = Hand {
+        rule: &rule,
+        device: &device,
+        new_id: &mut new_id,
+        resumed_us: 0,
+        seen: &mut Vec::new(),
+        events: &mut events,
+    };
     held.sample(0, 0, &[(0, ValueRef::F64(20.0), false)], &mut hand);
     let resumed_us = 10_000 * S;
     hand.resumed_us = resumed_us;
@@ -236,7 +243,14 @@ fn what_time_does_between_samples_does_not_depend_on_who_wakes_it() {
         next += 1;
         AlertId(Ulid::from_bytes([next; 16]))
     };
-    let mut hand = Hand { rule: &rule, device: &device, new_id: &mut new_id, resumed_us: 0, events: &mut events };
+    let mut hand = Hand {
+        rule: &rule,
+        device: &device,
+        new_id: &mut new_id,
+        resumed_us: 0,
+        seen: &mut Vec::new(),
+        events: &mut events,
+    };
     for (time, value) in samples {
         held.sample(time * S, 400 * S, &[(0, ValueRef::F64(value), false)], &mut hand);
     }
@@ -351,7 +365,14 @@ fn edited(before: &RuleDocument, after: &RuleDocument, samples: &[(i64, f64)]) -
         next += 1;
         AlertId(Ulid::from_bytes([next; 16]))
     };
-    let mut hand = Hand { rule: &before, device: &device, new_id: &mut new_id, resumed_us: 0, events: &mut events };
+    let mut hand = Hand {
+        rule: &before,
+        device: &device,
+        new_id: &mut new_id,
+        resumed_us: 0,
+        seen: &mut Vec::new(),
+        events: &mut events,
+    };
     for (time, value) in samples {
         held.sample(time * S, time * S, &[(0, ValueRef::F64(*value), false)], &mut hand);
     }
@@ -394,7 +415,14 @@ fn resolved_by_hand_fires_anew_after_it_was_over() {
         next += 1;
         AlertId(Ulid::from_bytes([next; 16]))
     };
-    let mut hand = Hand { rule: &rule, device: &device, new_id: &mut new_id, resumed_us: 0, events: &mut events };
+    let mut hand = Hand {
+        rule: &rule,
+        device: &device,
+        new_id: &mut new_id,
+        resumed_us: 0,
+        seen: &mut Vec::new(),
+        events: &mut events,
+    };
     let give = |held: &mut Held, time: i64, value: f64, hand: &mut Hand<'_>| {
         held.sample(time * S, time * S, &[(0, ValueRef::F64(value), false)], hand);
         std::mem::take(hand.events).len()
@@ -423,9 +451,23 @@ fn a_stored_state_goes_on_as_if_nothing_had_been() {
     for n in 0..400i64 {
         let value = ((n / 7 * 37) % 100) as f64;
         let mut new_id = || AlertId(Ulid::from_bytes([u8::try_from(n % 200).expect("small"); 16]));
-        let mut hand = Hand { rule: &rule, device: &device, new_id: &mut new_id, resumed_us: 0, events: &mut events };
+        let mut hand = Hand {
+            rule: &rule,
+            device: &device,
+            new_id: &mut new_id,
+            resumed_us: 0,
+            seen: &mut Vec::new(),
+            events: &mut events,
+        };
         one.sample(n * S, n * S, &[(0, ValueRef::F64(value), false)], &mut hand);
-        let mut hand = Hand { rule: &rule, device: &device, new_id: &mut new_id, resumed_us: 0, events: &mut others };
+        let mut hand = Hand {
+            rule: &rule,
+            device: &device,
+            new_id: &mut new_id,
+            resumed_us: 0,
+            seen: &mut Vec::new(),
+            events: &mut others,
+        };
         other.sample(n * S, n * S, &[(0, ValueRef::F64(value), false)], &mut hand);
         let bytes = wincode::serialize(&other).expect("written");
         other = wincode::deserialize(&bytes).expect("read");

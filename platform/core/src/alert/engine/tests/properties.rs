@@ -323,4 +323,67 @@ proptest! {
         prop_assert!(held_of(&one) == held_of(&other), "states differ");
         prop_assert_eq!(one.open(), other.open());
     }
+
+    #[test]
+    fn rows_that_come_in_one_block_decide_as_if_each_came_alone(
+        samples in samples(),
+        each in 1usize..30,
+        lateness in 0usize..3,
+        flapping: bool,
+    ) {
+        let mut rules = rules(["0s", "3s", "10s"][lateness], flapping);
+        // Thresholds on one metric are taken together while nothing fires.
+        for (id, when) in [("warm", "temp > 40"), ("cold", "temp < 20"), ("dry", "humidity < 10")] {
+            rules.push(rule(id, &RuleDocument { when: Some(when.into()), ..hot() }));
+        }
+        for rule in &mut rules {
+            let text: Vec<_> = rule.metrics().iter().map(|m| format!("{{{{ metric.{m} }}}}")).collect();
+            rule.message = crate::alert::Template::parse(&text.join(" "), &rule.metrics()).expect("a message");
+        }
+        // By device and time, and so many times in a block.
+        let mut rows: BTreeMap<u32, BTreeMap<i64, Vec<(usize, f64)>>> = BTreeMap::new();
+        for (device, at, place, value) in samples {
+            rows.entry(device).or_default().entry(at).or_default().push((place, value));
+        }
+        let [mut together, mut alone] = [const { Vec::new() }; 2];
+        for (device, rows) in rows {
+            let rows: Vec<_> = rows.into_iter().collect();
+            for rows in rows.chunks(each) {
+                let arrival = rows.last().map_or(0, |(at, _)| *at);
+                together.push((arrival, many_rows(device, rows)));
+                alone.extend(rows.chunks(1).map(|row| (arrival, many_rows(device, row))));
+            }
+        }
+        for arrivals in [&mut together, &mut alone] {
+            arrivals.sort_by_key(|(arrival, _)| *arrival);
+        }
+        let [together, alone] = [run(&rules, &together), run(&rules, &alone)];
+        prop_assert_eq!(by_condition(&together), by_condition(&alone));
+        let texts = |changes: &[Change]| {
+            let mut texts: Vec<_> = changes.iter().map(|c| (c.alert.rule.clone(), c.alert.fired_us, c.alert.text.clone())).collect();
+            texts.sort();
+            texts
+        };
+        prop_assert_eq!(texts(&together), texts(&alone));
+    }
+}
+
+/// A block of a device with these rows; what is not given has no value.
+fn many_rows(device: u32, rows: &[(i64, Vec<(usize, f64)>)]) -> Block {
+    let every: Vec<_> = (0..METRICS.len()).map(|place| (place, 0.0)).collect();
+    let Block { set, .. } = report(device, 0, &every, ReportKind::Live);
+    let mut block = Block::new(set);
+    let head = ReportHead { stream: StreamId(1), sequence: Sequence(1), digest: 0, kind: ReportKind::Live, rows: 0 };
+    block.reports.push(ReportHead { rows: u32::try_from(rows.len()).expect("few"), ..head });
+    for (at, values) in rows {
+        block.rows.begin_row(at * S);
+        for (place, (_, value_type)) in METRICS.iter().enumerate() {
+            let value = values.iter().find(|(given, _)| *given == place).map(|(_, value)| *value);
+            block.rows.push_value(value.map(|value| match value_type {
+                ValueType::Bool => ValueRef::Bool(value != 0.0),
+                _ => ValueRef::F64(value),
+            }));
+        }
+    }
+    block
 }
