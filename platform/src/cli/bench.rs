@@ -57,7 +57,7 @@ impl RulesBench {
         let mut cases = Vec::new();
         if !self.json {
             println!(
-                "{} devices, {} rules each; on one core\n\n{:<22} {:>4} {:>7} {:>11} {:>10} {:>13} {:>9} {:>7}",
+                "{} devices, {} rules each; on one core\n\n{:<25} {:>4} {:>7} {:>11} {:>10} {:>13} {:>9} {:>7}",
                 self.devices,
                 self.rules,
                 "a row has",
@@ -146,7 +146,7 @@ fn shape_name(shape: Shape, rules: u32) -> String {
 
 fn print(plan: &Plan, measured: &Measured) {
     println!(
-        "{:<22} {:>4} {:>5} % {:>9.2} M {:>10.1} {:>13.1} {:>9.0} {:>7.0}",
+        "{:<25} {:>4} {:>5} % {:>9.2} M {:>10.1} {:>13.1} {:>9.0} {:>7.0}",
         shape_name(plan.shape, plan.rules),
         plan.rows_per_block,
         plan.firing_permille / 10,
