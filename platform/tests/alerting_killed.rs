@@ -159,15 +159,8 @@ fn rules() -> Vec<Rule> {
 
 fn device(key: u32) -> Device {
     Device {
-        key: DeviceKey(key),
-        id: DeviceId::parse(&format!("d{key}")).expect("valid"),
         name: format!("Device {key}"),
-        tags: BTreeMap::new(),
-        group: None,
-        enabled: true,
-        created_us: 0,
-        last_seen_us: None,
-        firmware: None,
+        ..Device::named(DeviceKey(key), DeviceId::parse(&format!("d{key}")).expect("valid"))
     }
 }
 

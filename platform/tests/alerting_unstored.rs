@@ -23,7 +23,6 @@ use pulsewire_core::notice::NoticePolicy;
 use pulsewire_core::notify::Silence;
 use pulsewire_core::sample::{ReportKind, Series};
 use pulsewire_core::value::ValueType;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -93,17 +92,7 @@ impl AlertStore for Full {
 }
 
 fn device() -> Device {
-    Device {
-        key: DeviceKey(1),
-        id: DeviceId::parse("boiler").expect("valid"),
-        name: "Boiler".into(),
-        tags: BTreeMap::new(),
-        group: None,
-        enabled: true,
-        created_us: 0,
-        last_seen_us: None,
-        firmware: None,
-    }
+    Device { name: "Boiler".into(), ..Device::named(DeviceKey(1), DeviceId::parse("boiler").expect("valid")) }
 }
 
 fn above(threshold: f64) -> Rule {

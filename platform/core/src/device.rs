@@ -33,6 +33,23 @@ pub struct Device {
     pub firmware: Option<String>,
 }
 
+impl Device {
+    /// A device of which nothing is known but its number and id: its name is the id, it may log in, and nothing else is set.
+    pub fn named(key: DeviceKey, id: DeviceId) -> Self {
+        Self {
+            key,
+            name: id.to_string(),
+            id,
+            tags: BTreeMap::new(),
+            group: None,
+            enabled: true,
+            created_us: 0,
+            last_seen_us: None,
+            firmware: None,
+        }
+    }
+}
+
 /// A tag or a name that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLabel {

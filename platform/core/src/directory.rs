@@ -71,17 +71,7 @@ mod tests {
     use super::*;
 
     fn device(key: u32, id: &str) -> Arc<Device> {
-        Arc::new(Device {
-            key: DeviceKey(key),
-            id: DeviceId::parse(id).expect("valid"),
-            name: id.to_owned(),
-            tags: BTreeMap::new(),
-            group: None,
-            enabled: true,
-            created_us: 0,
-            last_seen_us: None,
-            firmware: None,
-        })
+        Arc::new(Device::named(DeviceKey(key), DeviceId::parse(id).expect("valid")))
     }
 
     #[test]

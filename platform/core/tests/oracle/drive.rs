@@ -8,7 +8,6 @@ use pulsewire_core::block::ValueRef;
 use pulsewire_core::device::Device;
 use pulsewire_core::expr::Truth;
 use pulsewire_core::ids::{DeviceId, DeviceKey, RuleId, UserName};
-use std::collections::BTreeMap;
 
 const S: i64 = 1_000_000;
 
@@ -127,17 +126,7 @@ fn rule(case: &Case, feed: Feed) -> Compiled {
 }
 
 fn device() -> Device {
-    Device {
-        key: DeviceKey(1),
-        id: DeviceId::parse("d").expect("valid"),
-        name: "d".into(),
-        tags: BTreeMap::new(),
-        group: None,
-        enabled: true,
-        created_us: 0,
-        last_seen_us: None,
-        firmware: None,
-    }
+    Device { name: "d".into(), ..Device::named(DeviceKey(1), DeviceId::parse("d").expect("valid")) }
 }
 
 /// A whole rule on a device, sample by sample.

@@ -13,7 +13,6 @@ use pulsewire_core::ids::{
 use pulsewire_core::sample::{ReportKind, Series};
 use pulsewire_core::ulid::Ulid;
 use pulsewire_core::value::ValueType;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,19 +65,7 @@ struct Site {
 impl Site {
     fn new(devices: u32, metrics: u32) -> anyhow::Result<Self> {
         let id = |key: u32| DeviceId::parse(&format!("device-{key}"));
-        let device = |key: u32| {
-            Ok(Device {
-                key: DeviceKey(key),
-                id: id(key)?,
-                name: format!("Device {key}"),
-                tags: BTreeMap::new(),
-                group: None,
-                enabled: true,
-                created_us: 0,
-                last_seen_us: None,
-                firmware: None,
-            })
-        };
+        let device = |key: u32| Ok(Device { name: format!("Device {key}"), ..Device::named(DeviceKey(key), id(key)?) });
         let names =
             (0..metrics).map(|metric| MetricName::parse(&format!("m{metric}"))).collect::<Result<Vec<_>, _>>()?;
         let series = |key: u32, (metric, name): (u32, &MetricName)| Series {

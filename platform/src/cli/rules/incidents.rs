@@ -214,17 +214,7 @@ fn read<'v>(value: &Cell<'v>) -> (ValueRef<'v>, bool) {
 }
 
 fn device(key: u32, id: &str) -> anyhow::Result<Device> {
-    Ok(Device {
-        key: DeviceKey(key),
-        id: DeviceId::parse(id)?,
-        name: id.to_owned(),
-        tags: BTreeMap::new(),
-        group: None,
-        enabled: true,
-        created_us: 0,
-        last_seen_us: None,
-        firmware: None,
-    })
+    Ok(Device::named(DeviceKey(key), DeviceId::parse(id)?))
 }
 
 /// An incident is caught by an alert that fires at some time of it; an alert is false if it fires at no time of any.

@@ -7,7 +7,6 @@ use crate::alert::trial::{Logged, Trial, TrialLimits};
 use crate::device::Device;
 use crate::ids::{DeviceId, DeviceKey};
 use crate::ulid::Ulid;
-use std::collections::BTreeMap;
 
 const S: i64 = 1_000_000;
 
@@ -25,17 +24,7 @@ impl Held {
 }
 
 fn device() -> Device {
-    Device {
-        key: DeviceKey(1),
-        id: DeviceId::parse("d").expect("valid"),
-        name: "d".into(),
-        tags: BTreeMap::new(),
-        group: None,
-        enabled: true,
-        created_us: 0,
-        last_seen_us: None,
-        firmware: None,
-    }
+    Device { name: "d".into(), ..Device::named(DeviceKey(1), DeviceId::parse("d").expect("valid")) }
 }
 
 fn hot() -> RuleDocument {
