@@ -5,26 +5,27 @@
 //! still while they are judged and then goes on by steps, so that the outcomes can be compared word for word.
 //! `PULSEWIRE_LONG=1` kills at every commit on both sides; else each commit is killed on one of them.
 
-use async_trait::async_trait;
+mod hooked;
+
+use hooked::{Hook, Hooked};
 use pulsewire::alerting::{Alerting, AlertingOptions, AlertingParts};
 use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::ports::{
-    AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Batch, Clock, Cursor, EndpointStore, Journal,
-    MessageQuery, MetaError, NewEndpoint, OutboxStore, PushAddress, RuleVersion, RuleWrite, ToldView, User, UserStore,
+    AlertCommit, AlertQuery, AlertStore, Batch, Clock, Cursor, EndpointStore, Journal, MessageQuery, MetaError,
+    NewEndpoint, OutboxStore, PushAddress, RuleWrite, User, UserStore,
 };
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire::storage::telemetry::{StoreOptions, TelemetryStore};
-use pulsewire_core::alert::{Alert, AlertStep, Authorship, EngineLimits, Rule, RuleDocument};
+use pulsewire_core::alert::{Authorship, EngineLimits, Rule, RuleDocument};
 use pulsewire_core::block::{Block, ReportHead, SeriesSet};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::device::Device;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{
-    AlertId, DeviceId, DeviceKey, EndpointId, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, SilenceId,
-    StreamId, UserName,
+    AlertId, DeviceId, DeviceKey, EndpointId, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, StreamId,
+    UserName,
 };
 use pulsewire_core::notice::NoticePolicy;
-use pulsewire_core::notify::Silence;
 use pulsewire_core::role::Role;
 use pulsewire_core::sample::{ReportKind, Series};
 use pulsewire_core::ulid::Ulid;
@@ -62,9 +63,8 @@ enum Side {
     After,
 }
 
-/// The real store; the process ends at its n-th commit.
+/// The process ends at the n-th commit.
 struct Deadly {
-    meta: SqliteMeta,
     at: Option<(usize, Side)>,
     commits: AtomicUsize,
 }
@@ -73,55 +73,18 @@ fn kill() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
-#[async_trait]
-impl AlertStore for Deadly {
-    async fn load(&self) -> Result<AlertingState, MetaError> {
-        self.meta.load().await
-    }
-
-    async fn commit(&self, commit: Arc<AlertCommit>) -> Result<(), MetaError> {
-        let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.at == Some((number, Side::Before)) {
+impl Hook for Deadly {
+    fn before(&self) -> Result<(), MetaError> {
+        if self.at == Some((self.commits.fetch_add(1, Ordering::SeqCst) + 1, Side::Before)) {
             kill();
         }
-        let stored = self.meta.commit(commit).await;
-        if self.at == Some((number, Side::After)) {
+        Ok(())
+    }
+
+    fn after(&self) {
+        if self.at == Some((self.commits.load(Ordering::SeqCst), Side::After)) {
             kill();
         }
-        stored
-    }
-
-    async fn alerts(&self, query: AlertQuery) -> Result<Vec<(AlertPage, Alert)>, MetaError> {
-        self.meta.alerts(query).await
-    }
-
-    async fn alert(&self, id: AlertId) -> Result<Option<(Alert, Vec<AlertStep>)>, MetaError> {
-        self.meta.alert(id).await
-    }
-
-    async fn prune_alerts(&self, keep: usize, told: usize) -> Result<usize, MetaError> {
-        self.meta.prune_alerts(keep, told).await
-    }
-
-    async fn rule_versions(&self, id: RuleId) -> Result<Vec<RuleVersion>, MetaError> {
-        self.meta.rule_versions(id).await
-    }
-
-    async fn silences(&self) -> Result<Vec<Silence>, MetaError> {
-        self.meta.silences().await
-    }
-
-    async fn silence(&self, id: SilenceId) -> Result<Option<Silence>, MetaError> {
-        self.meta.silence(id).await
-    }
-
-    async fn told(
-        &self,
-        alert: Option<AlertId>,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<(i64, ToldView)>, MetaError> {
-        self.meta.told(alert, before, limit).await
     }
 }
 
@@ -239,7 +202,7 @@ async fn live(folder: &Path, at: Option<(usize, Side)>) -> usize {
     let phase_file = folder.join("phase");
     let phase: usize = std::fs::read_to_string(&phase_file).map_or(0, |text| text.parse().expect("a number"));
     let clock = Arc::new(Steps(AtomicI64::new(START_US + PHASES[phase])));
-    let store = Arc::new(Deadly { meta, at, commits: AtomicUsize::new(0) });
+    let store = Arc::new(Hooked { meta, hook: Deadly { at, commits: AtomicUsize::new(0) } });
     let bus = Arc::new(InProcessBus::new(16));
     let parts = AlertingParts {
         journal: journal.clone(),
@@ -282,7 +245,7 @@ async fn live(folder: &Path, at: Option<(usize, Side)>) -> usize {
     drop(alerting);
     drop(bus);
     tokio::time::timeout(Duration::from_secs(10), task).await.expect("ends").expect("without a panic");
-    store.commits.load(Ordering::SeqCst)
+    store.hook.commits.load(Ordering::SeqCst)
 }
 
 /// What is left of it all, without ids, which are made of chance.

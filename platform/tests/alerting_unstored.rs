@@ -1,26 +1,25 @@
 //! A store that fails under alerting: no alert is lost, none comes twice, and it goes on by itself, also when nothing more
 //! is sent.
 
-use async_trait::async_trait;
+mod hooked;
+
+use hooked::{Hook, Hooked};
 use pulsewire::alerting::{Alerting, AlertingError, AlertingOptions, AlertingParts};
 use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::ports::{
-    AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Batch, Bus, BusEvent, Clock, Committed, Cursor,
-    Journal, MetaError, RuleChangeKind, RuleVersion, ToldView, Topic,
+    AlertQuery, AlertStore, Batch, Bus, BusEvent, Clock, Committed, Cursor, Journal, MetaError, RuleChangeKind, Topic,
 };
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire::storage::telemetry::{StoreOptions, TelemetryStore};
-use pulsewire_core::alert::{Alert, AlertStep, Authorship, EngineLimits, Operation, Rule, RuleDocument};
+use pulsewire_core::alert::{Authorship, EngineLimits, Operation, Rule, RuleDocument};
 use pulsewire_core::block::{Block, ReportHead, SeriesSet};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::device::Device;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{
-    AlertId, DeviceId, DeviceKey, Fence, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, SilenceId, StreamId,
-    UserName,
+    DeviceId, DeviceKey, Fence, Lane, MetricName, Position, RuleId, Sequence, SeriesKey, StreamId, UserName,
 };
 use pulsewire_core::notice::NoticePolicy;
-use pulsewire_core::notify::Silence;
 use pulsewire_core::sample::{ReportKind, Series};
 use pulsewire_core::value::ValueType;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,58 +35,19 @@ impl Clock for SystemClock {
     }
 }
 
-/// The real store, whose disk is full when told so.
+/// The disk is full when told so.
 struct Full {
-    meta: SqliteMeta,
     full: AtomicBool,
     refused: AtomicU64,
 }
 
-#[async_trait]
-impl AlertStore for Full {
-    async fn load(&self) -> Result<AlertingState, MetaError> {
-        self.meta.load().await
-    }
-
-    async fn commit(&self, commit: Arc<AlertCommit>) -> Result<(), MetaError> {
+impl Hook for Full {
+    fn before(&self) -> Result<(), MetaError> {
         if self.full.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(MetaError::Failed(anyhow::anyhow!("the disk is full")));
         }
-        self.meta.commit(commit).await
-    }
-
-    async fn alerts(&self, query: AlertQuery) -> Result<Vec<(AlertPage, Alert)>, MetaError> {
-        self.meta.alerts(query).await
-    }
-
-    async fn alert(&self, id: AlertId) -> Result<Option<(Alert, Vec<AlertStep>)>, MetaError> {
-        self.meta.alert(id).await
-    }
-
-    async fn prune_alerts(&self, keep: usize, told: usize) -> Result<usize, MetaError> {
-        self.meta.prune_alerts(keep, told).await
-    }
-
-    async fn rule_versions(&self, id: RuleId) -> Result<Vec<RuleVersion>, MetaError> {
-        self.meta.rule_versions(id).await
-    }
-
-    async fn silences(&self) -> Result<Vec<Silence>, MetaError> {
-        self.meta.silences().await
-    }
-
-    async fn silence(&self, id: SilenceId) -> Result<Option<Silence>, MetaError> {
-        self.meta.silence(id).await
-    }
-
-    async fn told(
-        &self,
-        alert: Option<AlertId>,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<(i64, ToldView)>, MetaError> {
-        self.meta.told(alert, before, limit).await
+        Ok(())
     }
 }
 
@@ -117,7 +77,7 @@ fn rule() -> Rule {
 }
 
 struct World {
-    store: Arc<Full>,
+    store: Arc<Hooked<Full>>,
     journal: Arc<TelemetryStore>,
     bus: Arc<InProcessBus>,
     alerting: Alerting,
@@ -134,7 +94,7 @@ impl World {
             .expect("a journal");
         let journal = Arc::new(journal);
         let lane = journal.open_lane(Lane(0)).await.expect("a lane");
-        let store = Arc::new(Full { meta, full: AtomicBool::new(false), refused: AtomicU64::new(0) });
+        let store = Arc::new(Hooked { meta, hook: Full { full: AtomicBool::new(false), refused: AtomicU64::new(0) } });
         let bus = Arc::new(InProcessBus::new(16));
         let metric = MetricName::parse("temp").expect("valid");
         let (unit, value_type) = (String::new(), ValueType::F64);
@@ -183,12 +143,12 @@ impl World {
     }
 
     fn fill(&self, full: bool) {
-        self.store.full.store(full, Ordering::SeqCst);
+        self.store.hook.full.store(full, Ordering::SeqCst);
     }
 
     async fn refused(&self) {
-        let before = self.store.refused.load(Ordering::SeqCst);
-        while self.store.refused.load(Ordering::SeqCst) == before {
+        let before = self.store.hook.refused.load(Ordering::SeqCst);
+        while self.store.hook.refused.load(Ordering::SeqCst) == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

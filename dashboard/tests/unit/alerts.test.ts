@@ -26,7 +26,7 @@ function alert(id: string, revision: number, change: Partial<AlertEvent> = {}): 
     stale: false,
     flapping: false,
     recovering: false,
-    hushed: false,
+    isSilenced: false,
     child: false,
     kind: 'condition',
     members: 0,
@@ -121,11 +121,11 @@ describe('AlertStore', () => {
   });
 
   it('silences: a frame says that there is one, and only the API knows by whom', () => {
-    store.receive([alert('1', 1, { hushed: true, child: true })]);
+    store.receive([alert('1', 1, { isSilenced: true, child: true })]);
     expect(store.alerts.get('1')).toMatchObject({ silenced: { by: '' }, parent: '' });
     const silenced = { until: null, by: 'kim', reason: 'defrosting', silence: null };
     store.answered([full('1', 1, { silenced, parent: '9' })]);
-    store.receive([alert('1', 2, { hushed: true, child: true })]);
+    store.receive([alert('1', 2, { isSilenced: true, child: true })]);
     expect(store.alerts.get('1')).toMatchObject({ silenced, parent: '9' });
     store.receive([alert('1', 3)]);
     expect(store.alerts.get('1')).toMatchObject({ silenced: null, parent: null });

@@ -182,7 +182,7 @@ describe('messages of the server', () => {
             stale: false,
             flapping: false,
             recovering: false,
-            hushed: false,
+            isSilenced: false,
             child: false,
             kind: 'condition',
             members: 0,
@@ -216,8 +216,8 @@ describe('messages of the server', () => {
       const one = '00 0b 00  03 613e62  01 03 6b696d';
       const two = '02 14 fb 2c01  00  00';
       expect(decoded(frame('88', `02 ${old('01', other)} ${old('02', above)}  02 ${one} ${two}`))).toMatchObject([
-        { comparison: null, threshold: null, condition: 'a>b', stale: true, flapping: true, recovering: false, hushed: true, child: false, kind: 'condition', members: 0, assigned: 'kim' },
-        { comparison: '>', threshold: -12, condition: '', stale: false, recovering: true, hushed: false, child: true, kind: 'group', members: 300, assigned: null },
+        { comparison: null, threshold: null, condition: 'a>b', stale: true, flapping: true, recovering: false, isSilenced: true, child: false, kind: 'condition', members: 0, assigned: 'kim' },
+        { comparison: '>', threshold: -12, condition: '', stale: false, recovering: true, isSilenced: false, child: true, kind: 'group', members: 300, assigned: null },
       ]);
       expect(decoded(frame('88', `01 ${old('01', above)} 00`))).toMatchObject([{ condition: '', kind: 'condition' }]);
     });

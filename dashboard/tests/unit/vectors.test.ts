@@ -51,8 +51,8 @@ function bits(ulid: string): string {
 /** Of the vector that is compared: fields that were appended are in those of their time. */
 let wanted: Fields = {};
 
-function detail({ kind, members, condition, assigned, stale, flapping, recovering, hushed, child }: AlertEvent) {
-  const flags = [stale, flapping, recovering, hushed, child].reduce((sum, on, bit) => sum + (on ? 1 << bit : 0), 0);
+function detail({ kind, members, condition, assigned, stale, flapping, recovering, isSilenced, child }: AlertEvent) {
+  const flags = [stale, flapping, recovering, isSilenced, child].reduce((sum, on, bit) => sum + (on ? 1 << bit : 0), 0);
   return { kind, flags, members, condition, ...(assigned === null ? {} : { assigned }) };
 }
 

@@ -205,7 +205,7 @@ impl AlertingTask {
     }
 
     /// How long until a timer of the engine or a decision is due; None if nothing is within the longest sleep.
-    fn until_due(&self) -> Option<Duration> {
+    fn until_due(&mut self) -> Option<Duration> {
         let due_us = [self.engine.next_wake_us(), self.telling.next_us()].into_iter().flatten().min()?;
         let wait_us = due_us.saturating_sub(self.parts.clock.now_us()).max(0).unsigned_abs();
         Some(Duration::from_micros(wait_us).clamp(SLEEP_MIN, SLEEP_MAX))
@@ -345,11 +345,11 @@ impl AlertingTask {
         if self.may_tell(commit.now_us) {
             commit.told = self.telling.decide(&self.engine, commit.now_us);
             // Pages show what a silence or a snooze that began or ended by itself has changed.
-            for alert in self.telling.take_hushed() {
+            for alert in self.telling.take_silence_changes() {
                 self.show(&alert);
             }
         }
-        commit.groups = self.telling.take_dirty();
+        commit.groups = self.telling.take_decided();
         if changes.is_empty() && commit.told.is_empty() && commit.groups.is_empty() {
             return Ok(());
         }
@@ -397,6 +397,7 @@ impl AlertingTask {
         commit.states = self.engine.states(&keys);
         if rest.is_empty() {
             commit.cursor = Some(cursor);
+            commit.groups = self.telling.take_dirty();
         } else {
             self.flushing = Some((cursor, rest));
         }

@@ -22,7 +22,12 @@ struct Entry {
 pub(super) struct Telling {
     policy: NoticePolicy,
     groups: BTreeMap<GroupKey, Entry>,
+    // Changed since they were stored. Those that decided are stored with the decision; what the others heard since can be told them
+    // again from the alerts, so they are stored with the cursor: of a storm's group that would be its thousands for each alert.
     dirty: BTreeSet<GroupKey>,
+    decided: BTreeSet<GroupKey>,
+    // Those that heard something since they were asked when they want to be asked.
+    touched: BTreeSet<GroupKey>,
     // When each group has to be asked next.
     due: BTreeSet<(i64, GroupKey)>,
     due_of: HashMap<GroupKey, i64>,
@@ -32,7 +37,7 @@ pub(super) struct Telling {
     // How each open alert was kept quiet when its group last heard of it.
     mutes: HashMap<AlertId, Option<Mute>>,
     // Those for which that changed since it was last asked.
-    hushed: Vec<Arc<Alert>>,
+    silence_changes: Vec<Arc<Alert>>,
     silences: Silences,
     // When a silence, or a snooze, begins or ends next.
     quiet_changes_us: Option<i64>,
@@ -58,12 +63,14 @@ impl Telling {
             policy,
             groups: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            decided: BTreeSet::new(),
+            touched: BTreeSet::new(),
             due: BTreeSet::new(),
             due_of: HashMap::new(),
             of_alert: HashMap::new(),
             known: HashMap::new(),
             mutes: HashMap::new(),
-            hushed: Vec::new(),
+            silence_changes: Vec::new(),
             silences: Silences::default(),
             quiet_changes_us: None,
         }
@@ -110,7 +117,7 @@ impl Telling {
             self.put(&alert, engine.rule(&alert.rule), now_us);
         }
         self.look_at_all(engine, now_us);
-        self.hushed.clear();
+        self.silence_changes.clear();
     }
 
     /// A rule was edited: how its alerts are told may be another.
@@ -126,8 +133,8 @@ impl Telling {
     }
 
     /// Alerts that became quiet, or not any more, since the last call.
-    pub fn take_hushed(&mut self) -> Vec<Arc<Alert>> {
-        std::mem::take(&mut self.hushed)
+    pub fn take_silence_changes(&mut self) -> Vec<Arc<Alert>> {
+        std::mem::take(&mut self.silence_changes)
     }
 
     /// The alerts that groups speak of and that are not open: the store is asked for them at a start.
@@ -152,15 +159,11 @@ impl Telling {
         }
         self.known.insert(alert.id, alert.clone());
         self.of_alert.insert(alert.id, key.clone());
-        let policy = rule.map(|rule| rule.telling.policy.clone());
         let entry = self.groups.entry(key.clone()).or_insert_with(|| Entry {
             group: Group::default(),
-            policy: policy.clone().unwrap_or_default(),
+            policy: rule.map(|rule| rule.telling.policy.clone()).unwrap_or_default(),
             id: id_of_key(&key),
         });
-        if let Some(policy) = policy {
-            entry.policy = policy;
-        }
         let member = Member {
             alert: alert.id,
             severity: alert.severity,
@@ -172,7 +175,7 @@ impl Telling {
         };
         entry.group.put(member, now_us, &entry.policy);
         self.dirty.insert(key.clone());
-        self.ask_when(&key);
+        self.touched.insert(key.clone());
         if let Some(until_us) = alert.snoozed.as_ref().and_then(|s| s.until_us).filter(|until_us| *until_us > now_us) {
             self.quiet_changes_us = Some(self.quiet_changes_us.map_or(until_us, |at| at.min(until_us)));
         }
@@ -182,8 +185,7 @@ impl Telling {
     }
 
     fn forget_if_told(&mut self, alert: AlertId, key: &GroupKey) {
-        let speaks = self.groups.get(key).is_some_and(|entry| entry.group.alerts().any(|id| id == alert));
-        if !speaks {
+        if !self.groups.get(key).is_some_and(|entry| entry.group.speaks_of(alert)) {
             self.known.remove(&alert);
             self.of_alert.remove(&alert);
         }
@@ -236,7 +238,7 @@ impl Telling {
             let known = self.mutes.contains_key(&alert.id);
             self.put(&alert, engine.rule(&alert.rule), now_us);
             if known {
-                self.hushed.push(alert);
+                self.silence_changes.push(alert);
             }
         }
         let snoozes = engine.alerts().filter_map(|alert| alert.snoozed.as_ref()?.until_us).filter(|at| *at > now_us);
@@ -247,6 +249,13 @@ impl Telling {
         let key = engine.rule(&alert.rule).map(|rule| key_of(alert, rule));
         let group = key.and_then(|key| self.groups.get(&key));
         group.is_some_and(|entry| entry.group.len() >= notify::MEMBERS_MAX)
+    }
+
+    /// Asks each group once, however much it has heard: it looks at all its alerts for that.
+    fn ask_touched(&mut self) {
+        for key in std::mem::take(&mut self.touched) {
+            self.ask_when(&key);
+        }
     }
 
     fn ask_when(&mut self, key: &GroupKey) {
@@ -261,7 +270,8 @@ impl Telling {
     }
 
     /// When there is something to decide next.
-    pub fn next_us(&self) -> Option<i64> {
+    pub fn next_us(&mut self) -> Option<i64> {
+        self.ask_touched();
         let group = self.due.first().map(|(due_us, _)| *due_us);
         [group, self.quiet_changes_us].into_iter().flatten().min()
     }
@@ -271,6 +281,7 @@ impl Telling {
         if self.quiet_changes_us.is_some_and(|at| at <= now_us) {
             self.look_at_all(engine, now_us);
         }
+        self.ask_touched();
         let mut told = Vec::new();
         while told.len() < DECISIONS_MAX {
             let Some((due_us, key)) = self.due.first().cloned() else { break };
@@ -280,7 +291,8 @@ impl Telling {
             let Some(entry) = self.groups.get_mut(&key) else { break };
             let decision = entry.group.decide(now_us, &entry.policy);
             self.dirty.insert(key.clone());
-            let decision_was_none = decision.is_none();
+            self.decided.insert(key.clone());
+            let has_told = decision.is_some();
             if let Some(decision) = decision {
                 let known = &self.known;
                 let find = |id: AlertId| engine.alert(id).or_else(|| known.get(&id)).cloned();
@@ -297,9 +309,8 @@ impl Telling {
                     decision,
                 });
             }
-            let silent = decision_was_none;
             self.ask_when(&key);
-            if silent && self.due_of.get(&key) == Some(&due_us) {
+            if !has_told && self.due_of.get(&key) == Some(&due_us) {
                 // It has nothing to say at a time at which it wanted to be asked: not asked again before something changes.
                 self.due.remove(&(due_us, key.clone()));
                 self.due_of.remove(&key);
@@ -313,10 +324,23 @@ impl Telling {
         told
     }
 
-    /// Takes the groups that changed since the last call, for the store.
+    /// Takes the groups that decided something since they were last taken: their states belong into the commit of the decision.
+    pub fn take_decided(&mut self) -> Vec<GroupState> {
+        let keys = std::mem::take(&mut self.decided);
+        self.dirty.retain(|key| !keys.contains(key));
+        self.states(keys)
+    }
+
+    /// Takes all groups that changed since they were last taken.
     pub fn take_dirty(&mut self) -> Vec<GroupState> {
+        self.decided.clear();
+        let keys = std::mem::take(&mut self.dirty);
+        self.states(keys)
+    }
+
+    fn states(&mut self, keys: BTreeSet<GroupKey>) -> Vec<GroupState> {
         let mut states = Vec::new();
-        for key in std::mem::take(&mut self.dirty) {
+        for key in keys {
             let Some(entry) = self.groups.get(&key) else { continue };
             if entry.group.is_idle() {
                 self.groups.remove(&key);

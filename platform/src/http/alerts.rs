@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Rules in a summary; the worst come first.
 const RULES_LISTED: usize = 100;
+/// Stored alerts read at a time when only some of them are wanted.
+const SILENCED_SCAN: usize = 1000;
 /// Alerts that a bulk operation names one by one.
 const BULK_IDS_MAX: usize = 1000;
 /// Longest silence of one alert, µs: 30 days.
@@ -255,8 +257,17 @@ pub async fn list(state: web::Data<State>, caller: Caller<AlertFilter>) -> Resul
         let items = with_quiet(&state, found.into_iter().map(|(_, alert)| alert).collect()).await?;
         return Ok(web::Json(Page { items, next }));
     };
-    // What is silenced changes with the clock: pages are cut until one is full.
-    let (mut items, mut after, mut next) = (Vec::new(), wanted.after, None);
+    Ok(web::Json(list_silenced(&state, wanted, limit, silenced).await?))
+}
+
+/// Open alerts that are silenced now, or those that are not. What is silenced changes with the clock and is not stored, so stored
+/// pages are read until one is full.
+async fn list_silenced(
+    state: &State,
+    wanted: AlertQuery,
+    limit: usize,
+    silenced: bool,
+) -> Result<Page<AlertJson>, Problem> {
     let quiet: HashMap<AlertId, Quiet> = state
         .alerting
         .open(OpenFilter { silenced: Some(true), ..OpenFilter::default() })
@@ -264,25 +275,25 @@ pub async fn list(state: web::Data<State>, caller: Caller<AlertFilter>) -> Resul
         .into_iter()
         .filter_map(|open| Some((open.alert.id, open.quiet?)))
         .collect();
-    'pages: loop {
-        let page = state.alerting.store().alerts(AlertQuery { after, ..wanted.clone() }).await?;
-        let last = page.len() <= limit;
+    let (mut items, mut after) = (Vec::new(), wanted.after);
+    loop {
+        let page = state.alerting.store().alerts(AlertQuery { after, limit: SILENCED_SCAN, ..wanted.clone() }).await?;
+        let last = page.len() < SILENCED_SCAN;
         for (at, alert) in page {
             let is_quiet = quiet.get(&alert.id);
             if is_quiet.is_some() == silenced {
                 if items.len() == limit {
-                    next = after.map(|page: AlertPage| format!("{}.{}", page.severity as u8, page.seq));
-                    break 'pages;
+                    let next = after.map(|page: AlertPage| format!("{}.{}", page.severity as u8, page.seq));
+                    return Ok(Page { items, next });
                 }
                 items.push(to_json(&alert, is_quiet, None));
             }
             after = Some(at);
         }
         if last {
-            break;
+            return Ok(Page { items, next: None });
         }
     }
-    Ok(web::Json(Page { items, next }))
 }
 
 /// How many alerts are open, and by which rules.

@@ -18,7 +18,7 @@ export interface Silenced {
 }
 
 /** An alert of the API; what the live socket leaves out is missing until the API was asked. */
-export type AlertView = Omit<AlertEvent, 'hushed' | 'child'> & {
+export type AlertView = Omit<AlertEvent, 'isSilenced' | 'child'> & {
   /** What is not known yet of a silence that a frame told of is empty. */
   silenced: Silenced | null;
   /** The group alert that stands for it; empty while only that there is one is known. */
@@ -37,10 +37,10 @@ export type AlertView = Omit<AlertEvent, 'hushed' | 'child'> & {
 const UNKNOWN_SILENCE: Silenced = { until: null, by: '', reason: '', silence: null };
 
 /** A frame says that an alert is silenced or part of a group; what is known of by whom and of which is kept. */
-export function fromEvent({ hushed, child, ...event }: AlertEvent, known: AlertView | undefined): AlertView {
+export function fromEvent({ isSilenced, child, ...event }: AlertEvent, known: AlertView | undefined): AlertView {
   return {
     ...event,
-    silenced: hushed ? (known?.silenced ?? UNKNOWN_SILENCE) : null,
+    silenced: isSilenced ? (known?.silenced ?? UNKNOWN_SILENCE) : null,
     parent: child ? (known?.parent ?? '') : null,
   };
 }

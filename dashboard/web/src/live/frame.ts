@@ -89,7 +89,7 @@ export interface AlertEvent {
   stale: boolean;
   flapping: boolean;
   recovering: boolean;
-  hushed: boolean;
+  isSilenced: boolean;
   /** One of many that a group alert stands for. */
   child: boolean;
   kind: AlertKind;
@@ -313,7 +313,7 @@ function alerts(read: Reader): AlertEvent[] {
       stale: (flags & FLAG.stale) !== 0,
       flapping: (flags & FLAG.flapping) !== 0,
       recovering: (flags & FLAG.recovering) !== 0,
-      hushed: (flags & FLAG.silenced) !== 0,
+      isSilenced: (flags & FLAG.silenced) !== 0,
       child: (flags & FLAG.child) !== 0,
     };
   });

@@ -52,7 +52,8 @@ pub fn quoted(metric: &MetricName) -> String {
     let bare = starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':'));
     let alone =
         bare && Expr::parse(&format!("{name} > 0")).is_ok_and(|expr| expr.metrics() == std::slice::from_ref(metric));
-    if alone { name.to_owned() } else { format!("`{name}`") }
+    // A backquote within backquotes is written twice.
+    if alone { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
 }
 
 /// What a stored value belongs to: 64 bits of a hash that is the same in every build, so that names that are alike cannot

@@ -105,6 +105,11 @@ impl Group {
         self.members.keys().chain(self.unheld.keys()).copied()
     }
 
+    /// True if it waits for the end of an alert, or has to tell it: see [`alerts`](Self::alerts).
+    pub fn speaks_of(&self, alert: AlertId) -> bool {
+        self.members.contains_key(&alert) || self.unheld.contains_key(&alert)
+    }
+
     /// True if it holds none.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
@@ -123,7 +128,7 @@ impl Group {
             held.put(member, now_us, policy);
         } else if !(member.firing || member.flapping) {
             self.unheld.remove(&member.alert);
-            self.forget_what_is_over(now_us, policy);
+            self.forget_if_all_is_over(now_us, policy);
             return Some(Suppressed::ResolvedBeforeWait);
         } else if !self.has_room(policy) {
             self.put_without_room(&member, now_us, policy);
@@ -135,9 +140,12 @@ impl Group {
             self.members.insert(member.alert, held);
         }
         let why = self.why(member.alert, policy);
-        // One that is open keeps the group, and no other changed.
+        // One that is open keeps the group, and no other changed: in a storm the others are thousands.
         if !(member.firing || member.flapping) {
-            self.forget_what_is_over(now_us, policy);
+            if self.members.get(&member.alert).is_some_and(|held| !held.open() && !held.known()) {
+                self.members.remove(&member.alert);
+            }
+            self.forget_if_all_is_over(now_us, policy);
         }
         why
     }
@@ -201,6 +209,10 @@ impl Group {
 
     fn forget_what_is_over(&mut self, now_us: i64, policy: &GroupPolicy) {
         self.members.retain(|_, held| held.open() || held.known());
+        self.forget_if_all_is_over(now_us, policy);
+    }
+
+    fn forget_if_all_is_over(&mut self, now_us: i64, policy: &GroupPolicy) {
         if self.only_untold_ends(policy) && now_us >= self.interval_over_us(policy) {
             self.members.clear();
         }

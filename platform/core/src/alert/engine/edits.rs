@@ -62,8 +62,9 @@ impl Engine {
         };
         let compiled = Arc::new(Compiled::new(rule, self.limits.gap_max_us)?);
         let keys: Vec<DeviceKey> = self.devices_watching(index);
-        for key in &keys {
-            self.release(*key, index, world, changes);
+        if self.slot_at(index).is_some_and(|slot| slot.rule.rule.lateness_us > 0) {
+            // What waits is judged by the rule under which it came: which metric a sample is of is only known by that one.
+            keys.iter().for_each(|key| self.with_held(*key, index, world, changes, Held::release_all));
         }
         if let Some(slot) = self.slots.get_mut(index as usize).and_then(Option::as_mut) {
             slot.rule = compiled;
@@ -84,29 +85,6 @@ impl Engine {
             if !std::mem::replace(&mut watched.dirty, true) {
                 self.dirty.push(*key);
             }
-        }
-    }
-
-    /// Judges what waits for samples before it, by the rule under which it came.
-    fn release(&mut self, key: DeviceKey, index: Index, world: &mut World<'_>, changes: &mut Vec<Change>) {
-        let Some(device) = world.directory.by_key(key) else { return };
-        let Some(slot) = self.slots.get(index as usize).and_then(Option::as_ref) else { return };
-        let Some(watched) = self.devices.get_mut(&key) else { return };
-        let Some(at) = watched.watching.iter().position(|i| *i == index) else { return };
-        let Some(held) = watched.held.get_mut(at).filter(|held| held.waits()) else { return };
-        let mut hand = Hand {
-            rule: &slot.rule,
-            device,
-            new_id: world.new_id,
-            resumed_us: self.resumed_us,
-            seen: &mut self.seen,
-            events: &mut self.events,
-        };
-        held.release_all(&mut hand);
-        self.raised.extend(self.events.drain(..).map(|(event, value)| (index, event, value)));
-        self.touch(key);
-        if !self.raised.is_empty() {
-            self.raise(key, world, changes);
         }
     }
 
@@ -200,6 +178,18 @@ impl Engine {
         world: &mut World<'_>,
         changes: &mut Vec<Change>,
     ) {
+        self.with_held(key, index, world, changes, Held::reconsider);
+    }
+
+    /// Does something with where a rule stands on a device, and what follows from it.
+    fn with_held(
+        &mut self,
+        key: DeviceKey,
+        index: Index,
+        world: &mut World<'_>,
+        changes: &mut Vec<Change>,
+        act: impl FnOnce(&mut Held, &mut Hand<'_>),
+    ) {
         let Some(device) = world.directory.by_key(key) else { return };
         let Some(slot) = self.slots.get(index as usize).and_then(Option::as_ref) else { return };
         let Some(watched) = self.devices.get_mut(&key) else { return };
@@ -214,7 +204,7 @@ impl Engine {
             seen: &mut self.seen,
             events: &mut self.events,
         };
-        held.reconsider(&mut hand);
+        act(held, &mut hand);
         self.raised.extend(self.events.drain(..).map(|(event, value)| (index, event, value)));
         // A deadline may be nearer now.
         let deadline_us = held.deadline_us(&slot.rule, device, self.resumed_us).unwrap_or(i64::MAX);

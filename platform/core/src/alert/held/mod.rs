@@ -306,7 +306,7 @@ impl Held {
     }
 
     /// True if samples wait for others before them.
-    pub fn waits(&self) -> bool {
+    fn waits(&self) -> bool {
         self.more.as_ref().is_some_and(|more| !more.reorder.is_empty())
     }
 
