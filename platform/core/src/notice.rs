@@ -13,19 +13,39 @@ pub enum NoticeKind {
     Firing,
     /// It ended.
     Resolved,
+    /// Someone takes care of it: takes the place of its beginning, without a sound.
+    Acknowledged,
+    /// Several messages that were held back, as one.
+    Digest,
+    /// Words of an admin to many.
+    Announcement,
+    /// This server has a trouble that its admins should know of.
+    Operator,
     /// Someone wants to know whether messages arrive.
     Test,
 }
 
 impl NoticeKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Firing, Self::Resolved, Self::Test];
+    pub const ALL: [Self; 7] = [
+        Self::Firing,
+        Self::Resolved,
+        Self::Acknowledged,
+        Self::Digest,
+        Self::Announcement,
+        Self::Operator,
+        Self::Test,
+    ];
 
     /// The name used in JSON and in the store.
     pub fn name(self) -> &'static str {
         match self {
             Self::Firing => "firing",
             Self::Resolved => "resolved",
+            Self::Acknowledged => "acknowledged",
+            Self::Digest => "digest",
+            Self::Announcement => "announcement",
+            Self::Operator => "operator",
             Self::Test => "test",
         }
     }
@@ -33,6 +53,11 @@ impl NoticeKind {
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+
+    /// False for what only takes the place of a message before it: the end of an alert, or that someone takes care of it.
+    pub fn is_news(self) -> bool {
+        !matches!(self, Self::Resolved | Self::Acknowledged)
     }
 }
 

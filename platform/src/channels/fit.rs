@@ -59,7 +59,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use pulsewire_core::ids::{DeliveryId, MessageId};
     use pulsewire_core::notice::NoticeKind;
-    use pulsewire_core::push::OpenAlerts;
+    use pulsewire_core::push::{Look, OpenAlerts};
     use pulsewire_core::severity::Severity;
     use pulsewire_core::ulid::Ulid;
 
@@ -74,6 +74,9 @@ pub(super) mod tests {
             title: title.into(),
             body: body.into(),
             url: "/alerts/01KAJ4QQ7Y0000000000000000".into(),
+            image: None,
+            look: Look::default(),
+            token: None,
             open: OpenAlerts { count: 2, worst: Some(Severity::Critical) },
             event_us: 1_800_000_000_123_456,
             expires_us: 1_800_003_600_000_000,

@@ -298,7 +298,7 @@ fn address(new: NewEndpointJson) -> Result<PushAddress, Problem> {
             let keys = new.keys.ok_or_else(|| missing("keys"))?;
             Ok(PushAddress::WebPush { url, p256dh: keys.p256dh, auth: keys.auth })
         }
-        Some(kind) => {
+        Some(kind @ (ChannelKind::Apns | ChannelKind::Fcm)) => {
             foreign("url", new.url.is_some())?;
             foreign("keys", new.keys.is_some())?;
             foreign("topic", kind == ChannelKind::Fcm && new.topic.is_some())?;
@@ -308,7 +308,7 @@ fn address(new: NewEndpointJson) -> Result<PushAddress, Problem> {
                 _ => PushAddress::Apns { token, topic: new.topic },
             })
         }
-        None => {
+        Some(ChannelKind::Email | ChannelKind::Webhook) | None => {
             let detail = format!("kind is {:?}; webpush, apns or fcm is allowed", new.kind);
             Err(Problem::unprocessable("bad_endpoint", "kind", &detail))
         }

@@ -27,6 +27,18 @@ pub enum PushAddress {
         /// Registration token.
         token: String,
     },
+    /// A mailbox.
+    Email {
+        /// `name@example.org`.
+        mailbox: String,
+    },
+    /// A service of the user's own.
+    Webhook {
+        /// Where messages are posted.
+        url: String,
+        /// What signs them: `whsec_` and 32 bytes in base64, as the Standard Webhooks specification has it.
+        secret: String,
+    },
 }
 
 impl PushAddress {
@@ -36,13 +48,16 @@ impl PushAddress {
             Self::WebPush { .. } => ChannelKind::WebPush,
             Self::Apns { .. } => ChannelKind::Apns,
             Self::Fcm { .. } => ChannelKind::Fcm,
+            Self::Email { .. } => ChannelKind::Email,
+            Self::Webhook { .. } => ChannelKind::Webhook,
         }
     }
 
-    /// What makes it the same place again: URL or token. Keys may change under it.
+    /// What makes it the same place again: URL, token or mailbox. Keys may change under it.
     pub fn place(&self) -> &str {
         match self {
-            Self::WebPush { url, .. } => url,
+            Self::WebPush { url, .. } | Self::Webhook { url, .. } => url,
+            Self::Email { mailbox } => mailbox,
             Self::Apns { token, .. } | Self::Fcm { token } => token,
         }
     }
@@ -52,7 +67,7 @@ impl PushAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct AddressProblem {
-    /// `url`, `keys.p256dh`, `keys.auth`, `token` or `topic`.
+    /// `url`, `keys.p256dh`, `keys.auth`, `token`, `topic`, `mailbox` or `secret`.
     pub field: &'static str,
     /// What is wrong, and what is wanted; never the address.
     pub detail: String,
@@ -71,7 +86,7 @@ pub trait PushChannel: Send + Sync {
     /// [`AddressProblem`].
     fn check(&self, address: PushAddress) -> Result<PushAddress, AddressProblem>;
     /// The provider behind an address; messages to one provider share its bounds and its troubles. Of a browser's
-    /// subscription the host, else the kind's name.
+    /// subscription and of a webhook the host, else the kind's name.
     fn provider(&self, address: &PushAddress) -> String;
     /// What a browser needs to subscribe: the public key in base64url. None for other kinds.
     fn public_key(&self) -> Option<String>;

@@ -3,6 +3,7 @@
 mod address;
 mod gate;
 mod notification;
+mod preferences;
 mod retry;
 
 pub use address::{
@@ -10,5 +11,8 @@ pub use address::{
     webpush_url,
 };
 pub use gate::{Decision, Gate, Suppression, decide};
-pub use notification::{ChannelKind, Notification, OpenAlerts, clip};
+pub use notification::{ChannelKind, Look, Notification, OpenAlerts, Priority, clip};
+pub use preferences::{
+    DIGEST_US, EndpointPreferences, GROUPS_MAX, Language, Preferences, QuietHours, Severities, Sound, Stay,
+};
 pub use retry::{BACKOFF_MAX_US, BACKOFF_MIN_US, Next, RETRY_AFTER_MAX_US, Try, Verdict, backoff_us, settle};

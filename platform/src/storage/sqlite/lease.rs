@@ -4,7 +4,7 @@ use super::columns::{damaged, notice_kind, severity};
 use super::outbox::Bytes;
 use crate::ports::{Leased, OutboxStep, PushAddress, Slots};
 use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId};
-use pulsewire_core::push::{Notification, OpenAlerts};
+use pulsewire_core::push::{Look, Notification, OpenAlerts, Priority};
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
@@ -21,6 +21,9 @@ fn leasable(row: &Row<'_>) -> rusqlite::Result<Leased> {
             title: row.get("title")?,
             body: row.get("body")?,
             url: row.get("url")?,
+            image: None,
+            look: Look::default(),
+            token: None,
             open: OpenAlerts::default(),
             event_us: row.get("event_us")?,
             expires_us: row.get("expires_us")?,
@@ -37,7 +40,7 @@ fn leasable(row: &Row<'_>) -> rusqlite::Result<Leased> {
 
 /// One that may begin. In the order in which they do.
 struct Candidate {
-    critical: bool,
+    priority: u8,
     next_us: i64,
     seq: i64,
     id: Bytes,
@@ -47,7 +50,7 @@ struct Candidate {
 
 fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
     Ok(Candidate {
-        critical: row.get("critical")?,
+        priority: row.get("priority")?,
         next_us: row.get("next_us")?,
         seq: row.get("seq")?,
         id: row.get("id")?,
@@ -75,19 +78,19 @@ fn due(
     now_us: i64,
 ) -> rusqlite::Result<Vec<Candidate>> {
     let mut statement = connection.prepare_cached(
-        "SELECT d.id, d.message, d.endpoint, d.attempts, d.critical, d.next_us, d.seq, d.provider, m.tag, m.kind, m.severity,
+        "SELECT d.id, d.message, d.endpoint, d.attempts, d.priority, d.next_us, d.seq, d.provider, m.tag, m.kind, m.severity,
              m.title, m.body, m.url, m.event_us, m.expires_us, e.address, e.registered_us,
              e.last_delivered_us IS NOT NULL AS delivered_before
          FROM delivery d INDEXED BY delivery_lane CROSS JOIN message m ON m.id = d.message
              CROSS JOIN endpoint e ON e.id = d.endpoint
-         WHERE d.state = 'queued' AND d.provider = ?1 AND d.critical = ?2 AND d.next_us <= ?3 AND m.state = 'sending'
+         WHERE d.state = 'queued' AND d.provider = ?1 AND d.priority = ?2 AND d.next_us <= ?3 AND m.state = 'sending'
              AND e.removed_us IS NULL AND e.user = m.user
              AND NOT EXISTS (SELECT 1 FROM delivery o JOIN message n ON n.id = o.message
                              WHERE o.endpoint = d.endpoint AND o.state = 'sending' AND n.tag = m.tag)
          ORDER BY d.next_us, d.seq",
     )?;
     let mut found: Vec<Candidate> = Vec::new();
-    let mut rows = statement.query(params![provider, critical, now_us])?;
+    let mut rows = statement.query(params![provider, u8::from(!critical), now_us])?;
     while found.len() < room {
         let Some(row) = rows.next()? else { break };
         let one = candidate(row)?;
@@ -129,7 +132,7 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
             }
         }
     }
-    found.sort_by_key(|one| (!one.critical, one.next_us, one.seq));
+    found.sort_by_key(|one| (one.priority, one.next_us, one.seq));
     let (mut leased, mut broken): (Vec<Leased>, Vec<_>) = (Vec::new(), Vec::new());
     for one in found {
         let Some(ready) = one.leased else {
@@ -142,8 +145,9 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
         if leased.iter().any(same) {
             continue;
         }
+        let critical = one.priority == Priority::Critical as u8;
         let (mut at_provider, mut all) = (*own, free);
-        if take(&mut at_provider, one.critical) && take(&mut all, one.critical) {
+        if take(&mut at_provider, critical) && take(&mut all, critical) {
             (*own, free) = (at_provider, all);
             leased.push(ready);
         }

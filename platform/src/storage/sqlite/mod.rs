@@ -19,6 +19,7 @@ mod outbox;
 mod rules;
 mod schema;
 mod schema_3;
+mod schema_4;
 mod secrets;
 mod silences;
 mod states;

@@ -6,8 +6,8 @@ use crate::ports::{MESSAGE_ALERTS_MAX, Told};
 use pulsewire_core::ids::{AlertId, EndpointId, UserName};
 use pulsewire_core::notice::{Notice, NoticeKind, delivery_id, group_collapse_key, told_message_id};
 use pulsewire_core::notify::Recipients;
+use pulsewire_core::push::Priority;
 use pulsewire_core::role::Role;
-use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, params};
 use std::collections::HashSet;
@@ -157,11 +157,11 @@ fn put_for(
         link.execute(params![id.0.to_bytes(), place, alert.0.to_bytes()])?;
     }
     let mut delivery = connection.prepare_cached(
-        "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, critical, seq,
+        "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, priority, seq,
              expires_us)
          VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '', ?7, ?8, ?9, ?10)",
     )?;
-    let critical = notice.severity == Severity::Critical;
+    let priority = Priority::of(notice.severity);
     for target in targets {
         let own = delivery_id(id, target.id).0.to_bytes();
         let (message, endpoint) = (id.0.to_bytes(), target.id.0.to_bytes());
@@ -173,7 +173,7 @@ fn put_for(
             target.label,
             notice.due_us,
             target.provider,
-            critical,
+            priority as u8,
             seq,
             notice.expires_us,
         ])?;

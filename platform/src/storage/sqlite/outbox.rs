@@ -470,9 +470,9 @@ impl OutboxStore for SqliteMeta {
             let seq = connection.last_insert_rowid();
             let delivery = delivery_id(id, endpoint).0.to_bytes();
             connection.execute(
-                "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, critical,
+                "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, priority,
                      seq, expires_us)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '', ?7, 0, ?8, ?9)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '', ?7, 1, ?8, ?9)",
                 params![delivery, own, target, kind, label, now_us, provider, seq, expires_us],
             )?;
             let made = messages::find(connection, id)?.ok_or_else(|| damaged("a message just written is not there"))?;

@@ -1,6 +1,6 @@
 //! Opening `meta.db`, its tables and its version.
 
-use super::schema_3;
+use super::{schema_3, schema_4};
 use anyhow::Context;
 use pulsewire_core::ids::DeviceKey;
 use rusqlite::{Connection, OpenFlags};
@@ -256,6 +256,7 @@ const STEPS: &[Step] = &[
         Ok([META_2, META_2_COMMANDS, META_2_FINISHED].iter().try_for_each(|sql| connection.execute_batch(sql))?)
     },
     schema_3::upgrade,
+    schema_4::upgrade,
 ];
 
 /// Opens the file for its writer, making its tables if it is new and adding what its version lacks.
