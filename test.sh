@@ -46,6 +46,7 @@ count() {
     [ "$ignored" = 0 ] || skipped+=("$ignored ignored Rust tests")
   done < <(grep -E '^test result: ' "$1")
   while read -r line; do passed=$((passed + line)); done < <(sed -nE 's/^ +Tests .*[^0-9]([0-9]+) passed.*/\1/p; s/^ +Tests +([0-9]+) passed.*/\1/p; s/^ +([0-9]+) passed( \(.*)?$/\1/p' "$1" | sort -u)
+  while read -r line; do skipped+=("$line"); done < <(sed -n 's/^not run: //p' "$1")
   while read -r line; do failed=$((failed + line)); done < <(sed -nE 's/^ +Tests +([0-9]+) failed.*/\1/p; s/^ +([0-9]+) failed$/\1/p' "$1")
 }
 
@@ -71,6 +72,9 @@ need npm npm
 need chromium chromium
 # Its rule tests say what Prometheus would have done.
 need promtool prometheus
+# The push checks make certificates, and let a server live faster.
+need openssl openssl
+need faketime faketime
 command -v cargo >/dev/null 2>&1 || missing+=("cargo 1.95 or newer (rustup)")
 [ ${#missing[@]} -gt 0 ] || {
   at_least "$(cargo --version | cut -d' ' -f2)" 1.95.0 || missing+=("cargo 1.95 or newer; this is $(cargo --version)")
@@ -102,7 +106,7 @@ step "Rust tests" cargo test --workspace --locked --no-fail-fast
 if (cd tests/node && npm ci --ignore-scripts --no-audit --no-fund) >"$logs/push-packages.log" 2>&1; then
   step "push: independent check" bash -c 'cd tests/node && npm run --silent check'
 else
-  skipped+=("push: independent check: its two packages cannot be had from the npm registry ($logs/push-packages.log)")
+  skipped+=("push: independent check: its packages cannot be had from the npm registry ($logs/push-packages.log)")
 fi
 
 if [ -d dashboard/tests ]; then

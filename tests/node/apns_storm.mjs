@@ -1,0 +1,108 @@
+// Storms of 429, 500 and 503: whatever Apple asks for is waited, everything is delivered in the end, nobody is removed. The
+// server lives 20 times as fast, timers included, since what it waits by itself is up to minutes.
+import assert from "node:assert/strict";
+import { AcceleratedClock } from "./accelerated_clock.mjs";
+import { Apns, deviceToken } from "./apns_stand_in.mjs";
+import { check, notRun, until } from "./harness.mjs";
+import { Room } from "./room.mjs";
+import { Server } from "./server.mjs";
+
+const RATE = 20;
+const PHONES = 40;
+/// Each phone's message is refused in all of these ways, each phone's in another order.
+const REFUSALS = [
+  { status: 429, reason: "TooManyRequests" },
+  { status: 429, reason: "TooManyRequests", headers: { "retry-after": "20" } },
+  { status: 500, reason: "InternalServerError" },
+  { status: 503, reason: "ServiceUnavailable" },
+  { status: 503, reason: "ServiceUnavailable", headers: { "retry-after": "3" } },
+  { status: 503, reason: "Shutdown" },
+];
+/// Where a 429 says nothing, and where keys are not right, the server waits for a minute: docs/push.md.
+const OWN_WAIT_MS = 60_000;
+
+export async function apnsStorm() {
+  const clock = new AcceleratedClock(RATE);
+  if (!clock.available) return notRun("APNs: storms of 429 and 503", "faketime is not installed");
+  const apns = await Apns.listen();
+  apns.now = () => clock.now();
+  const push = { ...apns.config(), endpoints_per_user_max: PHONES, connect_timeout: "1m", request_timeout: "5m", lease: "10m" };
+  const server = await Server.start({ clock, push });
+  for (let n = 0; n < 5; n += 1) await clock.measure(server.admin, `clock-${n}`);
+  const tokens = Array.from({ length: PHONES }, deviceToken);
+  await Promise.all(tokens.map((token) => server.admin.register({ kind: "apns", token })));
+  const room = await Room.make(server, { now: () => clock.now() });
+  await storm({ apns, server, clock, room, tokens });
+  await badKey({ apns, server, room });
+  await check("APNs: nothing was wrong with any request of the storm", () => assert.deepEqual(apns.violations, []));
+  room.leave();
+  server.stop();
+  apns.close();
+}
+
+async function settled(server, count) {
+  return until(`${count} messages are done`, async () => {
+    const { items } = await server.admin.get("/push/messages");
+    return items.length === count && items.every(({ state }) => state === "done") && items[0];
+  }, { within_ms: 60_000 });
+}
+
+function waitOf({ headers, status }) {
+  if (headers) return Number(headers["retry-after"]) * 1000;
+  return status === 429 ? OWN_WAIT_MS : 0;
+}
+
+async function storm({ apns, server, clock, room, tokens }) {
+  const left = new Map(tokens.map((token, n) => [token, REFUSALS.map((_, k) => REFUSALS[(n + k * (1 + 4 * (n % 2))) % REFUSALS.length])]));
+  apns.answer = (request) => {
+    request.answer = left.get(request.token).pop() ?? { status: 200 };
+    request.answered = clock.now();
+    return request.answer;
+  };
+  await room.warm();
+  const { deliveries } = await settled(server, 1);
+  await check(`APNs: ${PHONES} messages get through a storm of 429, 500 and 503, and no endpoint is removed`, async () => {
+    assert.ok([...left.values()].every((list) => list.length === 0), "all refusals were given");
+    assert.deepEqual(deliveries.filter(({ state, attempts }) => state !== "delivered" || attempts !== REFUSALS.length + 1), []);
+    assert.ok((await server.admin.get("/push/endpoints")).items.every(({ state }) => state === "active"));
+    assert.ok([...apns.takenById().values()].every((count) => count === 1));
+  });
+  await check("APNs: nothing is tried again before the time that the answer asks for", () => {
+    let waits = 0;
+    for (const token of tokens) {
+      const tries = apns.of(token);
+      assert.equal(new Set(tries.map(({ id }) => id)).size, 1, "a repeat has the same id");
+      for (const [n, request] of tries.slice(1).entries()) {
+        const before = tries[n];
+        const waited_ms = request.at - before.answered;
+        assert.ok(waited_ms >= waitOf(before.answer), `${waited_ms} ms after ${JSON.stringify(before.answer)}`);
+        waits += Number(waitOf(before.answer) > 0);
+      }
+    }
+    assert.equal(waits, 3 * PHONES);
+    console.log(`    ${apns.requests.length} requests in ${((apns.requests.at(-1).at - apns.requests[0].at) / 1000).toFixed(0)} s of the server's`);
+  });
+}
+
+/// A key that was revoked, and is set right.
+async function badKey({ apns, server, room }) {
+  const from = apns.requests.length;
+  apns.answer = () => ({ status: 403, reason: "InvalidProviderToken" });
+  await room.cold();
+  await until("all were refused", () => apns.requests.length >= from + PHONES);
+  const refused = apns.requests.slice(from);
+  apns.answer = () => ({ status: 200 });
+  await settled(server, 2);
+  await check("APNs: InvalidProviderToken costs no message and no endpoint, and is not asked about within a minute", async () => {
+    const [{ deliveries }] = (await server.admin.get("/push/messages")).items;
+    assert.deepEqual(deliveries.filter(({ state }) => state !== "delivered"), []);
+    assert.ok((await server.admin.get("/push/endpoints")).items.every(({ state }) => state === "active"));
+    for (const request of refused.slice(0, PHONES)) {
+      const [again, ...more] = apns.requests.slice(from).filter(({ id }) => id === request.id).slice(1);
+      assert.ok(again.at - request.at >= OWN_WAIT_MS, `${again.at - request.at} ms`);
+      assert.equal(more.length, 0);
+    }
+    const said = server.words().match(/ERROR.*a push provider refuses this server/g) ?? [];
+    assert.equal(said.length, 1, "said once");
+  });
+}

@@ -1,0 +1,15 @@
+// Checks pushing with libraries and stand-ins that share no code with the server or its emulator. With names it runs those
+// parts only.
+import { apnsGoaway } from "./apns_goaway.mjs";
+import { apnsStorm } from "./apns_storm.mjs";
+import { apnsTokens } from "./apns_tokens.mjs";
+import { apnsVerdicts } from "./apns_verdicts.mjs";
+import { emulator } from "./emulator.mjs";
+import { run } from "./harness.mjs";
+
+const PARTS = { emulator, apnsTokens, apnsGoaway, apnsVerdicts, apnsStorm };
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !Object.hasOwn(PARTS, name));
+if (unknown.length > 0) throw new Error(`no part ${unknown}; there are ${Object.keys(PARTS)}`);
+await run(Object.entries(PARTS).filter(([name]) => names.length === 0 || names.includes(name)));
