@@ -1,9 +1,29 @@
 //! The table of configuration keys.
 
+mod push;
+
 use super::key::{DAY, HOUR, Key, Kind, MIB, MINUTE, key};
+use push::PUSH;
 
 /// Every key, in the order of the documentation.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[Key] = &joined::<{ SERVER.len() + PUSH.len() + LOG.len() }>(&[SERVER, PUSH, LOG]);
+
+/// Tables one after the other.
+const fn joined<const N: usize>(tables: &[&[Key]]) -> [Key; N] {
+    let mut all = [tables[0][0]; N];
+    let (mut table, mut at) = (0, 0);
+    while table < tables.len() {
+        let mut row = 0;
+        while row < tables[table].len() {
+            all[at] = tables[table][row];
+            (row, at) = (row + 1, at + 1);
+        }
+        table += 1;
+    }
+    all
+}
+
+const SERVER: &[Key] = &[
     key("", "data_dir", Kind::Path, "pulsewire-data", "Data folder. Made if missing; one server at a time."),
     key("", "name", Kind::Text, "Pulsewire", "Name of this server, shown in the dashboard."),
     key(
@@ -441,118 +461,9 @@ pub const KEYS: &[Key] = &[
         "30s",
         "A viewer that takes nothing for this long closes with 4020.",
     ),
-    key(
-        "push",
-        "grace",
-        Kind::Duration(0, 10 * MINUTE),
-        "10s",
-        "Time between an alert and its push, in which someone may see it on a page or acknowledge it.",
-    ),
-    key(
-        "push",
-        "ttl_critical",
-        Kind::Duration(MINUTE, 28 * DAY),
-        "24h",
-        "How long a message about a critical alert is worth telling.",
-    ),
-    key("push", "ttl_warning", Kind::Duration(MINUTE, 28 * DAY), "6h", "The same for a warning."),
-    key("push", "ttl_info", Kind::Duration(MINUTE, 28 * DAY), "1h", "The same for an information."),
-    key("push", "workers", Kind::Integer(1, 1000), "64", "Most messages on their way at once; more wait."),
-    key(
-        "push",
-        "per_origin_max",
-        Kind::Integer(1, 1000),
-        "16",
-        "Most messages on their way to one provider at once; more wait, and other providers go on.",
-    ),
-    key(
-        "push",
-        "lease",
-        Kind::Duration(1000, 10 * MINUTE),
-        "60s",
-        "A message of whose sending nothing was heard is sent again after this, under the same id; after a restart, at once. Must be longer than `request_timeout` and `connect_timeout` together.",
-    ),
-    key(
-        "push",
-        "connect_timeout",
-        Kind::Duration(100, MINUTE),
-        "5s",
-        "A provider that does not take the connection for this long counts as down.",
-    ),
-    key(
-        "push",
-        "request_timeout",
-        Kind::Duration(100, 5 * MINUTE),
-        "15s",
-        "A provider that has not answered for this long is tried again later.",
-    ),
-    key(
-        "push",
-        "attempts_max",
-        Kind::Integer(1, 10_000),
-        "300",
-        "Attempts per message and endpoint; then it is dead and can be replayed.",
-    ),
-    key(
-        "push",
-        "history_per_user",
-        Kind::Integer(10, 100_000),
-        "1000",
-        "Messages kept per user; the oldest finished ones go first.",
-    ),
-    key(
-        "push",
-        "endpoints_per_user_max",
-        Kind::Integer(1, 1000),
-        "20",
-        "Browsers and apps per user; above it 429 `too_many_endpoints`.",
-    ),
-    key(
-        "push",
-        "allow_private_endpoints",
-        Kind::Bool,
-        "false",
-        "Lets browsers' push services be at private and local addresses. For tests and demonstrations: with it every user can make the server call into its own network.",
-    ),
-    key(
-        "push",
-        "extra_root_file",
-        Kind::Path,
-        "",
-        "PEM file with further certificate authorities that push providers may have.",
-    ),
-    key(
-        "push",
-        "vapid_subject",
-        Kind::Text,
-        "",
-        "How a push service reaches you: `mailto:you@example.org` or an https address. Default: `http.public_url` if it is https. Apple's service refuses messages without one.",
-    ),
-    key(
-        "push",
-        "apns_key_file",
-        Kind::Path,
-        "",
-        "Key of Apple's push service: the `.p8` file from the developer account. Needs `apns_key_id`, `apns_team_id` and `apns_topic`.",
-    ),
-    key("push", "apns_key_id", Kind::Text, "", "The key's id, ten characters."),
-    key("push", "apns_team_id", Kind::Text, "", "The team's id, ten characters."),
-    key("push", "apns_topic", Kind::Text, "", "The app's bundle id."),
-    key(
-        "push",
-        "apns_url",
-        Kind::Text,
-        "https://api.push.apple.com",
-        "Origin of Apple's push service; `https://api.sandbox.push.apple.com` for apps in development.",
-    ),
-    key(
-        "push",
-        "fcm_service_account_file",
-        Kind::Path,
-        "",
-        "Service account of the Firebase project: the JSON file from its console.",
-    ),
-    key("push", "fcm_url", Kind::Text, "https://fcm.googleapis.com", "Origin of Firebase Cloud Messaging."),
+];
+
+const LOG: &[Key] = &[
     key(
         "log",
         "level",
