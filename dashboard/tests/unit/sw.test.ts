@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 const SOURCE = readFileSync(resolve(import.meta.dirname, '../../web/public/sw.js'), 'utf8');
 
@@ -16,17 +16,27 @@ let refuse: (options: Record<string, unknown>) => boolean;
 let openWindow: ReturnType<typeof vi.fn>;
 let subscribe: ReturnType<typeof vi.fn>;
 let fetched: [string, RequestInit | undefined][];
+/** What the server answers to what a notification asks for, in turn; the last one again and again. */
+let answers: (() => Promise<{ status: number; document?: unknown }>)[];
+let badges: (number | null)[];
+let navigator: Record<string, unknown> | undefined;
 
 beforeEach(() => {
   shown.length = 0;
   handlers = {};
   clients = [];
   fetched = [];
+  answers = [async () => ({ status: 200, document: { done: true, text: '' } })];
+  badges = [];
+  navigator = { setAppBadge: async (count: number) => void badges.push(count), clearAppBadge: async () => void badges.push(null) };
   refuse = () => false;
   openWindow = vi.fn(async () => null);
   subscribe = vi.fn(async () => ({ toJSON: () => ({ endpoint: 'https://push.example/new', keys: { p256dh: 'P', auth: 'A' } }) }));
   const self = {
     location: { origin: 'https://pulse.example' },
+    get navigator() {
+      return navigator;
+    },
     addEventListener: (name: string, handler: Handler) => {
       handlers[name] = handler;
     },
@@ -44,10 +54,22 @@ beforeEach(() => {
   };
   const answer = async (url: string, init?: RequestInit) => {
     fetched.push([url, init]);
+    if (url === '/api/v1/push/actions') {
+      const answer = await (answers.length > 1 ? answers.shift() : answers[0])?.();
+      const { status, document } = answer ?? { status: 500 };
+      return { status, ok: status < 300, json: async () => document };
+    }
     return { ok: true, json: async () => ({ webpush: { available: true, public_key: 'BAEC' } }) };
   };
   new Function('self', 'fetch', SOURCE)(self, answer);
 });
+
+/** What notifications asked the server for. */
+const asked = () =>
+  fetched.filter(([url]) => url === '/api/v1/push/actions').map(([, init]) => {
+    expect(init).toMatchObject({ method: 'POST', credentials: 'omit', headers: { 'Content-Type': 'application/json' } });
+    return JSON.parse(String(init?.body)) as { token: string; action: string };
+  });
 
 /** Lets the worker handle an event, to its end. */
 async function happen(name: string, event: Record<string, unknown>): Promise<void> {
@@ -119,7 +141,7 @@ describe('push', () => {
   it('shows something though the browser refuses what it is told, and lacks newer functions', async () => {
     refuse = (options) => options.requireInteraction === true;
     await pushed(JSON.stringify(MESSAGE));
-    expect(shown.map((one) => one.title)).toEqual(['Pulsewire']);
+    expect(shown).toEqual([{ title: 'Cold room too warm', options: { body: MESSAGE.body, tag: MESSAGE.tag, data: { url: MESSAGE.url, id: MESSAGE.id } } }]);
     expect(SOURCE).not.toMatch(/URL\.(canParse|parse)\(/);
   });
 
@@ -130,6 +152,152 @@ describe('push', () => {
     }
   });
 });
+
+describe('what a message may say beyond that', () => {
+  const TOKEN = 'T'.repeat(75);
+  const ACTABLE = { ...MESSAGE, token: TOKEN, actions: ['acknowledge', 'silence'], lang: 'de', ring: false, stay: false, image: 'https://pictures.example/1.png' };
+
+  it('buttons, a picture, and whether it is heard and stays', async () => {
+    await pushed(JSON.stringify(ACTABLE));
+    expect(shown[0]?.options).toMatchObject({
+      silent: true,
+      renotify: false,
+      requireInteraction: false,
+      lang: 'de',
+      image: 'https://pictures.example/1.png',
+      actions: [{ action: 'acknowledge', title: 'Quittieren' }, { action: 'silence', title: '1 Std. stumm' }],
+      data: { url: '/alerts/01KA', id: '01K', token: TOKEN, lang: 'de' },
+    });
+    await pushed(JSON.stringify({ ...ACTABLE, id: '01L', severity: 'info', ring: true, stay: true, lang: 'en', actions: ['acknowledge', 'explode'] }));
+    expect(shown[1]?.options).toMatchObject({ silent: false, renotify: true, requireInteraction: true, actions: [{ action: 'acknowledge', title: 'Acknowledge' }] });
+  });
+
+  it('no button without the right to use it, and no picture but over https', async () => {
+    await pushed(JSON.stringify({ ...ACTABLE, token: undefined, image: 'http://pictures.example/1.png' }));
+    await pushed(JSON.stringify({ ...ACTABLE, token: 'x'.repeat(1_000) }));
+    await pushed(JSON.stringify({ ...ACTABLE, actions: 'acknowledge', image: 7, lang: 'tlh' }));
+    for (const { options } of shown) expect(options.actions).toEqual([]);
+    expect(shown.map(({ options }) => 'image' in options)).toEqual([false, true, false]);
+    expect(shown[2]?.options.lang).toBe('en');
+  });
+
+  it.each([
+    ['acknowledged', { silent: true, requireInteraction: false, icon: '/icons/critical.png' }],
+    ['digest', { silent: false, requireInteraction: true, icon: '/icons/critical.png' }],
+    ['announcement', { silent: false, requireInteraction: true }],
+    ['operator', { silent: false, requireInteraction: true }],
+    ['of a later version', { silent: false, requireInteraction: true }],
+  ])('%s, with nothing said of sound', async (kind, expected) => {
+    await pushed(JSON.stringify({ ...MESSAGE, kind }));
+    expect(shown[0]?.options).toMatchObject(expected);
+  });
+
+  it('the count of open alerts, where the browser has a place for it', async () => {
+    await pushed(JSON.stringify(MESSAGE));
+    await pushed(JSON.stringify({ ...MESSAGE, open: { count: 0, worst: null } }));
+    await pushed(JSON.stringify({ ...MESSAGE, open: { count: 'many' } }));
+    expect(badges).toEqual([2, null]);
+    navigator = undefined;
+    await pushed(JSON.stringify(MESSAGE));
+    navigator = { setAppBadge: async () => Promise.reject(new Error('not installed')) };
+    await pushed(JSON.stringify(MESSAGE));
+    expect(shown).toHaveLength(5);
+  });
+
+  it('what was shown, opened and dismissed is told, and a server that does not answer is not waited for', async () => {
+    vi.useFakeTimers();
+    answers = [() => new Promise(() => {})];
+    const done = pushed(JSON.stringify(ACTABLE));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(shown).toHaveLength(1);
+    expect(asked()).toEqual([{ token: TOKEN, action: 'shown' }]);
+    answers = [() => Promise.reject(new TypeError('Failed to fetch'))];
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect((fetched.at(-1)?.[1]?.signal as AbortSignal).aborted).toBe(true);
+    await happen('notificationclick', { notification: { close: vi.fn(), data: { url: '/alerts/01KA', token: TOKEN } }, action: '' });
+    expect(openWindow).toHaveBeenCalledWith('/alerts/01KA');
+    await happen('notificationclose', { notification: { data: { token: TOKEN } } });
+    await happen('notificationclose', { notification: { data: { url: '/' } } });
+    expect(asked().map(({ action }) => action)).toEqual(['shown', 'opened', 'dismissed']);
+    void done;
+  });
+});
+
+describe('a button of a notification', () => {
+  const notification = (lang = 'en') => ({
+    close: vi.fn(),
+    title: MESSAGE.title,
+    body: MESSAGE.body,
+    tag: MESSAGE.tag,
+    icon: '/icons/critical.png',
+    requireInteraction: true,
+    actions: [{ action: 'acknowledge', title: 'Acknowledge' }],
+    data: { url: '/alerts/01KA', id: '01K', token: 'TOKEN', lang },
+  });
+  const press = (action: string, lang?: string) => happen('notificationclick', { notification: notification(lang), action });
+
+  it('does it, and says so quietly in its place; no page opens', async () => {
+    answers = [async () => ({ status: 200, document: { done: true, text: 'Acknowledged by kim' } })];
+    await press('acknowledge');
+    expect(asked()).toEqual([{ token: 'TOKEN', action: 'acknowledge' }]);
+    expect(shown).toEqual([
+      { title: MESSAGE.title, options: { body: 'Acknowledged by kim', tag: MESSAGE.tag, silent: true, icon: '/icons/resolved.png', badge: '/icons/badge.png', data: { url: '/alerts/01KA', id: '01K' } } },
+    ]);
+    expect(openWindow).not.toHaveBeenCalled();
+    answers = [async () => ({ status: 200 })];
+    await press('silence', 'de');
+    expect(shown[1]?.options.body).toBe('Für eine Stunde stummgeschaltet.');
+  });
+
+  it.each([
+    [401, 'en', 'This can no longer be done from here. Open Pulsewire to do it there.'],
+    [403, 'en', 'You may no longer do this.'],
+    [409, 'de', 'Es ist schon vorbei.'],
+    [410, 'en', 'This message is too old for that. Open Pulsewire to do it there.'],
+    [418, 'en', 'I am a teapot'],
+  ])('status %d is told in words', async (status, lang, words) => {
+    answers = [async () => ({ status, document: { detail: 'I am a teapot' } })];
+    await press('acknowledge', lang);
+    expect(asked()).toHaveLength(1);
+    expect(shown[0]?.options).toMatchObject({ body: words, silent: true, icon: '/icons/critical.png' });
+    expect(shown[0]?.options).not.toHaveProperty('actions');
+  });
+
+  it('tries again when no answer comes, and when the server fails', async () => {
+    vi.useFakeTimers();
+    answers = [() => Promise.reject(new TypeError('Failed to fetch')), async () => ({ status: 503 }), async () => ({ status: 200, document: { text: 'done' } })];
+    const pressed = press('silence');
+    await vi.advanceTimersByTimeAsync(2_000);
+    await pressed;
+    expect(asked()).toHaveLength(3);
+    expect(shown.map(({ options }) => options.body)).toEqual(['done']);
+  });
+
+  it('without a server it says so within ten seconds, keeps its buttons and opens the page', async () => {
+    vi.useFakeTimers();
+    answers = [() => new Promise((_done, failed) => setTimeout(() => failed(new DOMException('aborted', 'AbortError')), 2_500))];
+    const pressed = press('acknowledge');
+    await vi.advanceTimersByTimeAsync(9_900);
+    await pressed;
+    expect(asked()).toHaveLength(3);
+    expect(shown[0]?.options).toMatchObject({ body: 'Not done: the server could not be reached. Try again.', actions: [{ action: 'acknowledge' }], data: { token: 'TOKEN' } });
+    expect(openWindow).toHaveBeenCalledWith('/alerts/01KA');
+  });
+
+  it('stays where the server has too much to do', async () => {
+    answers = [async () => ({ status: 429 })];
+    await press('acknowledge', 'de');
+    expect(shown[0]?.options).toMatchObject({ actions: [{ action: 'acknowledge' }], data: { token: 'TOKEN' } });
+  });
+
+  it('an action that is not known is a click', async () => {
+    await press('explode');
+    expect(openWindow).toHaveBeenCalled();
+    expect(asked().map(({ action }) => action)).toEqual(['opened']);
+  });
+});
+
+afterEach(() => void vi.useRealTimers());
 
 describe('notificationclick', () => {
   const notification = () => ({ close: vi.fn(), data: { url: '/alerts/01KA' } });

@@ -1,7 +1,45 @@
 // Shows notifications while no page is open. Served from `/` and asked for anew each time, so it is never an old one for long.
 // Plain JavaScript: what runs here is what is written here.
 
-const ANYTHING = 'Something has happened. Open Pulsewire to see it.';
+/** What is said here and not by the server, in the languages that it speaks. */
+const WORDS = {
+  en: {
+    anything: 'Something has happened. Open Pulsewire to see it.',
+    acknowledge: 'Acknowledge',
+    silence: 'Silence 1 h',
+    done_acknowledge: 'Acknowledged.',
+    done_silence: 'Silenced for an hour.',
+    status_401: 'This can no longer be done from here. Open Pulsewire to do it there.',
+    status_403: 'You may no longer do this.',
+    status_409: 'It is over already.',
+    status_410: 'This message is too old for that. Open Pulsewire to do it there.',
+    status_429: 'Too much was asked of the server at once. Try again in a minute.',
+    failed: 'The server did not do it. Open Pulsewire to do it there.',
+    offline: 'Not done: the server could not be reached. Try again.',
+  },
+  de: {
+    anything: 'Es ist etwas geschehen. In Pulsewire steht, was.',
+    acknowledge: 'Quittieren',
+    silence: '1 Std. stumm',
+    done_acknowledge: 'Quittiert.',
+    done_silence: 'Für eine Stunde stummgeschaltet.',
+    status_401: 'Das geht von hier aus nicht mehr, nur noch in Pulsewire selbst.',
+    status_403: 'Das ist Ihnen nicht mehr erlaubt.',
+    status_409: 'Es ist schon vorbei.',
+    status_410: 'Dafür ist diese Nachricht zu alt. In Pulsewire selbst geht es noch.',
+    status_429: 'Der Server wurde zu viel auf einmal gefragt. In einer Minute noch einmal.',
+    failed: 'Der Server hat es nicht getan. In Pulsewire selbst lässt es sich noch einmal versuchen.',
+    offline: 'Nicht getan: Der Server war nicht zu erreichen. Bitte noch einmal.',
+  },
+};
+
+const ACTIONS = ['acknowledge', 'silence'];
+
+/** What ends, or is taken care of, is no news: it takes the place of what was told, quietly. */
+const QUIET = ['resolved', 'acknowledged'];
+
+/** Longest token that is kept; those of the server have 75 characters. */
+const TOKEN_CHARS_MAX = 512;
 
 /** What a message says; one that is empty or damaged still says something. */
 function read(data) {
@@ -12,15 +50,30 @@ function read(data) {
     message = { body: data.text() };
   }
   const text = (value, otherwise) => (typeof value === 'string' && value !== '' ? value : otherwise);
+  const flag = (value, otherwise) => (typeof value === 'boolean' ? value : otherwise);
+  const kind = text(message.kind, '');
+  const severity = ['info', 'warning', 'critical'].includes(message.severity) ? message.severity : 'info';
+  const lang = message.lang === 'de' ? 'de' : 'en';
+  const token = text(message.token, '').length <= TOKEN_CHARS_MAX ? text(message.token, '') : '';
+  const actions = Array.isArray(message.actions) && token !== '' ? ACTIONS.filter((one) => message.actions.includes(one)) : [];
+  const news = !QUIET.includes(kind);
+  const open = message.open && Number.isInteger(message.open.count) && message.open.count >= 0 ? message.open.count : null;
   return {
     id: text(message.id, ''),
-    kind: text(message.kind, ''),
-    severity: ['info', 'warning', 'critical'].includes(message.severity) ? message.severity : 'info',
+    kind,
+    severity,
+    lang,
     title: text(message.title, 'Pulsewire'),
-    body: text(message.body, message.title ? '' : ANYTHING),
+    body: text(message.body, message.title ? '' : WORDS[lang].anything),
     url: inside(text(message.url, '/alerts')),
     tag: text(message.tag, 'pulsewire'),
+    image: /^https:\/\//i.test(text(message.image, '')) ? message.image : null,
     timestamp: Date.parse(message.time) || Date.now(),
+    ring: flag(message.ring, news),
+    stay: flag(message.stay, news && severity === 'critical'),
+    token,
+    actions,
+    open,
   };
 }
 
@@ -37,28 +90,46 @@ function inside(url) {
 self.addEventListener('install', () => self.skipWaiting());
 self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
 
-self.addEventListener('push', (event) => event.waitUntil(show(event.data)));
+self.addEventListener('push', (event) => event.waitUntil(receive(event.data)));
+
+async function receive(data) {
+  let message = null;
+  try {
+    message = read(data);
+  } catch {
+    // What cannot be read is shown all the same.
+  }
+  await show(message);
+  if (message === null) return;
+  await Promise.all([badge(message.open), report(message.token, 'shown')]);
+}
 
 /** Shows something whatever happens: browsers take the subscription away from those who are silent. */
-async function show(data) {
+async function show(message) {
+  const { registration } = self;
+  if (message === null) {
+    return registration.showNotification('Pulsewire', { body: WORDS.en.anything, tag: 'pulsewire', data: { url: '/alerts', id: '' } });
+  }
+  const { title, body, tag, url, id, token, lang } = message;
+  const plain = { body, tag, data: token === '' ? { url, id } : { url, id, token, lang } };
   try {
-    const message = read(data);
-    const firing = message.kind !== 'resolved';
-    const ring = firing && !(await isShown(message));
-    await self.registration.showNotification(message.title, {
-      body: message.body,
+    const ring = message.ring && !(await isShown(message));
+    await registration.showNotification(title, {
+      ...plain,
       // "Resolved" takes the place of "firing".
-      tag: message.tag,
       renotify: ring,
-      requireInteraction: firing && message.severity === 'critical',
+      requireInteraction: message.stay,
       silent: !ring,
       timestamp: message.timestamp,
-      icon: `/icons/${firing ? message.severity : 'resolved'}.png`,
+      icon: `/icons/${message.kind === 'resolved' ? 'resolved' : message.severity}.png`,
       badge: '/icons/badge.png',
-      data: { url: message.url, id: message.id },
+      lang,
+      actions: message.actions.map((action) => ({ action, title: WORDS[lang][action] })),
+      ...(message.image === null ? {} : { image: message.image }),
     });
   } catch {
-    await self.registration.showNotification('Pulsewire', { body: ANYTHING, tag: 'pulsewire', data: { url: '/alerts', id: '' } });
+    // A browser that takes no such notification takes the words alone.
+    await registration.showNotification(title, plain);
   }
 }
 
@@ -73,10 +144,110 @@ async function isShown(message) {
   }
 }
 
+/** How many alerts are open, on the sign of the installed application. Not every browser has that. */
+async function badge(count) {
+  const { navigator } = self;
+  if (count === null || !navigator || !navigator.setAppBadge) return;
+  try {
+    await (count > 0 ? navigator.setAppBadge(count) : navigator.clearAppBadge());
+  } catch {
+    // Only a number less.
+  }
+}
+
+/** How long the server has to answer, in ms. A browser lets a click open a page for ten seconds, so all tries end before that. */
+const REPORT_MS = 5000;
+const TRY_MS = 2500;
+const TRIES_PAUSES_MS = [500, 1500];
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** Asks the server to do something with what a message is about. The token says who asks, so no cookie is needed. */
+async function ask(token, action, withinMs) {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), withinMs);
+  try {
+    const answer = await fetch('/api/v1/push/actions', {
+      method: 'POST',
+      credentials: 'omit',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ token, action }),
+      signal: abort.signal,
+    });
+    return { status: answer.status, ok: answer.ok, document: await answer.json().catch(() => null) };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Tells what became of a message. Nobody waits for it, and it is not told twice. */
+async function report(token, what) {
+  if (!token) return;
+  try {
+    await ask(token, what, REPORT_MS);
+  } catch {
+    // Only a count less.
+  }
+}
+
+self.addEventListener('notificationclose', (event) => event.waitUntil(report(event.notification.data?.token, 'dismissed')));
+
 self.addEventListener('notificationclick', (event) => {
-  event.notification.close();
-  event.waitUntil(open(event.notification.data?.url || '/alerts'));
+  const { notification, action } = event;
+  const data = notification.data || {};
+  if (ACTIONS.includes(action) && data.token) {
+    event.waitUntil(act(notification, action, data));
+    return;
+  }
+  notification.close();
+  // The page first: a browser opens one only soon after the click.
+  event.waitUntil(Promise.all([open(data.url || '/alerts'), report(data.token, 'opened')]));
 });
+
+/** Does what a button of the notification says, and shows in its place what came of it. */
+async function act(notification, action, data) {
+  const words = WORDS[data.lang === 'de' ? 'de' : 'en'];
+  const answer = await insist(data.token, action);
+  /** The buttons stay, for another try. */
+  const again = { data, actions: notification.actions, requireInteraction: notification.requireInteraction };
+  if (answer === null) {
+    await replace(notification, words.offline, again);
+    await open(data.url || '/alerts').catch(() => {});
+    return;
+  }
+  const { url, id } = data;
+  const said = answer.document || {};
+  const text = [answer.ok ? said.text : null, words[answer.ok ? `done_${action}` : `status_${answer.status}`], said.detail, words.failed];
+  await replace(notification, text.find((one) => typeof one === 'string' && one !== ''), {
+    data: { url: url || '/alerts', id },
+    ...(answer.status === 429 ? again : {}),
+    ...(answer.ok ? { icon: '/icons/resolved.png' } : {}),
+  });
+}
+
+/** Asks until the server answers, a few times; null if it does not. */
+async function insist(token, action) {
+  for (const wait of [...TRIES_PAUSES_MS, null]) {
+    try {
+      const answer = await ask(token, action, TRY_MS);
+      if (answer.status < 500) return answer;
+    } catch {
+      // No answer: perhaps the next.
+    }
+    if (wait !== null) await pause(wait);
+  }
+  return null;
+}
+
+async function replace(notification, body, options) {
+  const { title, tag, icon } = notification;
+  const plain = { body, tag, data: options.data, silent: true };
+  try {
+    await self.registration.showNotification(title, { icon, badge: '/icons/badge.png', ...plain, ...options });
+  } catch {
+    await self.registration.showNotification(title, plain);
+  }
+}
 
 /** Leads an open page there, or opens one. */
 async function open(url) {
@@ -93,7 +264,7 @@ async function open(url) {
 }
 
 /** The first part of the paths at which the application is; the server answers others by itself, such as /metrics. */
-const PAGES = ['', 'devices', 'alerts', 'rules', 'settings', 'signin'];
+const PAGES = ['', 'devices', 'alerts', 'rules', 'silences', 'announcements', 'settings', 'signin'];
 
 function isPage(url) {
   return PAGES.includes(new URL(url).pathname.split('/')[1]);
