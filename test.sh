@@ -50,16 +50,19 @@ count() {
   while read -r line; do failed=$((failed + line)); done < <(sed -nE 's/^ +Tests +([0-9]+) failed.*/\1/p; s/^ +([0-9]+) failed$/\1/p' "$1")
 }
 
-# need COMMAND PACKAGE: makes sure that a program is there.
-need() {
+# get COMMAND PACKAGE: whether a program is there, or could be installed.
+get() {
   command -v "$1" >/dev/null 2>&1 && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     [ -e "$logs/updated" ] || { apt-get update -qq >/dev/null 2>&1; touch "$logs/updated"; }
     echo "installing $2"
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >"$logs/apt.log" 2>&1
   fi
-  command -v "$1" >/dev/null 2>&1 || missing+=("$1 (Debian package $2)")
+  command -v "$1" >/dev/null 2>&1
 }
+
+# need COMMAND PACKAGE: nothing is tested without it.
+need() { get "$1" "$2" || missing+=("$1 (Debian package $2)"); }
 
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
@@ -114,6 +117,11 @@ if [ -d dashboard/tests ]; then
   step "page: types" bash -c 'cd dashboard/web && npm run --silent check'
   step "page: unit tests" bash -c 'cd dashboard/tests && npm run --silent unit'
   step "page: in Chromium" bash -c 'cd dashboard/tests && npm run --silent e2e'
+  if get "${FIREFOX:-firefox-esr}" firefox-esr && get openssl openssl; then
+    step "page: in Firefox, with true Web Push" bash -c 'cd dashboard/tests && npm run --silent firefox'
+  else
+    skipped+=("page: in Firefox, with true Web Push: ${FIREFOX:-firefox-esr} or openssl cannot be had (Debian packages firefox-esr, openssl)")
+  fi
 fi
 
 if [ $long = 1 ]; then
