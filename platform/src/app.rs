@@ -9,6 +9,7 @@ use crate::alerting::{Alerting, AlertingOptions, AlertingParts, BacktestOptions,
 use crate::bus::in_process::InProcessBus;
 use crate::channels::{
     ApnsChannel, ApnsKey, ClientOptions, FcmChannel, PushClient, Reach, ServiceAccount, VapidKey, WebPushChannel,
+    WebhookChannel,
 };
 use crate::commands::{Commands, CommandsOptions, CommandsParts};
 use crate::config::Config;
@@ -539,15 +540,18 @@ async fn push_channels(config: &Config, secrets: &dyn SecretStore) -> anyhow::Re
     let anywhere = PushClient::new(&options, Reach::Anywhere)?;
     let vapid = VapidKey::load(secrets, push.vapid_subject.clone()).await.context("loading the VAPID key")?;
     let client = PushClient::new(&options, reach)?;
-    let mut channels: Vec<Arc<dyn PushChannel>> =
-        vec![Arc::new(WebPushChannel::new(client, vapid, push.allow_private_endpoints))];
+    let public_url = config.http.public_url.clone();
+    let mut channels: Vec<Arc<dyn PushChannel>> = vec![
+        Arc::new(WebPushChannel::new(client.clone(), vapid, push.allow_private_endpoints)),
+        Arc::new(WebhookChannel::new(client, public_url.clone(), push.allow_private_endpoints)),
+    ];
     if let Some(apns) = &push.apns {
         let key = ApnsKey::read(&apns.key_file, apns.key_id.clone(), apns.team_id.clone())?;
         channels.push(Arc::new(ApnsChannel::new(anywhere.clone(), key, apns.url.clone(), apns.topic.clone())));
     }
     if let Some(fcm) = &push.fcm {
         let account = ServiceAccount::read(&fcm.service_account_file)?;
-        channels.push(Arc::new(FcmChannel::new(anywhere, account, fcm.url.clone())));
+        channels.push(Arc::new(FcmChannel::new(anywhere, account, fcm.url.clone(), public_url)));
     }
     Ok(channels)
 }

@@ -74,7 +74,7 @@ impl World {
         let channels: Vec<Arc<dyn PushChannel>> = vec![
             Arc::new(WebPushChannel::new(client.clone(), vapid, true)),
             Arc::new(ApnsChannel::new(client.clone(), key, origin.clone(), topic)),
-            Arc::new(FcmChannel::new(client, account, origin)),
+            Arc::new(FcmChannel::new(client, account, origin, None)),
         ];
         let parts = OutboxParts {
             store: meta.clone(),

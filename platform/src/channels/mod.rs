@@ -1,4 +1,4 @@
-//! Ways to people: Web Push, APNs, FCM, all over one HTTP client. Each has its contract in a classifier of its own: a pure
+//! Ways to people: Web Push, APNs, FCM and webhooks, all over one HTTP client, and e-mail. Each has its contract in a classifier of its own: a pure
 //! function from the provider's answer to a verdict. `docs/adr/0003-push-dependencies.md` says why there is no library per
 //! provider.
 
@@ -8,11 +8,13 @@ mod fcm;
 mod fit;
 mod jwt;
 mod reply;
+mod webhook;
 mod webpush;
 
 pub use apns::{ApnsChannel, ApnsKey};
 pub use client::{ClientOptions, PushClient, Reach};
 pub use fcm::{FcmChannel, ServiceAccount};
+pub use webhook::WebhookChannel;
 pub use webpush::{PAYLOAD_BYTES_MAX, VapidKey, WebPushChannel};
 
 /// Largest payload of any channel, before encryption: providers that pass messages on take no more.

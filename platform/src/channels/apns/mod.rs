@@ -4,6 +4,7 @@ mod payload;
 mod token;
 mod verdict;
 
+pub(super) use payload::aps;
 pub use token::ApnsKey;
 
 use super::client::PushClient;
@@ -15,7 +16,6 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use http_body_util::Full;
 use pulsewire_core::push::{ChannelKind, Notification, Verdict, apns_token};
-use pulsewire_core::severity::Severity;
 
 /// Longest bundle id.
 const TOPIC_BYTES_MAX: usize = 155;
@@ -34,6 +34,11 @@ fn apns_id(notification: &Notification) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
+/// 10: at once; 5: when it suits the phone's battery, for what does not ring.
+pub(super) fn priority(notification: &Notification) -> &'static str {
+    if notification.rings() { "10" } else { "5" }
+}
+
 impl ApnsChannel {
     /// `url`: the service's origin; `topic`: the app's bundle id.
     pub fn new(client: PushClient, key: ApnsKey, url: String, topic: String) -> Self {
@@ -47,8 +52,6 @@ impl ApnsChannel {
         bearer: &str,
     ) -> Result<Request<Full<Bytes>>, String> {
         let PushAddress::Apns { token, topic } = address else { return Err("this is no app of Apple's".into()) };
-        // 10: at once; 5: when it suits the phone's battery.
-        let priority = if notification.severity == Severity::Info { "5" } else { "10" };
         Request::builder()
             .method(Method::POST)
             .uri(format!("{}/3/device/{token}", self.url))
@@ -56,8 +59,11 @@ impl ApnsChannel {
             .header(CONTENT_TYPE, "application/json")
             .header("apns-id", apns_id(notification))
             .header("apns-topic", topic.as_deref().unwrap_or(&self.topic))
+            // Also for what only takes the place of an earlier message. Of type `background` it could carry no text, badge or
+            // sound, would come a few times an hour at most, never to an app that was closed by hand, and the app itself
+            // would have to look for what to replace. What must not ring has no sound and is passive instead.
             .header("apns-push-type", "alert")
-            .header("apns-priority", priority)
+            .header("apns-priority", priority(notification))
             .header("apns-expiration", notification.expires_us / 1_000_000)
             .header("apns-collapse-id", &notification.tag)
             .body(Full::new(payload::json(notification).into()))

@@ -2,10 +2,12 @@
 
 use crate::channels::MESSAGE_BYTES_MAX;
 use crate::channels::fit::{self, Words};
-use pulsewire_core::notice::NoticeKind;
 use pulsewire_core::push::Notification;
 use pulsewire_core::severity::Severity;
 use serde_json::{Value, json};
+
+/// The category under which an app declares the buttons of an alert.
+pub(in crate::channels) const CATEGORY: &str = "PULSEWIRE_ALERT";
 
 /// The message as JSON, at most [`MESSAGE_BYTES_MAX`] bytes.
 pub(super) fn json(notification: &Notification) -> Vec<u8> {
@@ -13,39 +15,51 @@ pub(super) fn json(notification: &Notification) -> Vec<u8> {
 }
 
 fn document(notification: &Notification, words: &Words) -> Value {
-    // Time-sensitive messages break through a Focus; nothing else should. That all is well wakes nobody.
-    let is_loud = notification.kind != NoticeKind::Resolved && notification.severity > Severity::Info;
+    let mut document = fit::facts(notification, words);
+    let mut aps = aps(notification, words);
+    aps["alert"] = json!({ "title": words.title, "body": words.body });
+    document["aps"] = aps;
+    document
+}
+
+/// How the system shows it: all but the words. developer.apple.com, "Generating a remote notification".
+pub(in crate::channels) fn aps(notification: &Notification, words: &Words) -> Value {
+    // Time-sensitive messages break through a Focus; nothing else should. What does not ring lights no screen either.
     let level = match notification.severity {
-        _ if !is_loud => "passive",
+        _ if !notification.rings() => "passive",
         Severity::Critical => "time-sensitive",
         _ => "active",
     };
     let mut aps = json!({
-        "alert": { "title": words.title, "body": words.body },
         "badge": notification.open.count,
         "interruption-level": level,
         "thread-id": notification.tag,
     });
-    if is_loud {
+    if notification.rings() {
         aps["sound"] = "default".into();
     }
-    json!({
-        "aps": aps,
-        "v": 1,
-        "id": notification.message.to_string(),
-        "kind": notification.kind.name(),
-        "severity": notification.severity.name(),
-        "url": words.url,
-        "tag": notification.tag,
-        "open": fit::open(notification),
-        "time": fit::time(notification),
-    })
+    if notification.has_actions() {
+        aps["category"] = CATEGORY.into();
+    }
+    if words.image.is_some() {
+        // Lets the app's extension fetch the picture.
+        aps["mutable-content"] = 1.into();
+    }
+    aps
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::fit::tests::notification;
+    use crate::channels::fit::tests::{complete, ended, notification, pretty};
+    use pulsewire_core::notice::NoticeKind;
+    use pulsewire_core::push::{Look, Sound};
+
+    #[test]
+    fn an_app_gets_what_it_needs_to_show_and_to_act() {
+        insta::assert_snapshot!("apns_firing", pretty(&json(&complete())));
+        insta::assert_snapshot!("apns_resolved", pretty(&json(&ended())));
+    }
 
     #[test]
     fn a_critical_alert_is_time_sensitive_and_fits() {
@@ -54,12 +68,17 @@ mod tests {
         let value: Value = serde_json::from_slice(&built).expect("JSON");
         assert_eq!(value["aps"]["interruption-level"], "time-sensitive");
         assert_eq!(value["aps"]["alert"]["title"], "Cold room too warm");
-        let over = Notification { kind: NoticeKind::Resolved, ..notification("Resolved: Cold room too warm", "") };
-        let value_over: Value = serde_json::from_slice(&json(&over)).expect("JSON");
-        assert_eq!(
-            (&value_over["aps"]["interruption-level"], &value_over["aps"]["sound"]),
-            (&json!("passive"), &Value::Null)
-        );
         assert_eq!(value["open"], json!({ "count": 2, "worst": "critical" }));
+    }
+
+    #[test]
+    fn what_does_not_ring_makes_no_sound_and_is_passive() {
+        let over = Notification { kind: NoticeKind::Resolved, ..notification("Resolved: Cold room too warm", "") };
+        let quiet = Look { sound: Sound::Never, ..Look::default() };
+        for silent in [over, Notification { look: quiet, ..complete() }] {
+            let value: Value = serde_json::from_slice(&json(&silent)).expect("JSON");
+            let found = (&value["aps"]["interruption-level"], &value["aps"]["sound"]);
+            assert_eq!(found, (&json!("passive"), &Value::Null));
+        }
     }
 }

@@ -21,12 +21,13 @@ pub struct FcmChannel {
     client: PushClient,
     account: ServiceAccount,
     url: String,
+    public_url: Option<String>,
 }
 
 impl FcmChannel {
-    /// `url`: the service's origin.
-    pub fn new(client: PushClient, account: ServiceAccount, url: String) -> Self {
-        Self { client, account, url }
+    /// `url`: the service's origin; `public_url`: where people reach this server.
+    pub fn new(client: PushClient, account: ServiceAccount, url: String, public_url: Option<String>) -> Self {
+        Self { client, account, url, public_url }
     }
 
     fn request(
@@ -42,7 +43,7 @@ impl FcmChannel {
             .uri(format!("{}/v1/projects/{}/messages:send", self.url, self.account.project()))
             .header(AUTHORIZATION, format!("Bearer {bearer}"))
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(payload::json(notification, token, now_us).into()))
+            .body(Full::new(payload::json(notification, token, self.public_url.as_deref(), now_us).into()))
             .map_err(|error| format!("the endpoint cannot be addressed: {error}"))
     }
 }

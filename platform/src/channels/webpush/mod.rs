@@ -17,7 +17,6 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{Method, Request};
 use http_body_util::Full;
 use pulsewire_core::push::{AddressError, ChannelKind, Notification, Verdict, clip, host_of, webpush_url};
-use pulsewire_core::severity::Severity;
 use web_push_native::p256::PublicKey;
 use web_push_native::{Auth, encrypt};
 
@@ -49,22 +48,23 @@ impl WebPushChannel {
         let (key, auth) = keys(p256dh, auth).map_err(|problem| problem.detail)?;
         let body = sealed(payload::json(notification), &key, &auth)?;
         let ttl_s = (notification.expires_us.saturating_sub(now_us) / 1_000_000).clamp(0, 2_592_000);
-        let urgency = match notification.severity {
-            Severity::Critical | Severity::Warning => "high",
-            Severity::Info => "normal",
-        };
         Request::builder()
             .method(Method::POST)
             .uri(url)
             .header("ttl", ttl_s)
             .header("topic", &notification.tag)
-            .header("urgency", urgency)
+            .header("urgency", urgency(notification))
             .header(CONTENT_ENCODING, "aes128gcm")
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(AUTHORIZATION, authorization)
             .body(Full::new(body.into()))
             .map_err(|error| format!("the endpoint cannot be addressed: {error}"))
     }
+}
+
+/// What rings wakes a sleeping phone; the rest comes when the device is awake: RFC 8030 §5.3.
+pub(super) fn urgency(notification: &Notification) -> &'static str {
+    if notification.rings() { "high" } else { "normal" }
 }
 
 /// Encrypts for a browser.
