@@ -17,7 +17,7 @@ use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
 use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
-use crate::outbox::{Outbox, OutboxOptions, OutboxParts};
+use crate::outbox::{ActionKey, Outbox, OutboxOptions, OutboxParts};
 use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, User, UserStore};
 use crate::storage::sqlite::{DataFolder, SqliteMeta};
 use crate::storage::telemetry::{Keep, Policy, StoreOptions, TelemetryStore};
@@ -158,6 +158,7 @@ impl App {
             attention: live.attention().clone(),
             bus: bus.clone(),
             clock: clock.clone(),
+            actions: ActionKey::load(&*meta).await.context("loading the key of messages' tokens")?,
         };
         let (outbox, outbox_task) =
             Outbox::start(outbox_options(&config), outbox_parts).await.context("opening the outbox")?;
@@ -520,6 +521,8 @@ fn outbox_options(config: &Config) -> OutboxOptions {
     OutboxOptions {
         workers: push.workers,
         per_origin_max: push.per_origin_max,
+        per_origin_rate: push.per_origin_rate,
+        bulk_queue_max: push.bulk_queue_max,
         lease: push.lease,
         attempts_max: push.attempts_max,
         history_per_user: push.history_per_user,

@@ -164,10 +164,12 @@ async fn alerts_of_the_second_version_stay_and_those_that_fire_end_with_what_wai
         in_flight: Vec::new(),
         attention: Arc::new(Nobody),
         lease_until_us: 200,
-        free: Slots { all: 9, ordinary: 9 },
+        free: Slots { all: 9, ordinary: 9, bulk: 9 },
         busy: Vec::new(),
-        per_provider: Slots { all: 9, ordinary: 9 },
+        per_provider: Slots { all: 9, ordinary: 9, bulk: 9 },
         history_per_user: 10,
+        bulk_queue_max: 9,
+        notices: Vec::new(),
     };
     store.step(step).await.unwrap();
     let query = MessageQuery { user: None, alert: Some(ended.id), before: None, limit: 9 };

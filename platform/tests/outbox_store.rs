@@ -19,7 +19,7 @@ use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use std::sync::Arc;
 
-const ROOM: Slots = Slots { all: 16, ordinary: 12 };
+const ROOM: Slots = Slots { all: 16, ordinary: 12, bulk: 8 };
 
 struct Nobody;
 
@@ -50,10 +50,12 @@ fn step_at(now_us: i64) -> OutboxStep {
         in_flight: Vec::new(),
         attention: Arc::new(Nobody),
         lease_until_us: now_us + 60,
-        free: Slots { all: 64, ordinary: 48 },
+        free: Slots { all: 64, ordinary: 48, bulk: 32 },
         busy: Vec::new(),
         per_provider: ROOM,
         history_per_user: 10,
+        bulk_queue_max: 100,
+        notices: Vec::new(),
     }
 }
 
@@ -158,7 +160,7 @@ async fn a_provider_without_room_and_a_long_queue_does_not_hold_up_another() {
     world.commit((0..700).map(|n| alert(n, Severity::Warning)).collect(), 10).await;
     world.register("lee", "fast", 11).await;
     world.commit((700..705).map(|n| alert(n, Severity::Warning)).collect(), 12).await;
-    let full = |ordinary| vec![("slow".to_owned(), Slots { all: 4, ordinary })];
+    let full = |ordinary| vec![("slow".to_owned(), Slots { all: 4, ordinary, bulk: 0 })];
     let stepped = world.step(OutboxStep { busy: full(0), ..step_at(30) }).await;
     assert_eq!((providers(&stepped.leased), stepped.leased.len()), (vec!["fast"], 5));
     world.commit(vec![alert(800, Severity::Critical)], 31).await;

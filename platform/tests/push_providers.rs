@@ -4,7 +4,7 @@ use pulsewire::bus::in_process::InProcessBus;
 use pulsewire::channels::{
     ApnsChannel, ApnsKey, ClientOptions, FcmChannel, PushClient, Reach, ServiceAccount, VapidKey, WebPushChannel,
 };
-use pulsewire::outbox::{Outbox, OutboxOptions, OutboxParts};
+use pulsewire::outbox::{ActionKey, Outbox, OutboxOptions, OutboxParts};
 use pulsewire::ports::{Attention, Clock, Delivery, Endpoint, Message, PushAddress, PushChannel, User, UserStore};
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire_core::ids::{EndpointId, MessageId, UserName};
@@ -78,15 +78,18 @@ impl World {
         ];
         let parts = OutboxParts {
             store: meta.clone(),
-            endpoints: meta,
+            endpoints: meta.clone(),
             channels,
             attention: Arc::new(Nobody),
             bus: Arc::new(InProcessBus::new(64)),
             clock: Arc::new(Wall),
+            actions: ActionKey::load(&*meta).await.expect("a key"),
         };
         let options = OutboxOptions {
             workers: 64,
             per_origin_max: 16,
+            per_origin_rate: 1000,
+            bulk_queue_max: 1000,
             lease: Duration::from_secs(30),
             attempts_max: 20,
             history_per_user: 1000,

@@ -139,6 +139,14 @@ pub fn told_message_id(told: NotificationId, user: &UserName) -> MessageId {
     MessageId(Ulid::from_bytes(hash("pulsewire told message", &parts)))
 }
 
+/// The id of a message that is about no decision: of an announcement, of a digest, of the server's own trouble. `about` says of
+/// what, and never the same of two.
+pub fn own_message_id(about: &[&[u8]], user: &UserName) -> MessageId {
+    let mut parts = about.to_vec();
+    parts.push(user.as_str().as_bytes());
+    MessageId(Ulid::from_bytes(hash("pulsewire own message", &parts)))
+}
+
 /// The id of a message on its way to an endpoint; providers see it, so that a repeat replaces instead of ringing twice.
 pub fn delivery_id(message: MessageId, endpoint: EndpointId) -> DeliveryId {
     DeliveryId(Ulid::from_bytes(hash("pulsewire delivery", &[&message.0.to_bytes(), &endpoint.0.to_bytes()])))

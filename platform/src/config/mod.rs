@@ -165,6 +165,8 @@ pub struct Push {
     pub ttl_info: Duration,
     pub workers: usize,
     pub per_origin_max: usize,
+    pub per_origin_rate: u32,
+    pub bulk_queue_max: usize,
     pub lease: Duration,
     pub connect_timeout: Duration,
     pub request_timeout: Duration,

@@ -19,7 +19,9 @@ mod openapi;
 mod overview;
 mod password;
 mod problem;
+mod providers;
 mod push;
+mod push_actions;
 mod query;
 mod query_many;
 mod request;
@@ -85,6 +87,7 @@ pub(crate) struct State {
     parts: HttpParts,
     attempts: limiter::Attempts,
     push_tests: limiter::PerUser,
+    push_actions: limiter::Attempts,
     places: busy::Places,
     started: Instant,
     stopping: Arc<AtomicBool>,
@@ -136,6 +139,7 @@ impl HttpPort {
             parts,
             attempts: limiter::Attempts::per_minute(per_minute),
             push_tests: limiter::PerUser::per_minute(push::TESTS_PER_MINUTE),
+            push_actions: limiter::Attempts::per_minute(push_actions::PER_MINUTE),
             places: busy::Places::default(),
             started: Instant::now(),
             stopping: stopping.clone(),

@@ -64,6 +64,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::push::messages,
         super::push::message,
         super::push::replay,
+        super::push_actions::act,
+        super::providers::list,
         super::import::import,
         super::overview::overview,
     )

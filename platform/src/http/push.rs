@@ -200,6 +200,8 @@ impl From<OutboxError> for Problem {
             }
             OutboxError::NothingDead => Self::new(StatusCode::CONFLICT, "nothing_dead", error.to_string()),
             OutboxError::AlertOver => Self::new(StatusCode::CONFLICT, "alert_over", error.to_string()),
+            OutboxError::BadToken => Self::new(StatusCode::UNAUTHORIZED, "bad_token", error.to_string()),
+            OutboxError::TokenExpired => Self::new(StatusCode::GONE, "token_expired", error.to_string()),
             OutboxError::TestUnfinished => Self::too_many(error.to_string(), 5),
             OutboxError::Store(error) => error.into(),
         }

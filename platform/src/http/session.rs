@@ -70,7 +70,7 @@ pub struct ServerJson {
     emulator_url: Option<String>,
 }
 
-fn peer(request: &HttpRequest) -> IpAddr {
+pub(super) fn peer(request: &HttpRequest) -> IpAddr {
     request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
 }
 

@@ -23,11 +23,41 @@ pub enum Said {
     Gone { certain: bool, proven: bool },
 }
 
+/// Why a word that an endpoint is gone is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// A wrong environment would be answered alike, and nothing shows that it is the right one.
+    Unproven,
+    /// So many do not die at once.
+    Burst,
+}
+
+impl Doubt {
+    /// For people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Unproven => {
+                "nothing was delivered by this provider yet, so environment, key or app may be the wrong ones"
+            }
+            Self::Burst => {
+                "the provider calls very many endpoints gone, so environment, key or app may be the wrong ones"
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Answers {
     /// The newest: true for "this endpoint is gone".
     newest: VecDeque<bool>,
     delivered: bool,
+}
+
+impl Answers {
+    fn is_burst(&self) -> bool {
+        let dead = self.newest.iter().filter(|gone| **gone).count();
+        dead >= DEAD_MIN && dead * SHARE > self.newest.len()
+    }
 }
 
 /// The newest answers per provider.
@@ -38,23 +68,23 @@ pub struct PruneGuard {
 
 impl PruneGuard {
     /// Takes note of an answer; for one that calls an endpoint gone, says why not to believe it.
-    pub fn judge(&mut self, provider: &str, said: Said) -> Result<(), &'static str> {
+    pub fn judge(&mut self, provider: &str, said: Said) -> Result<(), Doubt> {
         let answers = self.answers.entry(provider.to_owned()).or_default();
         if answers.newest.len() >= REMEMBERED {
             answers.newest.pop_front();
         }
         answers.newest.push_back(matches!(said, Said::Gone { .. }));
         answers.delivered |= said == Said::Delivered;
-        let dead = answers.newest.iter().filter(|gone| **gone).count();
         match said {
-            Said::Gone { certain: false, proven: false } if !answers.delivered => {
-                Err("nothing was delivered by this provider yet, so environment, key or app may be the wrong ones")
-            }
-            Said::Gone { .. } if dead >= DEAD_MIN && dead * SHARE > answers.newest.len() => {
-                Err("the provider calls very many endpoints gone, so environment, key or app may be the wrong ones")
-            }
+            Said::Gone { certain: false, proven: false } if !answers.delivered => Err(Doubt::Unproven),
+            Said::Gone { .. } if answers.is_burst() => Err(Doubt::Burst),
             _ => Ok(()),
         }
+    }
+
+    /// True if so many of a provider's answers call endpoints gone that it is not believed.
+    pub fn is_frozen(&self, provider: &str) -> bool {
+        self.answers.get(provider).is_some_and(Answers::is_burst)
     }
 
     /// Forgets providers that are not needed any more.

@@ -5,18 +5,25 @@
 //! moment leaves each message either settled or to be sent again under the same id. The bus only says that something is
 //! new; otherwise the task sleeps until something is due.
 
+mod actions;
+mod board;
 mod guard;
 mod providers;
 mod task;
 
 use crate::ports::{
-    AddressProblem, Attention, Bus, BusEvent, Clock, Endpoint, EndpointStore, Message, MetaError, NewEndpoint,
+    ActedOn, AddressProblem, Attention, Bus, BusEvent, Clock, Endpoint, EndpointStore, Message, MetaError, NewEndpoint,
     OutboxStore, PushAddress, PushChannel, Registered, Replayed, TestMade, Topic,
 };
-use pulsewire_core::ids::{EndpointId, MessageId, UserName};
+use actions::TokenError;
+pub use actions::{Action, ActionKey};
+use board::Board;
+pub use board::ProviderState;
+use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::push::ChannelKind;
 use pulsewire_core::ulid::Ulid;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,6 +37,8 @@ const TEST_TTL_US: i64 = 600_000_000;
 pub struct OutboxOptions {
     pub workers: usize,
     pub per_origin_max: usize,
+    pub per_origin_rate: u32,
+    pub bulk_queue_max: usize,
     pub lease: Duration,
     pub attempts_max: u32,
     pub history_per_user: usize,
@@ -46,6 +55,7 @@ pub struct OutboxParts {
     pub attention: Arc<dyn Attention>,
     pub bus: Arc<dyn Bus>,
     pub clock: Arc<dyn Clock>,
+    pub actions: ActionKey,
 }
 
 impl OutboxParts {
@@ -72,6 +82,12 @@ pub enum OutboxError {
     /// An alarm that would take the place of the message that all is well.
     #[error("the alert is over; its alarm is not sent again")]
     AlertOver,
+    /// What was given is no token of this server's.
+    #[error("this is no token of a message of this server")]
+    BadToken,
+    /// It was one.
+    #[error("the message's time is over; open the page instead")]
+    TokenExpired,
     /// One test at a time.
     #[error("a test message to this endpoint is still on its way")]
     TestUnfinished,
@@ -85,6 +101,7 @@ pub enum OutboxError {
 pub struct Outbox {
     parts: OutboxParts,
     endpoints_per_user_max: usize,
+    board: Arc<Mutex<Board>>,
     stop: Arc<watch::Sender<bool>>,
 }
 
@@ -104,8 +121,9 @@ impl Outbox {
         let (stop, stopped) = watch::channel(false);
         let endpoints_per_user_max = options.endpoints_per_user_max;
         let events = parts.bus.subscribe(Topic::Outbox);
-        let task = tokio::spawn(task::Task::new(options, parts.clone(), stopped).run(events));
-        Ok((Self { parts, endpoints_per_user_max, stop: Arc::new(stop) }, task))
+        let board = Arc::new(Mutex::new(Board::new(&options)));
+        let task = tokio::spawn(task::Task::new(options, parts.clone(), board.clone(), stopped).run(events));
+        Ok((Self { parts, endpoints_per_user_max, board, stop: Arc::new(stop) }, task))
     }
 
     /// Ends the task: nothing new is leased, attempts under way are waited for.
@@ -187,6 +205,47 @@ impl Outbox {
         self.parts.bus.publish(BusEvent::MessagesQueued);
         let missing = || MetaError::Missing { what: "message", name: id.to_string() };
         Ok(self.parts.store.message(id).await?.ok_or_else(missing)?)
+    }
+
+    fn opened(&self, token: &str) -> Result<DeliveryId, OutboxError> {
+        self.parts.actions.open(token, self.parts.clock.now_us()).map_err(|error| match error {
+            TokenError::Bad => OutboxError::BadToken,
+            TokenError::Expired => OutboxError::TokenExpired,
+        })
+    }
+
+    /// What a message's token is about.
+    ///
+    /// # Errors
+    /// `BadToken`, `TokenExpired`; the latter, too, if the message is not in the history any more or its endpoint is gone.
+    pub async fn check(&self, token: &str) -> Result<ActedOn, OutboxError> {
+        let delivery = self.opened(token)?;
+        self.parts.store.acted_on(delivery).await?.ok_or(OutboxError::TokenExpired)
+    }
+
+    /// Writes down what the holder of a token did.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn note(&self, token: &str, action: Action) -> Result<(), OutboxError> {
+        let delivery = self.opened(token)?;
+        Ok(self.parts.store.act(delivery, action.event(), self.parts.clock.now_us()).await?)
+    }
+
+    /// How the providers are, each with how many messages wait for it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn providers(&self) -> Result<Vec<(ProviderState, u64)>, MetaError> {
+        let mut queued: HashMap<String, u64> = self.parts.store.queued().await?.into_iter().collect();
+        let mut all: Vec<(ProviderState, u64)> = {
+            let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+            let view = board.view(self.parts.clock.now_us()).into_iter();
+            view.map(|one| (queued.remove(&one.view.provider).unwrap_or(0), one)).map(|(n, one)| (one, n)).collect()
+        };
+        all.extend(queued.into_iter().map(|(provider, count)| (ProviderState::unknown(provider), count)));
+        all.sort_by(|(a, _), (b, _)| a.view.provider.cmp(&b.view.provider));
+        Ok(all)
     }
 
     /// Where endpoints are read.

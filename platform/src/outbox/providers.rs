@@ -1,7 +1,7 @@
-//! What the outbox knows of each provider: how much is on its way there, and whether to leave it alone for a while.
+//! What the outbox knows of each provider: how much is on its way there, how fast, and whether to leave it alone for a while.
 
 use crate::ports::Slots;
-use pulsewire_core::push::{Verdict, backoff_us};
+use pulsewire_core::push::{Priority, Verdict, backoff_us};
 use std::collections::HashMap;
 
 /// Providers remembered. Above it those are forgotten to which nothing is on its way, first those that are not left alone.
@@ -10,14 +10,37 @@ const REMEMBERED_MAX: usize = 1000;
 const UNANSWERED_MAX: u32 = 3;
 /// A provider that wants to be left alone for longer is tried again after this: an hour.
 const PAUSE_MAX_US: i64 = 3_600_000_000;
+const SECOND_US: i64 = 1_000_000;
+
+/// What became of the attempts since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Taken.
+    pub delivered: u64,
+    /// To be tried again.
+    pub retried: u64,
+    /// Given up.
+    pub dead: u64,
+    /// Refused for good.
+    pub dropped: u64,
+}
+
+/// Messages that may begin now, refilled with time: those of one second may begin at once.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    left: f64,
+    at_us: i64,
+}
 
 #[derive(Debug, Default)]
 struct Provider {
-    critical: usize,
-    ordinary: usize,
+    in_flight: [usize; 3],
     failures: u32,
     unanswered: u32,
     until_us: i64,
+    down: String,
+    bucket: Option<Bucket>,
+    counts: Counts,
 }
 
 impl Provider {
@@ -27,8 +50,30 @@ impl Provider {
     }
 
     fn is_idle(&self) -> bool {
-        self.critical + self.ordinary == 0
+        self.in_flight == [0; 3]
     }
+
+    /// What may begin now. A clock that was set back gives nothing new.
+    fn budget(&self, rate: f64, now_us: i64) -> f64 {
+        let Some(bucket) = self.bucket else { return rate };
+        let passed_s = (now_us.saturating_sub(bucket.at_us)).max(0) as f64 / SECOND_US as f64;
+        (bucket.left + passed_s * rate).min(rate)
+    }
+}
+
+/// What is known of a provider, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProviderView {
+    /// Its name: `apns`, `fcm`, `email`, or a host.
+    pub provider: String,
+    /// Until when it is left alone, if it is.
+    pub paused_until_us: Option<i64>,
+    /// Why it counts as down; empty if it does not.
+    pub down: String,
+    /// Messages on their way.
+    pub in_flight: usize,
+    /// Since the start.
+    pub counts: Counts,
 }
 
 /// See the module.
@@ -36,40 +81,51 @@ impl Provider {
 pub struct Providers {
     workers: usize,
     per_provider: usize,
+    rate: f64,
     known: HashMap<String, Provider>,
 }
 
-/// A quarter of the room is kept for critical messages; of one slot there is no quarter.
-fn slots(max: usize, critical: usize, ordinary: usize) -> Slots {
-    let all = max.saturating_sub(critical + ordinary);
-    Slots { all, ordinary: (max - max / 4).saturating_sub(ordinary).min(all) }
+/// A quarter of the room is kept for critical messages, and half of it is for those that are no bulk; of one slot there is no
+/// quarter.
+fn slots(max: usize, in_flight: [usize; 3]) -> Slots {
+    let [critical, normal, bulk] = in_flight;
+    let all = max.saturating_sub(critical + normal + bulk);
+    let ordinary = (max - max / 4).saturating_sub(normal + bulk).min(all);
+    Slots { all, ordinary, bulk: (max - max / 2).saturating_sub(bulk).min(ordinary) }
+}
+
+impl Slots {
+    fn at_most(self, max: usize) -> Self {
+        Self { all: self.all.min(max), ordinary: self.ordinary.min(max), bulk: self.bulk.min(max) }
+    }
 }
 
 impl Providers {
-    /// `workers`: most attempts at once; `per_provider`: to one of them.
-    pub fn new(workers: usize, per_provider: usize) -> Self {
-        Self { workers, per_provider, known: HashMap::new() }
+    /// `workers`: most attempts at once; `per_provider`: to one of them; `rate`: most to one of them in a second.
+    pub fn new(workers: usize, per_provider: usize, rate: u32) -> Self {
+        Self { workers, per_provider, rate: f64::from(rate.max(1)), known: HashMap::new() }
     }
 
     /// An attempt begins.
-    pub fn begin(&mut self, provider: &str, critical: bool) {
+    pub fn begin(&mut self, provider: &str, priority: Priority, now_us: i64) {
+        let rate = self.rate;
         let known = self.known.entry(provider.to_owned()).or_default();
-        *if critical { &mut known.critical } else { &mut known.ordinary } += 1;
+        known.in_flight[priority as usize] += 1;
+        known.bucket = Some(Bucket { left: known.budget(rate, now_us) - 1.0, at_us: now_us });
     }
 
     /// An attempt ended without anything to be learnt of the provider.
-    pub fn forget(&mut self, provider: &str, critical: bool) {
+    pub fn forget(&mut self, provider: &str, priority: Priority) {
         if let Some(known) = self.known.get_mut(provider) {
-            let count = if critical { &mut known.critical } else { &mut known.ordinary };
+            let count = &mut known.in_flight[priority as usize];
             *count = count.saturating_sub(1);
         }
     }
 
     /// An attempt ended. A provider that is down is left alone, for longer each time; then one attempt tries it.
-    pub fn end(&mut self, provider: &str, critical: bool, verdict: &Verdict, now_us: i64, random: u64) {
+    pub fn end(&mut self, provider: &str, priority: Priority, verdict: &Verdict, now_us: i64, random: u64) {
+        self.forget(provider, priority);
         let known = self.known.entry(provider.to_owned()).or_default();
-        let count = if critical { &mut known.critical } else { &mut known.ordinary };
-        *count = count.saturating_sub(1);
         let down = match verdict {
             Verdict::ProviderDown { after_us, .. } => Some(after_us.unwrap_or(0).clamp(0, PAUSE_MAX_US)),
             Verdict::Retry { status: None, .. } => {
@@ -84,11 +140,22 @@ impl Providers {
             Some(asked_us) => {
                 known.failures = known.failures.saturating_add(1);
                 known.until_us = now_us.saturating_add(asked_us.max(backoff_us(known.failures, random)));
+                known.down = verdict.reason().to_owned();
             }
-            None if verdict.status().is_some() => (known.failures, known.unanswered, known.until_us) = (0, 0, 0),
+            None if verdict.status().is_some() => {
+                (known.failures, known.unanswered, known.until_us) = (0, 0, 0);
+                known.down.clear();
+            }
             None => {}
         }
         self.forget_some(now_us);
+    }
+
+    /// Counts what became of an attempt.
+    pub fn count(&mut self, provider: &str, count: impl FnOnce(&mut Counts)) {
+        if let Some(known) = self.known.get_mut(provider) {
+            count(&mut known.counts);
+        }
     }
 
     fn forget_some(&mut self, now_us: i64) {
@@ -106,103 +173,167 @@ impl Providers {
 
     /// Room for attempts.
     pub fn free(&self) -> Slots {
-        let sum = |count: fn(&Provider) -> usize| self.known.values().map(count).sum::<usize>();
-        slots(self.workers, sum(|p| p.critical), sum(|p| p.ordinary))
+        let sum = |at: usize| self.known.values().map(|p| p.in_flight[at]).sum::<usize>();
+        slots(self.workers, [sum(0), sum(1), sum(2)])
     }
 
     /// Room at a provider to which nothing is on its way.
     pub fn unknown(&self) -> Slots {
-        slots(self.per_provider, 0, 0)
+        // The rate is a whole number from 1 to 100,000.
+        slots(self.per_provider, [0; 3]).at_most(self.rate as usize)
     }
 
     /// Room at each provider where it is less than that.
     pub fn busy(&self, now_us: i64) -> Vec<(String, Slots)> {
         let known = self.known.iter().map(|(name, p)| {
-            let none = Slots { all: 0, ordinary: 0 };
+            let none = Slots { all: 0, ordinary: 0, bulk: 0 };
             let room = match p.failures {
-                0 => slots(self.per_provider, p.critical, p.ordinary),
+                0 => slots(self.per_provider, p.in_flight).at_most(p.budget(self.rate, now_us).max(0.0) as usize),
                 _ if p.is_paused(now_us) || !p.is_idle() => none,
-                _ => Slots { all: 1, ordinary: 1 },
+                _ => Slots { all: 1, ordinary: 1, bulk: 1 },
             };
             (name.clone(), room)
         });
         known.filter(|(_, room)| *room != self.unknown()).collect()
     }
 
-    /// When the next provider may be tried again.
+    /// When the next provider may be tried again, or takes its next message.
     pub fn next_us(&self, now_us: i64) -> Option<i64> {
-        self.known.values().filter(|p| p.failures > 0 && p.is_paused(now_us)).map(|p| p.until_us).min()
+        let next = self.known.values().filter_map(|p| {
+            let budget = p.budget(self.rate, now_us);
+            if p.failures > 0 && p.is_paused(now_us) {
+                Some(p.until_us)
+            } else if budget < 1.0 {
+                Some(now_us.saturating_add(((1.0 - budget) / self.rate * SECOND_US as f64).ceil() as i64))
+            } else {
+                None
+            }
+        });
+        next.min()
     }
 
     /// True if something is known of a provider.
     pub fn knows(&self, provider: &str) -> bool {
         self.known.contains_key(provider)
     }
+
+    /// All that is known, by name.
+    pub fn view(&self, now_us: i64) -> Vec<ProviderView> {
+        let mut all: Vec<ProviderView> = self
+            .known
+            .iter()
+            .map(|(name, p)| ProviderView {
+                provider: name.clone(),
+                paused_until_us: p.is_paused(now_us).then_some(p.until_us),
+                down: p.down.clone(),
+                in_flight: p.in_flight.iter().sum(),
+                counts: p.counts,
+            })
+            .collect();
+        all.sort_by(|a, b| a.provider.cmp(&b.provider));
+        all
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Priority::{Bulk, Critical, Normal};
 
     fn down(after_us: Option<i64>) -> Verdict {
         Verdict::ProviderDown { after_us, reason: "down".into(), status: Some(503) }
     }
 
+    fn providers() -> Providers {
+        Providers::new(8, 4, 1000)
+    }
+
+    fn slots_of(all: usize, ordinary: usize, bulk: usize) -> Slots {
+        Slots { all, ordinary, bulk }
+    }
+
     #[test]
-    fn ordinary_messages_leave_room_for_critical_ones() {
-        let mut providers = Providers::new(8, 4);
-        (0..3).for_each(|_| providers.begin("slow", false));
-        assert_eq!(providers.busy(0), [("slow".to_owned(), Slots { all: 1, ordinary: 0 })]);
-        (0..3).for_each(|_| providers.begin("other", false));
-        assert_eq!(providers.free(), Slots { all: 2, ordinary: 0 });
+    fn ordinary_messages_leave_room_for_critical_ones_and_bulk_for_both() {
+        let mut providers = providers();
+        (0..2).for_each(|_| providers.begin("slow", Bulk, 0));
+        assert_eq!(providers.busy(0), [("slow".to_owned(), slots_of(2, 1, 0))]);
+        providers.begin("slow", Normal, 0);
+        assert_eq!(providers.busy(0), [("slow".to_owned(), slots_of(1, 0, 0))]);
+        (0..3).for_each(|_| providers.begin("other", Normal, 0));
+        assert_eq!(providers.free(), slots_of(2, 0, 0));
     }
 
     #[test]
     fn no_provider_is_left_alone_for_longer_than_an_hour() {
-        let mut providers = Providers::new(8, 4);
-        providers.begin("p", true);
-        providers.end("p", true, &down(Some(i64::MAX)), 1000, 0);
+        let mut providers = providers();
+        providers.begin("p", Critical, 1000);
+        providers.end("p", Critical, &down(Some(i64::MAX)), 1000, 0);
         assert_eq!(providers.next_us(1000), Some(1000 + PAUSE_MAX_US));
+        let view = providers.view(1000);
+        assert_eq!((view[0].paused_until_us, view[0].down.as_str()), (Some(1000 + PAUSE_MAX_US), "down"));
     }
 
     #[test]
     fn attempts_without_an_answer_count_as_a_provider_that_is_down() {
         let silence = Verdict::Retry { after_us: None, reason: "no answer".into(), status: None, unclear: true };
-        let mut providers = Providers::new(8, 4);
+        let mut providers = providers();
         for n in 0..4 {
             assert_eq!(providers.next_us(10), None, "{n}");
-            providers.begin("p", false);
+            providers.begin("p", Normal, 10);
             let verdict = if n == 0 { Verdict::Delivered { provider_id: None, status: 201 } } else { silence.clone() };
-            providers.end("p", false, &verdict, 10, 500);
+            providers.end("p", Normal, &verdict, 10, 500);
         }
         assert_eq!(providers.next_us(10), Some(510));
-        providers.begin("p", false);
-        providers.end("p", false, &silence, 600, 500);
+        providers.begin("p", Normal, 600);
+        providers.end("p", Normal, &silence, 600, 500);
         assert_eq!(providers.next_us(600), Some(1100), "the one that tried it brought no answer either");
     }
 
     #[test]
     fn providers_that_are_down_are_not_remembered_without_bound() {
-        let mut providers = Providers::new(8, 4);
+        let mut providers = providers();
         for n in 0..3 * REMEMBERED_MAX {
-            providers.begin(&format!("p{n}"), true);
-            providers.end(&format!("p{n}"), true, &down(Some(1_000_000)), i64::try_from(n).expect("small"), 0);
+            let now_us = i64::try_from(n).expect("small");
+            providers.begin(&format!("p{n}"), Critical, now_us);
+            providers.end(&format!("p{n}"), Critical, &down(Some(1_000_000)), now_us, 0);
         }
         assert!(providers.known.len() <= REMEMBERED_MAX && providers.knows(&format!("p{}", 3 * REMEMBERED_MAX - 1)));
     }
 
     #[test]
     fn a_provider_that_is_down_is_left_alone_and_then_tried_by_one_attempt() {
-        let mut providers = Providers::new(8, 4);
-        (0..3).for_each(|_| providers.begin("p", true));
-        (0..3).for_each(|_| providers.end("p", true, &down(Some(60)), 1000, 0));
-        assert_eq!(providers.busy(1059), [("p".to_owned(), Slots { all: 0, ordinary: 0 })]);
+        let mut providers = providers();
+        (0..3).for_each(|_| providers.begin("p", Critical, 1000));
+        (0..3).for_each(|_| providers.end("p", Critical, &down(Some(60)), 1000, 0));
+        assert_eq!(providers.busy(1059), [("p".to_owned(), slots_of(0, 0, 0))]);
         assert_eq!(providers.next_us(1000), Some(1060));
-        assert_eq!(providers.busy(1060), [("p".to_owned(), Slots { all: 1, ordinary: 1 })]);
-        providers.begin("p", false);
-        assert_eq!(providers.busy(1060), [("p".to_owned(), Slots { all: 0, ordinary: 0 })]);
+        assert_eq!(providers.busy(1060), [("p".to_owned(), slots_of(1, 1, 1))]);
+        providers.begin("p", Normal, 1060);
+        assert_eq!(providers.busy(1060), [("p".to_owned(), slots_of(0, 0, 0))]);
         let well = Verdict::Delivered { provider_id: None, status: 201 };
-        providers.end("p", false, &well, 1061, 0);
+        providers.end("p", Normal, &well, 1061, 0);
         assert_eq!(providers.busy(1061), []);
+    }
+
+    #[test]
+    fn within_any_second_a_provider_gets_no_more_than_twice_its_rate_and_over_time_the_rate() {
+        let mut providers = Providers::new(1000, 1000, 10);
+        let well = Verdict::Delivered { provider_id: None, status: 201 };
+        let (mut begun, mut now_us) = (Vec::new(), 0);
+        while now_us < 10 * SECOND_US {
+            let room = providers.busy(now_us).first().map_or(providers.unknown().all, |(_, room)| room.all);
+            for _ in 0..room {
+                providers.begin("p", Normal, now_us);
+                providers.end("p", Normal, &well, now_us, 0);
+                begun.push(now_us);
+            }
+            let next = providers.next_us(now_us).expect("it is spent");
+            assert!(next > now_us, "it asks for a time to come");
+            now_us = next;
+        }
+        assert!((100..=110).contains(&begun.len()), "{} in ten seconds", begun.len());
+        for (i, at) in begun.iter().enumerate() {
+            assert!(begun[i..].iter().take_while(|other| *other - at < SECOND_US).count() <= 20);
+        }
     }
 }

@@ -1,15 +1,13 @@
 //! The task that drives.
 
-use super::guard::{PruneGuard, Said};
-use super::providers::Providers;
+use super::board::{Attempt, Board};
 use super::{OutboxOptions, OutboxParts};
-use crate::ports::{Leased, OutboxStep, Settled, Stepped, Subscription};
+use crate::ports::{Leased, OutboxStep, Settled, Slots, Stepped, Subscription};
 use crate::telemetry::names;
 use pulsewire_core::ids::DeliveryId;
-use pulsewire_core::push::{Next, Try, Verdict, settle};
-use pulsewire_core::severity::Severity;
+use pulsewire_core::push::{Next, Priority, Try, Verdict, settle};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
@@ -31,7 +29,7 @@ struct Ended {
 struct InFlight {
     delivery: DeliveryId,
     provider: String,
-    critical: bool,
+    priority: Priority,
 }
 
 pub(super) struct Task {
@@ -41,19 +39,12 @@ pub(super) struct Task {
     attempts: JoinSet<Ended>,
     /// What each attempt sends, also if it panics.
     in_flight: HashMap<Id, InFlight>,
-    providers: Providers,
-    guard: PruneGuard,
-    /// Why providers refuse this server, so that each is said once.
-    refusals: HashMap<String, String>,
+    board: Arc<Mutex<Board>>,
     settled: Vec<Settled>,
 }
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn is_critical(leased: &Leased) -> bool {
-    leased.notification.severity == Severity::Critical
 }
 
 /// Spreads retries. Without random bytes they all come at the latest moment, which is safe.
@@ -64,20 +55,25 @@ fn random() -> u64 {
 }
 
 impl Task {
-    pub(super) fn new(options: OutboxOptions, parts: OutboxParts, stopped: watch::Receiver<bool>) -> Self {
-        let providers = Providers::new(options.workers, options.per_origin_max);
-        let (attempts, guard) = (JoinSet::new(), PruneGuard::default());
+    pub(super) fn new(
+        options: OutboxOptions,
+        parts: OutboxParts,
+        board: Arc<Mutex<Board>>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             options,
             parts,
             stopped,
-            attempts,
+            attempts: JoinSet::new(),
             in_flight: HashMap::new(),
-            providers,
-            guard,
-            refusals: HashMap::new(),
+            board,
             settled: Vec::new(),
         }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn run(mut self, mut events: Box<dyn Subscription>) {
@@ -108,21 +104,29 @@ impl Task {
     /// One transaction. None if the store failed: what ended is kept for the next one.
     async fn step(&mut self, lease: bool) -> Option<Stepped> {
         let now_us = self.parts.clock.now_us();
-        let none = crate::ports::Slots { all: 0, ordinary: 0 };
+        let none = Slots { all: 0, ordinary: 0, bulk: 0 };
+        let ((free, busy, per_provider), notices) = {
+            let board = self.board();
+            (board.room(now_us), board.notices())
+        };
+        let told = notices.len();
         let step = OutboxStep {
             now_us,
             settled: self.settled.clone(),
             in_flight: self.in_flight.values().map(|one| one.delivery).collect(),
             attention: self.parts.attention.clone(),
             lease_until_us: now_us.saturating_add(micros(self.options.lease)),
-            free: if lease { self.providers.free() } else { none },
-            busy: self.providers.busy(now_us),
-            per_provider: self.providers.unknown(),
+            free: if lease { free } else { none },
+            busy,
+            per_provider,
             history_per_user: self.options.history_per_user,
+            bulk_queue_max: self.options.bulk_queue_max,
+            notices,
         };
         match self.parts.store.step(step).await {
             Ok(stepped) => {
                 self.settled.clear();
+                self.board().stored(told);
                 Some(stepped)
             }
             Err(error) => {
@@ -137,11 +141,14 @@ impl Task {
         for reason in stepped.suppressed {
             metrics::counter!(names::PUSH_SUPPRESSED, "reason" => reason).increment(1);
         }
-        for leased in stepped.leased {
-            self.providers.begin(&leased.provider, is_critical(&leased));
+        let started_us = self.parts.clock.now_us();
+        for mut leased in stepped.leased {
+            let (delivery, expires_us) = (leased.notification.delivery, leased.notification.expires_us);
+            leased.notification.token = Some(self.parts.actions.seal(delivery, expires_us, started_us));
+            let (provider, priority) = (leased.provider.clone(), leased.priority);
+            self.board().begin(&provider, priority, started_us);
             let (parts, limit) = (self.parts.clone(), self.options.lease.saturating_sub(SETTLE_TIME));
-            let (delivery, provider) = (leased.notification.delivery, leased.provider.clone());
-            let held = InFlight { delivery, provider, critical: is_critical(&leased) };
+            let held = InFlight { delivery, provider, priority };
             let attempt = self.attempts.spawn(async move {
                 let verdict = attempt(&parts, &leased, limit).await;
                 Ended { leased, verdict }
@@ -149,26 +156,10 @@ impl Task {
             self.in_flight.insert(attempt.id(), held);
         }
         let now_us = self.parts.clock.now_us();
-        let next_us = [stepped.next_us, self.providers.next_us(now_us)].into_iter().flatten().min();
+        let next_us = [stepped.next_us, self.board().next_us(now_us)].into_iter().flatten().min();
         let wait = next_us.map(|at| Duration::from_micros(at.saturating_sub(now_us).max(0).unsigned_abs()));
         // A moment later than due, so that it is due by then.
         wait.map_or(LOOK_AGAIN, |wait| (wait + Duration::from_millis(1)).min(LOOK_AGAIN))
-    }
-
-    /// True if a provider refuses this server once more for the reason that was logged.
-    fn refuses_as_before(&mut self, provider: &str, verdict: &Verdict) -> bool {
-        match verdict {
-            Verdict::Misconfigured { reason, .. } => {
-                let before = self.refusals.insert(provider.to_owned(), reason.clone());
-                before.is_some_and(|before| before == *reason)
-            }
-            _ => {
-                if verdict.status().is_some() {
-                    self.refusals.remove(provider);
-                }
-                false
-            }
-        }
     }
 
     fn take(&mut self, ended: Result<(Id, Ended), tokio::task::JoinError>) {
@@ -181,7 +172,7 @@ impl Task {
                 // A mistake of ours. Its lease ends by itself.
                 tracing::error!(%error, "an attempt to send a message panicked");
                 if let Some(held) = self.in_flight.remove(&error.id()) {
-                    self.providers.forget(&held.provider, held.critical);
+                    self.board().forget(&held.provider, held.priority);
                 }
                 return;
             }
@@ -190,7 +181,14 @@ impl Task {
         let (now_us, random) = (self.parts.clock.now_us(), random());
         let kind = leased.address.kind().name();
         metrics::counter!(names::PUSH_VERDICTS, "channel" => kind, "verdict" => verdict.name()).increment(1);
-        self.providers.end(&leased.provider, is_critical(&leased), &verdict, now_us, random);
+        let attempt = Attempt {
+            provider: &leased.provider,
+            priority: leased.priority,
+            proven: leased.delivered_before,
+            now_us,
+            random,
+        };
+        let judged = self.board().end(&attempt, &verdict);
         let this = Try {
             attempt: leased.attempt,
             attempts_max: self.options.attempts_max,
@@ -200,18 +198,10 @@ impl Task {
             random,
         };
         let mut next = settle(&verdict, &this);
-        let said = match verdict {
-            Verdict::Delivered { .. } => Said::Delivered,
-            Verdict::DropEndpoint { certain, .. } => Said::Gone { certain, proven: leased.delivered_before },
-            _ => Said::Other,
-        };
-        let believed = if verdict.status().is_some() { self.guard.judge(&leased.provider, said) } else { Ok(()) };
-        self.guard.retain(|provider| self.providers.knows(provider));
-        self.refusals.retain(|provider, _| self.providers.knows(provider));
         if let Next::Dropped { reason, remove_endpoint: true } = &next {
-            match believed {
-                Ok(()) => metrics::counter!(names::PUSH_ENDPOINTS_REMOVED).increment(1),
-                Err(doubt) => {
+            match judged.doubt {
+                None => metrics::counter!(names::PUSH_ENDPOINTS_REMOVED).increment(1),
+                Some(doubt) => {
                     tracing::error!(
                         channel = kind,
                         reason,
@@ -221,7 +211,8 @@ impl Task {
                 }
             }
         }
-        if !self.refuses_as_before(&leased.provider, &verdict) {
+        self.board().count(&leased.provider, &next);
+        if !judged.known_refusal {
             log(&leased, &verdict, &next);
         }
         self.settled.push(Settled {

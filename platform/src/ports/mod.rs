@@ -27,7 +27,8 @@ pub use meta::{
     Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
 };
 pub use outbox::{
-    Delivery, DeliveryEvent, Endpoint, EndpointStore, Leased, MESSAGE_ALERTS_MAX, Message, MessageQuery, MessageState,
-    NewEndpoint, OutboxStep, OutboxStore, Registered, Replayed, Settled, Slots, Stepped, TestMade,
+    ActedOn, Delivery, DeliveryEvent, Endpoint, EndpointStore, Leased, MESSAGE_ALERTS_MAX, Message, MessageQuery,
+    MessageState, NewEndpoint, OperatorNotice, OutboxStep, OutboxStore, Registered, Replayed, Settled, Slots, Stepped,
+    TestMade, Trouble,
 };
 pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};

@@ -4,7 +4,7 @@ use super::push::PushAddress;
 use async_trait::async_trait;
 use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::notice::NoticeKind;
-use pulsewire_core::push::{ChannelKind, Next, Notification};
+use pulsewire_core::push::{ChannelKind, Next, Notification, Priority};
 use pulsewire_core::severity::Severity;
 use std::sync::Arc;
 
@@ -204,6 +204,8 @@ pub struct Leased {
     pub delivered_before: bool,
     /// Number of this attempt, from 1.
     pub attempt: u32,
+    /// What goes before it and after it.
+    pub priority: Priority,
 }
 
 /// What became of an attempt.
@@ -248,6 +250,43 @@ pub struct OutboxStep {
     pub per_provider: Slots,
     /// Messages kept per user.
     pub history_per_user: usize,
+    /// Most deliveries of announcements that wait at once; further people are taken when there is room.
+    pub bulk_queue_max: usize,
+    /// What admins are to be told.
+    pub notices: Vec<OperatorNotice>,
+}
+
+/// A trouble with a provider that only people can end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// It calls so many endpoints gone that none is removed.
+    PruningFrozen,
+    /// It refuses this server: key, clock or configuration.
+    Refuses,
+}
+
+/// What admins are told of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorNotice {
+    /// Its name.
+    pub provider: String,
+    /// What happened.
+    pub trouble: Trouble,
+    /// What it said.
+    pub reason: String,
+    /// µs since the Unix epoch.
+    pub time_us: i64,
+}
+
+/// What a token of a message is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActedOn {
+    /// To whom the message went.
+    pub user: UserName,
+    /// Every alert that it is about, the worst first.
+    pub alerts: Vec<AlertId>,
+    /// True if it is about more alerts than these.
+    pub more: bool,
 }
 
 /// How many deliveries may begin.
@@ -257,6 +296,8 @@ pub struct Slots {
     pub all: usize,
     /// Of those, so many that are not critical.
     pub ordinary: usize,
+    /// Of those, so many that are of announcements.
+    pub bulk: usize,
 }
 
 /// What a step brought.
@@ -315,4 +356,11 @@ pub trait OutboxStore: Send + Sync {
     async fn message(&self, id: MessageId) -> Result<Option<Message>, MetaError>;
     /// Tries the deliveries of a message that are dead or were dropped anew, with its whole lifetime.
     async fn replay(&self, id: MessageId, now_us: i64) -> Result<Replayed, MetaError>;
+    /// What a delivery is about. None if it is not in the history any more, its endpoint is gone or another user's now.
+    async fn acted_on(&self, delivery: DeliveryId) -> Result<Option<ActedOn>, MetaError>;
+    /// Writes into a delivery's timeline what its device or its person did, once per kind of event, and counts what was opened
+    /// and dismissed.
+    async fn act(&self, delivery: DeliveryId, event: &'static str, now_us: i64) -> Result<(), MetaError>;
+    /// How many deliveries wait, by provider.
+    async fn queued(&self) -> Result<Vec<(String, u64)>, MetaError>;
 }

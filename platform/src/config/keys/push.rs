@@ -29,6 +29,20 @@ pub(super) const PUSH: &[Key] = &[
     ),
     key(
         "push",
+        "per_origin_rate",
+        Kind::Integer(1, 100_000),
+        "1000",
+        "Most messages to one provider within a second; more wait.",
+    ),
+    key(
+        "push",
+        "bulk_queue_max",
+        Kind::Integer(1, 1_000_000),
+        "10000",
+        "Most messages of announcements that wait in the queue at once; further people are taken when there is room.",
+    ),
+    key(
+        "push",
         "lease",
         Kind::Duration(1000, 10 * MINUTE),
         "60s",

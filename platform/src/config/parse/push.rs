@@ -26,6 +26,8 @@ impl Reader {
             ttl_info: self.duration("push.ttl_info"),
             workers: self.integer("push.workers"),
             per_origin_max: self.integer("push.per_origin_max"),
+            per_origin_rate: self.integer("push.per_origin_rate"),
+            bulk_queue_max: self.integer("push.bulk_queue_max"),
             lease: self.duration("push.lease"),
             connect_timeout: self.duration("push.connect_timeout"),
             request_timeout: self.duration("push.request_timeout"),

@@ -1,4 +1,4 @@
-//! Which deliveries begin: per provider what is due first, over all providers the critical ones before the others.
+//! Which deliveries begin: per provider what is due first, over all providers the critical ones first and bulk last.
 
 use super::columns::{damaged, notice_kind, severity};
 use super::outbox::Bytes;
@@ -8,6 +8,15 @@ use pulsewire_core::push::{Look, Notification, OpenAlerts, Priority};
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
+
+/// What is stored as anything else goes last.
+fn priority(stored: u8) -> Priority {
+    match stored {
+        0 => Priority::Critical,
+        1 => Priority::Normal,
+        _ => Priority::Bulk,
+    }
+}
 
 fn leasable(row: &Row<'_>) -> rusqlite::Result<Leased> {
     let address: String = row.get("address")?;
@@ -35,12 +44,13 @@ fn leasable(row: &Row<'_>) -> rusqlite::Result<Leased> {
         registered_us: row.get("registered_us")?,
         delivered_before: row.get("delivered_before")?,
         attempt: row.get::<_, u32>("attempts")?.saturating_add(1),
+        priority: priority(row.get("priority")?),
     })
 }
 
 /// One that may begin. In the order in which they do.
 struct Candidate {
-    priority: u8,
+    priority: Priority,
     next_us: i64,
     seq: i64,
     id: Bytes,
@@ -50,7 +60,7 @@ struct Candidate {
 
 fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
     Ok(Candidate {
-        priority: row.get("priority")?,
+        priority: priority(row.get("priority")?),
         next_us: row.get("next_us")?,
         seq: row.get("seq")?,
         id: row.get("id")?,
@@ -73,7 +83,7 @@ fn provider_after(connection: &Connection, name: &str) -> rusqlite::Result<Optio
 fn due(
     connection: &Connection,
     provider: &str,
-    critical: bool,
+    priority: Priority,
     room: usize,
     now_us: i64,
 ) -> rusqlite::Result<Vec<Candidate>> {
@@ -90,7 +100,7 @@ fn due(
          ORDER BY d.next_us, d.seq",
     )?;
     let mut found: Vec<Candidate> = Vec::new();
-    let mut rows = statement.query(params![provider, u8::from(!critical), now_us])?;
+    let mut rows = statement.query(params![provider, priority as u8, now_us])?;
     while found.len() < room {
         let Some(row) = rows.next()? else { break };
         let one = candidate(row)?;
@@ -102,13 +112,22 @@ fn due(
     Ok(found)
 }
 
-fn take(slots: &mut Slots, critical: bool) -> bool {
-    if slots.all == 0 || (!critical && slots.ordinary == 0) {
+fn room(slots: Slots, priority: Priority) -> usize {
+    match priority {
+        Priority::Critical => slots.all,
+        Priority::Normal => slots.ordinary.min(slots.all),
+        Priority::Bulk => slots.bulk.min(slots.ordinary).min(slots.all),
+    }
+}
+
+fn take(slots: &mut Slots, priority: Priority) -> bool {
+    if room(*slots, priority) == 0 {
         return false;
     }
     slots.all -= 1;
-    // A critical one may use what is kept for it and what is not.
-    slots.ordinary = if critical { slots.ordinary.min(slots.all) } else { slots.ordinary - 1 };
+    // What goes first may use what is kept for it and what is not.
+    slots.ordinary = slots.ordinary.saturating_sub(usize::from(priority != Priority::Critical)).min(slots.all);
+    slots.bulk = slots.bulk.saturating_sub(usize::from(priority == Priority::Bulk)).min(slots.ordinary);
     true
 }
 
@@ -124,11 +143,10 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
     while let Some(next) = provider_after(connection, &provider)? {
         provider = next;
         let own = *providers.entry(provider.clone()).or_insert(step.per_provider);
-        for (critical, room) in
-            [(true, own.all.min(free.all)), (false, own.ordinary.min(own.all).min(free.ordinary).min(free.all))]
-        {
+        for priority in [Priority::Critical, Priority::Normal, Priority::Bulk] {
+            let room = room(own, priority).min(room(free, priority));
             if room > 0 {
-                found.extend(due(connection, &provider, critical, room, step.now_us)?);
+                found.extend(due(connection, &provider, priority, room, step.now_us)?);
             }
         }
     }
@@ -145,9 +163,8 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
         if leased.iter().any(same) {
             continue;
         }
-        let critical = one.priority == Priority::Critical as u8;
         let (mut at_provider, mut all) = (*own, free);
-        if take(&mut at_provider, critical) && take(&mut all, critical) {
+        if take(&mut at_provider, one.priority) && take(&mut all, one.priority) {
             (*own, free) = (at_provider, all);
             leased.push(ready);
         }

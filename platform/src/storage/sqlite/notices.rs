@@ -3,11 +3,12 @@
 use super::columns::damaged;
 use super::meta::Failure;
 use crate::ports::{MESSAGE_ALERTS_MAX, Told};
-use pulsewire_core::ids::{AlertId, EndpointId, UserName};
+use pulsewire_core::ids::{AlertId, EndpointId, MessageId, UserName};
 use pulsewire_core::notice::{Notice, NoticeKind, delivery_id, group_collapse_key, told_message_id};
 use pulsewire_core::notify::Recipients;
 use pulsewire_core::push::Priority;
 use pulsewire_core::role::Role;
+use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, params};
 use std::collections::HashSet;
@@ -15,8 +16,8 @@ use std::collections::HashSet;
 /// Everyone who may get messages, and where. Read once per commit: an alarm of a whole site would read the same a thousand times.
 pub struct Audience(Vec<Person>);
 
-struct Person {
-    name: UserName,
+pub(super) struct Person {
+    pub(super) name: UserName,
     role: Option<Role>,
     targets: Vec<Target>,
 }
@@ -93,6 +94,11 @@ impl Audience {
             all.push(Person { name, role: Role::from_name(&role), targets: targets.collect::<Result<_, _>>()? });
         }
         Ok(Self(all))
+    }
+
+    /// Those who are meant.
+    pub(super) fn of<'a>(&'a self, to: &'a Recipients) -> impl Iterator<Item = &'a Person> {
+        self.0.iter().filter(move |person| person.is_one_of(to))
     }
 
     /// Writes a message for each who is to be told, and a delivery for each endpoint; answers how many messages.
@@ -179,4 +185,82 @@ fn put_for(
         ])?;
     }
     Ok(())
+}
+
+/// A message that is about no alert.
+pub(super) struct Words<'a> {
+    pub id: MessageId,
+    pub kind: NoticeKind,
+    pub severity: Severity,
+    pub priority: Priority,
+    pub title: &'a str,
+    pub body: &'a str,
+    pub url: &'a str,
+    pub image: Option<&'a str>,
+    pub tag: String,
+    pub event_us: i64,
+    pub expires_us: i64,
+    /// Of which it is a part.
+    pub announcement: Option<[u8; 16]>,
+}
+
+impl Words<'_> {
+    /// Writes it for a person, with a delivery for each endpoint; answers how many. One with this id that is there already stays.
+    pub(super) fn put(&self, connection: &Connection, person: &Person, now_us: i64) -> Result<usize, Failure> {
+        let (state, reason, reason_text) = match person.targets.is_empty() {
+            true => ("done", "no_endpoint", format!("not pushed: {} has no endpoint", person.name)),
+            false => ("waiting", "", String::new()),
+        };
+        let id = self.id.0.to_bytes();
+        let written = connection
+            .prepare_cached(
+                "INSERT INTO message (id, user, kind, severity, title, body, url, image, tag, created_us, event_us, due_us,
+                     expires_us, state, reason, reason_text, announcement)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10, ?12, ?13, ?14, ?15, ?16)
+                 ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute(params![
+                id,
+                person.name.as_str(),
+                self.kind.name(),
+                self.severity as u8,
+                self.title,
+                self.body,
+                self.url,
+                self.image,
+                self.tag,
+                now_us,
+                self.event_us,
+                self.expires_us,
+                state,
+                reason,
+                reason_text,
+                self.announcement,
+            ])?;
+        if written == 0 {
+            return Ok(0);
+        }
+        let seq = connection.last_insert_rowid();
+        let mut delivery = connection.prepare_cached(
+            "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, priority, seq,
+                 expires_us, announcement)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '', ?7, ?8, ?9, ?10, ?11)",
+        )?;
+        for target in &person.targets {
+            delivery.execute(params![
+                delivery_id(self.id, target.id).0.to_bytes(),
+                id,
+                target.id.0.to_bytes(),
+                target.kind,
+                target.label,
+                now_us,
+                target.provider,
+                self.priority as u8,
+                seq,
+                self.expires_us,
+                self.announcement,
+            ])?;
+        }
+        Ok(person.targets.len())
+    }
 }

@@ -3,10 +3,12 @@
 use super::columns::{damaged, notice_kind};
 use super::meta::{Failure, SqliteMeta};
 use super::needed::{CARED_FOR, CARED_FOR_SINCE, OVER, PRUNE, waiting_sql};
-use super::{lease, messages};
-use crate::ports::{Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade};
+use super::{lease, messages, operator, receipts};
+use crate::ports::{
+    ActedOn, Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade,
+};
 use async_trait::async_trait;
-use pulsewire_core::ids::{AlertId, EndpointId, MessageId, UserName};
+use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::notice::delivery_id;
 use pulsewire_core::push::{Decision, Gate, Next, decide};
 use pulsewire_core::severity::Severity;
@@ -32,7 +34,7 @@ fn is_full(found: usize, bound: i64) -> bool {
     i64::try_from(found).is_ok_and(|found| found >= bound)
 }
 
-fn note(
+pub(super) fn note(
     connection: &Connection,
     delivery: Bytes,
     now_us: i64,
@@ -416,6 +418,7 @@ fn prune(connection: &Connection, users: &BTreeSet<String>, keep: usize, now_us:
 fn run(connection: &Connection, step: &OutboxStep) -> Result<Stepped, Failure> {
     let (touched, users) = (BTreeSet::new(), BTreeSet::new());
     let mut run = Run { connection, step, stepped: Stepped::default(), touched, users, more: false };
+    operator::tell(connection, &step.notices, step.now_us)?;
     run.prepare()?;
     Ok(run.finish()?)
 }
@@ -530,5 +533,17 @@ impl OutboxStore for SqliteMeta {
             Ok(Replayed::Queued(dead.len()))
         })
         .await
+    }
+
+    async fn acted_on(&self, delivery: DeliveryId) -> Result<Option<ActedOn>, MetaError> {
+        self.read(move |connection| Ok(receipts::acted_on(connection, delivery)?)).await
+    }
+
+    async fn act(&self, delivery: DeliveryId, event: &'static str, now_us: i64) -> Result<(), MetaError> {
+        self.write(move |connection| Ok(receipts::act(connection, delivery, event, now_us)?)).await
+    }
+
+    async fn queued(&self) -> Result<Vec<(String, u64)>, MetaError> {
+        self.read(|connection| Ok(receipts::queued(connection)?)).await
     }
 }
