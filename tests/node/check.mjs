@@ -5,9 +5,11 @@ import { apnsStorm } from "./apns_storm.mjs";
 import { apnsTokens } from "./apns_tokens.mjs";
 import { apnsVerdicts } from "./apns_verdicts.mjs";
 import { emulator } from "./emulator.mjs";
+import { fcm } from "./fcm.mjs";
+import { fcmStorm } from "./fcm_storm.mjs";
 import { run } from "./harness.mjs";
 
-const PARTS = { emulator, apnsTokens, apnsGoaway, apnsVerdicts, apnsStorm };
+const PARTS = { emulator, apnsTokens, apnsGoaway, apnsVerdicts, apnsStorm, fcm, fcmStorm };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !Object.hasOwn(PARTS, name));
