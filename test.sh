@@ -50,15 +50,19 @@ count() {
   while read -r line; do failed=$((failed + line)); done < <(sed -nE 's/^ +Tests +([0-9]+) failed.*/\1/p; s/^ +([0-9]+) failed$/\1/p' "$1")
 }
 
-# get COMMAND PACKAGE: whether a program is there, or could be installed.
+# get COMMAND PACKAGE [ARGUMENT…]: whether a program is there, and succeeds with these arguments, or could be installed.
 get() {
-  command -v "$1" >/dev/null 2>&1 && return
+  has "$1" "${@:3}" && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     [ -e "$logs/updated" ] || { apt-get update -qq >/dev/null 2>&1; touch "$logs/updated"; }
     echo "installing $2"
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >"$logs/apt.log" 2>&1
   fi
-  command -v "$1" >/dev/null 2>&1
+  has "$1" "${@:3}"
+}
+
+has() {
+  command -v "$1" >/dev/null 2>&1 && { [ $# = 1 ] || "$@" >/dev/null 2>&1; }
 }
 
 # need COMMAND PACKAGE: nothing is tested without it.
@@ -75,9 +79,11 @@ need npm npm
 need chromium chromium
 # Its rule tests say what Prometheus would have done.
 need promtool prometheus
-# The push checks make certificates, and let a server live faster.
+# The push checks make certificates, let a server live faster, and verify with Python packages beside npm's; without the last
+# they go on and say so.
 need openssl openssl
 need faketime faketime
+get python3 python3-venv -c 'import ensurepip'
 command -v cargo >/dev/null 2>&1 || missing+=("cargo 1.95 or newer (rustup)")
 [ ${#missing[@]} -gt 0 ] || {
   at_least "$(cargo --version | cut -d' ' -f2)" 1.95.0 || missing+=("cargo 1.95 or newer; this is $(cargo --version)")

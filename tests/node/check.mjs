@@ -8,8 +8,10 @@ import { emulator } from "./emulator.mjs";
 import { fcm } from "./fcm.mjs";
 import { fcmStorm } from "./fcm_storm.mjs";
 import { run } from "./harness.mjs";
+import { webPushTesting } from "./web_push_testing.mjs";
+import { webpush } from "./webpush.mjs";
 
-const PARTS = { emulator, apnsTokens, apnsGoaway, apnsVerdicts, apnsStorm, fcm, fcmStorm };
+const PARTS = { emulator, webpush, webPushTesting, apnsTokens, apnsGoaway, apnsVerdicts, apnsStorm, fcm, fcmStorm };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !Object.hasOwn(PARTS, name));

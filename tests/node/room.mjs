@@ -9,16 +9,16 @@ import { root } from "./server.mjs";
 const WARM = 11;
 const COLD = 9;
 
-/// A room that is too warm above 10 degrees; whom its rule tells is said by `to`.
+/// A room that is too warm above 10 degrees. `now`: the server's time in ms; `message`: what its rule says.
 export class Room {
-  static async make(server, { id = "room", to = "everyone", now = () => Date.now(), name = "Room too warm" } = {}) {
+  static async make(server, { id = "room", now = () => Date.now(), message = "Close the door." } = {}) {
     const room = new Room();
     Object.assign(room, { now, last_us: 0 });
     const { secret } = await server.admin.post("/devices", { id });
     await server.admin.post("/rules", {
-      ...{ id, name, scope: { device: id }, metric: "temp", comparison: ">", threshold: 10, severity: "critical" },
-      ...{ message: "Close the door.", allow_unknown_metric: true, flapping: false },
-      notify: { group_by: ["alert"], wait: "0s", interval: "1s", to: [to] },
+      ...{ id, name: "Room too warm", scope: { device: id }, metric: "temp", comparison: ">", threshold: 10, severity: "critical" },
+      ...{ message, allow_unknown_metric: true, flapping: false },
+      notify: { group_by: ["alert"], wait: "0s", interval: "1s" },
     });
     const script = join(root, "tests", "python", "sender.py");
     const env = { PATH: process.env.PATH, PULSEWIRE_DEVICE_SECRET: secret, PYTHONDONTWRITEBYTECODE: "1" };
