@@ -53,7 +53,9 @@ function waitOf({ headers, status }) {
 }
 
 async function storm({ apns, server, clock, room, tokens }) {
-  const left = new Map(tokens.map((token, n) => [token, REFUSALS.map((_, k) => REFUSALS[(n + k * (1 + 4 * (n % 2))) % REFUSALS.length])]));
+  // Forwards and backwards, from each place.
+  const order = (n) => REFUSALS.map((_, k) => REFUSALS[(n + k * (n % 2 === 0 ? 1 : REFUSALS.length - 1)) % REFUSALS.length]);
+  const left = new Map(tokens.map((token, n) => [token, order(n)]));
   apns.answer = (request) => {
     request.answer = left.get(request.token).pop() ?? { status: 200 };
     request.answered = clock.now();

@@ -127,7 +127,7 @@ async function words({ stand, server, endpoints }) {
     });
     assert.equal((await told(endpoints[2], answer)).state, "removed");
   });
-  await check("FCM: SENDER_ID_MISMATCH and THIRD_PARTY_AUTH_ERROR are the server's affair: the endpoints stay, the messages wait", async () => {
+  await check("FCM: SENDER_ID_MISMATCH and THIRD_PARTY_AUTH_ERROR cost no endpoint and no message", async () => {
     for (const [n, answer] of [
       refusal(403, "PERMISSION_DENIED", { code: "SENDER_ID_MISMATCH" }),
       refusal(401, "UNAUTHENTICATED", { code: "THIRD_PARTY_AUTH_ERROR" }),

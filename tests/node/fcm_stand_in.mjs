@@ -50,7 +50,8 @@ export class Fcm {
     const fcm = new Fcm();
     const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     fcm.publicKey = publicKey;
-    fcm.server = createSecureServer({ ...certificates(), settings: { maxConcurrentStreams: 1000 } }, (request, response) => fcm.take(request, response));
+    fcm.server = createSecureServer({ ...certificates(), settings: { maxConcurrentStreams: 1000 } });
+    fcm.server.on("request", (request, response) => fcm.take(request, response));
     fcm.sessions = new Set();
     fcm.server.on("session", (session) => {
       fcm.sessions.add(session);
@@ -118,7 +119,8 @@ export class Fcm {
 
   async message(request, text) {
     const at = this.now();
-    if (request.method !== "POST" || request.url !== `/v1/projects/${PROJECT}/messages:send`) this.wrong(`${request.method} ${request.url}`);
+    const asked = `${request.method} ${request.url}`;
+    if (asked !== `POST /v1/projects/${PROJECT}/messages:send`) this.wrong(asked);
     if (!/^application\/json\b/.test(request.headers["content-type"])) this.wrong("the body is not called JSON");
     this.violations.push(...violations(text));
     const { message } = JSON.parse(text);

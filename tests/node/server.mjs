@@ -1,6 +1,8 @@
 // `pulsewire serve` as a child process, and its HTTP API. PULSEWIRE_BIN names another build of it.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -31,11 +33,14 @@ export class Api {
     Object.assign(this, { base, token, name });
   }
 
+  /// On a connection of its own: a server that lives fast soon closes one that is idle, which could cross with a request.
   async ask(method, path, body) {
     const headers = { ...(body && { "content-type": "application/json" }), ...(this.token && { authorization: `Bearer ${this.token}` }) };
-    const answer = await fetch(this.base + path, { method, headers, body: body && JSON.stringify(body) });
-    const text = await answer.text();
-    return { status: answer.status, body: text === "" ? undefined : JSON.parse(text) };
+    const asked = request(this.base + path, { method, headers, agent: false });
+    asked.end(body && JSON.stringify(body));
+    const [answer] = await once(asked, "response");
+    const text = (await answer.setEncoding("utf8").toArray()).join("");
+    return { status: answer.statusCode, body: text === "" ? undefined : JSON.parse(text) };
   }
 
   /// Anything but success is an error.
