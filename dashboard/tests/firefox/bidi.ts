@@ -10,6 +10,7 @@ import { ended } from './processes';
 const PROGRAM = process.env.FIREFOX ?? 'firefox-esr';
 const START_MS = 60_000;
 const COMMAND_MS = 30_000;
+const STOP_MS = 15_000;
 
 type Json = Record<string, unknown>;
 
@@ -36,7 +37,9 @@ export class Firefox {
     const profile = join(folder, 'profile');
     await mkdir(profile, { recursive: true });
     await writeFile(join(profile, 'user.js'), preferences(pushUrl));
-    const child = spawn(PROGRAM, ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0', 'about:blank'], {
+    // System access is for the windows of notifications.
+    const remote = ['--remote-debugging-port', '0', '--remote-allow-system-access'];
+    const child = spawn(PROGRAM, ['--headless', '--no-remote', '--profile', profile, ...remote, 'about:blank'], {
       env: { ...process.env, HOME: folder, MOZ_CRASHREPORTER_DISABLE: '1', MOZ_HEADLESS_WIDTH: '1280', MOZ_HEADLESS_HEIGHT: '850' },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -90,12 +93,33 @@ export class Firefox {
     return (await this.#tree()).map(({ url }) => url);
   }
 
-  async #tree(): Promise<{ context: string; url: string }[]> {
-    const { contexts } = await this.send('browsingContext.getTree', { maxDepth: 0 });
+  /** Clicks on the notification on the screen that says so. */
+  async clickNotification(body: string): Promise<void> {
+    for (const { context, url } of await this.#tree('chrome')) {
+      if (url !== 'chrome://global/content/alerts/alert.xhtml') continue;
+      // A window of Firefox's own: BiDi has no mouse for those, so its text gets the click.
+      const found = await new Tab(this, context).evaluate((body) => {
+        const text = document.getElementById('alertTextLabel');
+        if (text?.textContent !== body) return false;
+        text.click();
+        return true;
+      }, body);
+      if (found) return;
+    }
+    throw new Error(`no notification says ${body}`);
+  }
+
+  async #tree(scope: 'content' | 'chrome' = 'content'): Promise<{ context: string; url: string }[]> {
+    const { contexts } = await this.send('browsingContext.getTree', { maxDepth: 0, 'moz:scope': scope });
     return contexts as { context: string; url: string }[];
   }
 
+  /** As a person does it: what it knows is kept for the next start in the same folder. */
   async stop(): Promise<void> {
+    const exit = new Promise((done) => this.#child.once('exit', done));
+    const closed = await this.send('browser.close', {}).then(() => true, () => false);
+    const patience = new Promise((done) => setTimeout(done, STOP_MS).unref());
+    if (closed) await Promise.race([exit, patience]);
     this.#socket.close();
     await ended(this.#child);
   }
@@ -146,7 +170,7 @@ export class Tab {
 
   /** What a person reads. */
   text(): Promise<string> {
-    return this.evaluate(() => document.body.innerText);
+    return this.evaluate(() => document.body?.innerText ?? '');
   }
 
   /** A click of the mouse on the one element that has this role and name. */

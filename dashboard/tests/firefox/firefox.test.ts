@@ -70,6 +70,9 @@ interface Shown {
   title: string;
   body: string;
   tag: string;
+  icon: string;
+  requireInteraction: boolean;
+  silent: boolean;
 }
 
 /** Notifications on the screen that a check wants; asked for beside the dashboard, so that nobody counts as looking at it. */
@@ -81,7 +84,14 @@ async function shown(check: (list: Shown[]) => boolean): Promise<Shown[]> {
       list = await tab.evaluate(async () => {
         const registration = await navigator.serviceWorker.getRegistration('/');
         const all = (await registration?.getNotifications()) ?? [];
-        return all.map(({ title, body, tag }) => ({ title, body, tag }));
+        return all.map(({ title, body, tag, icon, requireInteraction, silent }) => ({
+          title,
+          body,
+          tag,
+          icon: new URL(icon).pathname,
+          requireInteraction,
+          silent: silent === true,
+        }));
       });
       return check(list);
     });
@@ -148,7 +158,16 @@ describe('push', () => {
     await server.report('boiler-1', HOT);
     const push = await confirmed(before);
     expect(push).toMatchObject({ ack: 100, sent: 1, urgency: 'high' });
-    expect(await shownOf('boiler-1')).toEqual([{ title: 'Boiler too hot', body: 'boiler-1: temperature 95 > 80', tag: push.topic }]);
+    expect(await shownOf('boiler-1')).toEqual([
+      {
+        title: 'Boiler too hot',
+        body: 'boiler-1: temperature 95 > 80',
+        tag: push.topic,
+        icon: '/icons/critical.png',
+        requireInteraction: true,
+        silent: false,
+      },
+    ]);
   });
 
   test('"resolved" takes the place of "firing"', async () => {
@@ -157,7 +176,9 @@ describe('push', () => {
     await server.report('boiler-1', FINE);
     expect(await confirmed(before)).toMatchObject({ ack: 100, topic: firing?.tag });
     await shown((list) => list.some((one) => one.title === 'Resolved: Boiler too hot'));
-    expect(await shownOf('boiler-1')).toMatchObject([{ title: 'Resolved: Boiler too hot', tag: firing?.tag }]);
+    expect(await shownOf('boiler-1')).toMatchObject([
+      { title: 'Resolved: Boiler too hot', tag: firing?.tag, icon: '/icons/resolved.png', requireInteraction: false, silent: true },
+    ]);
   });
 
   test('a message that was changed on its way is not shown', async () => {
@@ -168,6 +189,18 @@ describe('push', () => {
     await server.call('POST', `/push/endpoints/${endpoint?.id}/test`);
     expect((await confirmed(before)).ack).toBe(101);
     expect((await shown(() => true)).filter((one) => !known.has(one.tag))).toEqual([]);
+  });
+
+  test('a message that comes twice, since its answer was lost, is shown once', async () => {
+    service.loseNextAnswer();
+    const before = service.pushes.length;
+    const [endpoint] = await active();
+    await server.call('POST', `/push/endpoints/${endpoint?.id}/test`);
+    await until('it comes twice', () => service.pushes.slice(before).filter((push) => push.ack === 100).length === 2);
+    const [first, again] = service.pushes.slice(before);
+    expect(again?.topic).toBe(first?.topic);
+    const list = await shown((list) => list.some((one) => one.tag === first?.topic));
+    expect(list.filter((one) => one.tag === first?.topic)).toHaveLength(1);
   });
 
   test('while the browser is away its messages are kept, the last one of each alert', async () => {
@@ -215,6 +248,33 @@ describe('push', () => {
     expect(service.refused).toEqual(['410 no such subscription']);
   });
 
+  test('a page that starts puts the list in order', async () => {
+    page = await dashboard('/');
+    await until('one endpoint is left, under its name', async () => {
+      const list = await server.endpoints();
+      return list.length === 1 && list[0]?.label === LABEL;
+    });
+    await page.go(`${server.url}/settings/notifications`);
+    await until('the page says so', async () => (await page.text()).includes(`This browser is subscribed as “${LABEL}”.`));
+    await keep('repaired', page);
+    await page.close();
+  });
+
+  test('a click on a notification opens what it is about, in the page that is open if there is one', async () => {
+    await firefox.clickNotification('boiler-2: temperature 95 > 80');
+    const opened = async () => (await firefox.addresses()).findIndex((address) => /\/alerts\/\w{26}$/.test(address));
+    await until('a page', async () => (await opened()) === 1);
+    page = last(await firefox.tabs());
+    const about = (device: string) => async () => new RegExp(`^Boiler too hot$[^]*^Device\n${device}$`, 'm').test(await page.text());
+    await until('the alert', about('boiler-2'));
+
+    await firefox.clickNotification('boiler-4: temperature 95 > 80');
+    await until('the other alert', about('boiler-4'));
+    expect(await firefox.addresses()).toHaveLength(2);
+    await page.close();
+    expect((await shown(() => true)).filter((one) => one.requireInteraction)).toEqual([]);
+  });
+
   test('who looks at the page is not pushed to; who does not, is', async () => {
     page = await dashboard('/alerts');
     expect(await page.evaluate(() => document.visibilityState)).toBe('visible');
@@ -239,15 +299,22 @@ describe('push', () => {
     expect((await shown(() => true)).filter((one) => one.body.startsWith('boiler-5:'))).toEqual([]);
   });
 
-  test('a page that starts puts the list in order', async () => {
-    page = await dashboard('/settings/notifications');
-    await until('one endpoint is left, under its name', async () => {
-      const list = await server.endpoints();
-      return list.length === 1 && list[0]?.label === LABEL;
-    });
-    await until('the page says so', async () => (await page.text()).includes(`This browser is subscribed as “${LABEL}”.`));
-    await keep('repaired', page);
-    await page.close();
+  test('what came while the browser was closed is shown when it starts, before any page is opened', async () => {
+    expect(firefox.complaints).toEqual([]);
+    await firefox.stop();
+    await until('Firefox is gone', () => service.browsers === 0);
+    const before = service.pushes.length;
+    const { got } = last(service.hellos);
+    const [endpoint] = await active();
+    await server.call('POST', `/push/endpoints/${endpoint?.id}/test`);
+    await until('it is kept', () => service.waiting.length === 1);
+
+    firefox = await Firefox.start(folder, service.url);
+    const push = await confirmed(before);
+    expect(push).toMatchObject({ ack: 100, sent: 1 });
+    expect(last(service.hellos)).toEqual({ asked: got, got });
+    expect(await firefox.addresses()).toEqual(['about:blank']);
+    await shown((list) => list.some((one) => one.tag === push.topic));
   });
 });
 

@@ -50,6 +50,7 @@ export class PushService {
   #known = new Set<string>();
   #away = false;
   #damage = false;
+  #loseAnswer = false;
   /** Everything that was taken, oldest first. */
   readonly pushes: Push[] = [];
   /** Answers that were not 201, as `STATUS reason`. */
@@ -126,6 +127,11 @@ export class PushService {
   /** One bit of the next message's body is flipped on its way to the browser. */
   damageNext(): void {
     this.#damage = true;
+  }
+
+  /** The next message is taken, and its sender's connection breaks before it hears so. */
+  loseNextAnswer(): void {
+    this.#loseAnswer = true;
   }
 
   /** What waits for browsers that are away. */
@@ -244,8 +250,12 @@ export class PushService {
       if (topic !== '' && old.topic === topic && old.channel === push.channel && old.sent === 0) old.replaced = true;
     }
     this.pushes.push(push);
-    response.writeHead(201, { location: `${this.#origin}/m/${push.version}`, ttl: header('ttl') }).end();
     this.#deliver(push);
+    if (this.#loseAnswer) {
+      this.#loseAnswer = false;
+      return void (request.stream?.session ?? request.socket).destroy();
+    }
+    response.writeHead(201, { location: `${this.#origin}/m/${push.version}`, ttl: header('ttl') }).end();
   }
 }
 
