@@ -154,6 +154,7 @@ impl App {
         let outbox_parts = OutboxParts {
             store: meta.clone(),
             endpoints: meta.clone(),
+            announcements: meta.clone(),
             channels: push_channels(&config, &*meta).await?,
             attention: live.attention().clone(),
             bus: bus.clone(),

@@ -79,6 +79,7 @@ impl World {
         let parts = OutboxParts {
             store: meta.clone(),
             endpoints: meta.clone(),
+            announcements: meta.clone(),
             channels,
             attention: Arc::new(Nobody),
             bus: Arc::new(InProcessBus::new(64)),

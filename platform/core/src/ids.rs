@@ -151,6 +151,10 @@ ulid_type!(
     MessageId
 );
 ulid_type!(
+    /// Words of an admin to many.
+    AnnouncementId
+);
+ulid_type!(
     /// A message on its way to one endpoint. Derived from the two, so that a repeat has the same.
     DeliveryId
 );

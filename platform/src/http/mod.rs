@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod announcements;
 mod assets;
 mod backtests;
 mod busy;

@@ -200,6 +200,10 @@ impl From<OutboxError> for Problem {
             }
             OutboxError::NothingDead => Self::new(StatusCode::CONFLICT, "nothing_dead", error.to_string()),
             OutboxError::AlertOver => Self::new(StatusCode::CONFLICT, "alert_over", error.to_string()),
+            OutboxError::TooManyAnnouncements(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_announcements", error.to_string())
+            }
+            OutboxError::AnnouncementOver(_) => Self::new(StatusCode::CONFLICT, "announcement_over", error.to_string()),
             OutboxError::BadToken => Self::new(StatusCode::UNAUTHORIZED, "bad_token", error.to_string()),
             OutboxError::TokenExpired => Self::new(StatusCode::GONE, "token_expired", error.to_string()),
             OutboxError::TestUnfinished => Self::too_many(error.to_string(), 5),
@@ -208,7 +212,7 @@ impl From<OutboxError> for Problem {
     }
 }
 
-fn random() -> Result<u128, Problem> {
+pub(super) fn random() -> Result<u128, Problem> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Problem::internal)?;
     Ok(u128::from_be_bytes(bytes))

@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    alerts, assets, backtests, commands, devices, export, history, import, live, openapi, overview, problem, providers,
-    push, push_actions, query_many, rules, service, session, silences, users,
+    alerts, announcements, assets, backtests, commands, devices, export, history, import, live, openapi, overview,
+    problem, providers, push, push_actions, query_many, rules, service, session, silences, users,
 };
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
@@ -73,6 +73,12 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/push/messages/{id}", [(READ, web::to(push::message))]))
         .service(path("/push/messages/{id}/replay", [(POST, web::to(push::replay))]))
         .service(path("/push/actions", [(POST, web::to(push_actions::act))]))
+        .service(path(
+            "/push/announcements",
+            [(READ, web::to(announcements::list)), (POST, web::to(announcements::create))],
+        ))
+        .service(path("/push/announcements/{id}", [(READ, web::to(announcements::show))]))
+        .service(path("/push/announcements/{id}/{act}", [(POST, web::to(announcements::act))]))
         .service(path("/push/providers", [(READ, web::to(providers::list))]))
         .service(path("/overview", [(READ, web::to(overview::overview))]))
         .service(path("/openapi.json", [(READ, web::to(openapi::document))]))

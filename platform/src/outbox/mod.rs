@@ -12,15 +12,16 @@ mod providers;
 mod task;
 
 use crate::ports::{
-    ActedOn, AddressProblem, Attention, Bus, BusEvent, Clock, Endpoint, EndpointStore, Message, MetaError, NewEndpoint,
-    OutboxStore, PushAddress, PushChannel, Registered, Replayed, TestMade, Topic,
+    ANNOUNCEMENTS_UNFINISHED_MAX, Acted, ActedOn, AddressProblem, Announced, AnnouncementStore, Attention, Bus,
+    BusEvent, Clock, Endpoint, EndpointStore, Message, MetaError, NewEndpoint, OutboxStore, PushAddress, PushChannel,
+    Registered, Replayed, TestMade, Topic,
 };
 use actions::TokenError;
 pub use actions::{Action, ActionKey};
 use board::Board;
 pub use board::ProviderState;
-use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
-use pulsewire_core::push::ChannelKind;
+use pulsewire_core::ids::{AnnouncementId, DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::push::{Announcement, AnnouncementAct, AnnouncementState, ChannelKind};
 use pulsewire_core::ulid::Ulid;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +52,7 @@ pub struct OutboxOptions {
 pub struct OutboxParts {
     pub store: Arc<dyn OutboxStore>,
     pub endpoints: Arc<dyn EndpointStore>,
+    pub announcements: Arc<dyn AnnouncementStore>,
     pub channels: Vec<Arc<dyn PushChannel>>,
     pub attention: Arc<dyn Attention>,
     pub bus: Arc<dyn Bus>,
@@ -82,6 +84,12 @@ pub enum OutboxError {
     /// An alarm that would take the place of the message that all is well.
     #[error("the alert is over; its alarm is not sent again")]
     AlertOver,
+    /// One at a time.
+    #[error("there are {0} announcements that are not over; cancel one or wait")]
+    TooManyAnnouncements(usize),
+    /// Nothing can be done with it any more.
+    #[error("the announcement is {}", .0.name())]
+    AnnouncementOver(AnnouncementState),
     /// What was given is no token of this server's.
     #[error("this is no token of a message of this server")]
     BadToken,
@@ -230,6 +238,37 @@ impl Outbox {
     pub async fn note(&self, token: &str, action: Action) -> Result<(), OutboxError> {
         let delivery = self.opened(token)?;
         Ok(self.parts.store.act(delivery, action.event(), self.parts.clock.now_us()).await?)
+    }
+
+    /// Tells many people something. It must have been checked.
+    ///
+    /// # Errors
+    /// `TooManyAnnouncements`, `Store`.
+    pub async fn announce(&self, new: Announcement) -> Result<(), OutboxError> {
+        match self.parts.announcements.announce(new).await? {
+            Announced::Made => {}
+            Announced::TooMany => return Err(OutboxError::TooManyAnnouncements(ANNOUNCEMENTS_UNFINISHED_MAX)),
+        }
+        self.parts.bus.publish(BusEvent::MessagesQueued);
+        Ok(())
+    }
+
+    /// Pauses an announcement, goes on with it or cancels it.
+    ///
+    /// # Errors
+    /// `AnnouncementOver`; `Store` with `Missing` if there is none.
+    pub async fn act_on(&self, id: AnnouncementId, act: AnnouncementAct) -> Result<Announcement, OutboxError> {
+        let acted = self.parts.announcements.act_on_announcement(id, act, self.parts.clock.now_us()).await?;
+        self.parts.bus.publish(BusEvent::MessagesQueued);
+        match acted {
+            Acted::Done(announcement) => Ok(*announcement),
+            Acted::Over(state) => Err(OutboxError::AnnouncementOver(state)),
+        }
+    }
+
+    /// Where announcements are read.
+    pub fn announcements(&self) -> &dyn AnnouncementStore {
+        &*self.parts.announcements
     }
 
     /// How the providers are, each with how many messages wait for it.

@@ -1,6 +1,7 @@
 //! What the services need from outside, as traits. Adapters (`storage`, `bus`, …) meet them; only `app` names one.
 
 mod alerts;
+mod announcements;
 mod attention;
 mod bus;
 mod clock;
@@ -15,6 +16,7 @@ pub use alerts::{
     AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, GroupKey, GroupState,
     RuleChangeKind, RuleVersion, RuleWrite, Told, ToldView,
 };
+pub use announcements::{ANNOUNCEMENTS_KEPT_MAX, ANNOUNCEMENTS_UNFINISHED_MAX, Acted, Announced, AnnouncementStore};
 pub use attention::Attention;
 pub use bus::{Bus, BusEvent, Committed, Lagged, ShownAlert, Subscription, Topic};
 pub use clock::Clock;

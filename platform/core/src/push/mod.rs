@@ -1,6 +1,7 @@
 //! Delivery of messages to people: what a message is, whether it is pushed at all, and what follows from a provider's answer.
 
 mod address;
+mod announcement;
 mod gate;
 mod notification;
 mod preferences;
@@ -9,6 +10,9 @@ mod retry;
 pub use address::{
     APNS_TOKEN_CHARS, AddressError, FCM_TOKEN_CHARS_MAX, URL_BYTES_MAX, apns_token, fcm_token, host_of, is_public,
     webpush_url,
+};
+pub use announcement::{
+    Addressees, Announcement, AnnouncementAct, AnnouncementError, AnnouncementState, Progress, TTL_US,
 };
 pub use gate::{Decision, Gate, Suppression, decide};
 pub use notification::{ChannelKind, Look, Notification, OpenAlerts, Priority, clip};

@@ -6,6 +6,7 @@
 
 mod alert_rows;
 mod alerts;
+mod announcements;
 mod columns;
 mod commands;
 mod endpoints;

@@ -79,11 +79,19 @@ impl Subject {
 impl Audience {
     /// Every user, with their endpoints that are in use.
     pub fn read(connection: &Connection) -> Result<Self, Failure> {
-        let mut users = connection.prepare_cached("SELECT name, role FROM user")?;
+        Self::after(connection, "", -1)
+    }
+
+    /// So many users whose names come after this one; all, if `limit` is negative.
+    pub(super) fn after(connection: &Connection, name: &str, limit: i64) -> Result<Self, Failure> {
+        let mut users =
+            connection.prepare_cached("SELECT name, role FROM user WHERE name > ?1 ORDER BY name LIMIT ?2")?;
         let mut endpoints = connection
             .prepare_cached("SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?;
         let mut all = Vec::new();
-        for user in users.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
+        let found =
+            users.query_map(params![name, limit], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+        for user in found? {
             let (name, role) = user?;
             let name = UserName::parse(&name).map_err(damaged)?;
             let targets = endpoints.query_map([name.as_str()], |row| {
@@ -94,6 +102,11 @@ impl Audience {
             all.push(Person { name, role: Role::from_name(&role), targets: targets.collect::<Result<_, _>>()? });
         }
         Ok(Self(all))
+    }
+
+    /// The last of them by name, and how many they are.
+    pub(super) fn last(&self) -> Option<(&UserName, usize)> {
+        Some((&self.0.last()?.name, self.0.len()))
     }
 
     /// Those who are meant.

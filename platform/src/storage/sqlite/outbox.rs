@@ -3,7 +3,7 @@
 use super::columns::{damaged, notice_kind};
 use super::meta::{Failure, SqliteMeta};
 use super::needed::{CARED_FOR, CARED_FOR_SINCE, OVER, PRUNE, waiting_sql};
-use super::{lease, messages, operator, receipts};
+use super::{announcements, lease, messages, operator, receipts};
 use crate::ports::{
     ActedOn, Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade,
 };
@@ -59,7 +59,7 @@ pub(super) fn note(
 }
 
 /// Ends deliveries that wait, as `state` with a reason; answers their messages.
-fn end(
+pub(super) fn end(
     connection: &Connection,
     deliveries: &[(Bytes, Bytes)],
     now_us: i64,
@@ -75,7 +75,7 @@ fn end(
     Ok(deliveries.iter().map(|(_, message)| *message).collect())
 }
 
-fn pairs(
+pub(super) fn pairs(
     connection: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,
@@ -84,7 +84,7 @@ fn pairs(
 }
 
 /// Messages of which nothing is on its way any more are done; answers their users.
-fn finish(connection: &Connection, touched: &BTreeSet<Bytes>) -> rusqlite::Result<BTreeSet<String>> {
+pub(super) fn finish(connection: &Connection, touched: &BTreeSet<Bytes>) -> rusqlite::Result<BTreeSet<String>> {
     let mut users = BTreeSet::new();
     let mut statement = connection.prepare_cached(
         "UPDATE message SET state = 'done' WHERE id = ?1 AND state = 'sending' AND NOT EXISTS
@@ -362,7 +362,7 @@ impl Run<'_> {
     }
 
     /// Everything but leasing; what ended is written first.
-    fn prepare(&mut self) -> rusqlite::Result<()> {
+    fn prepare(&mut self) -> Result<(), Failure> {
         let (connection, now_us) = (self.connection, self.step.now_us);
         for one in &self.step.settled {
             self.touched.extend(settle(connection, one, now_us)?);
@@ -373,7 +373,8 @@ impl Run<'_> {
         self.touched.extend(give_back(connection, &pairs(connection, over, [now_us])?, &in_flight, now_us)?);
         self.more |= expire(connection, now_us, &mut self.touched)?;
         self.alerts_changed()?;
-        self.pass_due()
+        self.more |= announcements::expand(connection, now_us, self.step.bulk_queue_max)?;
+        Ok(self.pass_due()?)
     }
 
     fn finish(mut self) -> rusqlite::Result<Stepped> {
@@ -400,7 +401,9 @@ fn next_us(connection: &Connection, now_us: i64) -> rusqlite::Result<Option<i64>
                  UNION ALL SELECT min(due_us) FROM message WHERE state = 'waiting' AND severity = 2 AND due_us > ?1
                  UNION ALL SELECT min(next_us) FROM delivery INDEXED BY delivery_queued WHERE state = 'queued' AND next_us > ?1
                  UNION ALL SELECT min(lease_us) FROM delivery INDEXED BY delivery_sending
-                     WHERE state = 'sending' AND lease_us > ?1)",
+                     WHERE state = 'sending' AND lease_us > ?1
+                 UNION ALL SELECT min(not_before_us) FROM announcement
+                     WHERE state = 'scheduled' AND not_before_us > ?1)",
         )?
         .query_row([now_us], |row| row.get(0))
 }

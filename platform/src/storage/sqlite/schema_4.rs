@@ -40,13 +40,15 @@ CREATE TABLE announcement (
     expires_us INTEGER NOT NULL,
     state TEXT NOT NULL,
     taken TEXT,
+    -- All people were taken.
+    expanded INTEGER NOT NULL DEFAULT 0,
     people INTEGER NOT NULL DEFAULT 0,
     endpoints INTEGER NOT NULL DEFAULT 0,
     delivered INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0,
     withdrawn INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX announcement_unfinished ON announcement (state, not_before_us) WHERE state NOT IN ('done', 'canceled');
+CREATE INDEX announcement_state ON announcement (state, not_before_us);
 ALTER TABLE message ADD COLUMN announcement BLOB;
 ALTER TABLE message ADD COLUMN image TEXT;
 -- When the gate let it pass: what a user's cap counts.
@@ -62,6 +64,19 @@ ALTER TABLE delivery ADD COLUMN held TEXT;
 ALTER TABLE delivery ADD COLUMN announcement BLOB;
 CREATE INDEX delivery_held ON delivery (endpoint, next_us) WHERE held IS NOT NULL;
 CREATE INDEX delivery_announcement ON delivery (announcement, state) WHERE announcement IS NOT NULL;
+-- An announcement knows how far it has come without counting a hundred thousand rows.
+CREATE TRIGGER announcement_progress AFTER UPDATE OF state ON delivery
+WHEN NEW.announcement IS NOT NULL AND OLD.state IS NOT NEW.state BEGIN
+    UPDATE announcement SET
+        delivered = delivered + (NEW.state = 'delivered') - (OLD.state = 'delivered'),
+        failed = failed + (NEW.state IN ('dead', 'dropped')) - (OLD.state IN ('dead', 'dropped')),
+        withdrawn = withdrawn + (NEW.state IN ('withdrawn', 'digested')) - (OLD.state IN ('withdrawn', 'digested'))
+    WHERE id = NEW.announcement;
+END;
+CREATE TRIGGER announcement_deleted AFTER DELETE ON delivery
+WHEN OLD.announcement IS NOT NULL AND OLD.state IN ('queued', 'sending') BEGIN
+    UPDATE announcement SET withdrawn = withdrawn + 1 WHERE id = OLD.announcement;
+END;
 ";
 
 /// Brings a version-3 store to version 4.
