@@ -135,8 +135,10 @@ impl Providers {
             _ => None,
         };
         match down {
-            // Attempts that began together and fail together are one failure.
-            Some(_) if known.is_paused(now_us) => {}
+            // Attempts that began together and fail together are one failure; the longest time that is asked for counts.
+            Some(asked_us) if known.is_paused(now_us) => {
+                known.until_us = known.until_us.max(now_us.saturating_add(asked_us));
+            }
             Some(asked_us) => {
                 known.failures = known.failures.saturating_add(1);
                 known.until_us = now_us.saturating_add(asked_us.max(backoff_us(known.failures, random)));
@@ -271,6 +273,15 @@ mod tests {
         assert_eq!(providers.next_us(1000), Some(1000 + PAUSE_MAX_US));
         let view = providers.view(1000);
         assert_eq!((view[0].paused_until_us, view[0].down.as_str()), (Some(1000 + PAUSE_MAX_US), "down"));
+    }
+
+    #[test]
+    fn of_two_that_fail_together_the_longer_time_counts() {
+        let mut providers = providers();
+        (0..2).for_each(|_| providers.begin("p", Normal, 0));
+        providers.end("p", Normal, &down(Some(5)), 0, 0);
+        providers.end("p", Normal, &down(Some(60)), 1, 0);
+        assert_eq!(providers.next_us(2), Some(61));
     }
 
     #[test]
