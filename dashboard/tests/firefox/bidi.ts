@@ -93,17 +93,14 @@ export class Firefox {
     return (await this.#tree()).map(({ url }) => url);
   }
 
-  /** Clicks on the notification on the screen that says so. */
-  async clickNotification(body: string): Promise<void> {
+  /**
+   * Clicks on the notification on the screen that says so, or on one of its buttons. It is a window of Firefox's own, for which
+   * BiDi has no mouse, so its text gets the click; and it has no buttons, so Firefox is told of that click as a desktop tells it.
+   */
+  async clickNotification(body: string, button: string | null = null): Promise<void> {
     for (const { context, url } of await this.#tree('chrome')) {
       if (url !== 'chrome://global/content/alerts/alert.xhtml') continue;
-      // A window of Firefox's own: BiDi has no mouse for those, so its text gets the click.
-      const found = await new Tab(this, context).evaluate((body) => {
-        const text = document.getElementById('alertTextLabel');
-        if (text?.textContent !== body) return false;
-        text.click();
-        return true;
-      }, body);
+      const found = await new Tab(this, context).evaluate(clickOn, body, button);
       if (found) return;
     }
     throw new Error(`no notification says ${body}`);
@@ -222,6 +219,21 @@ export class Tab {
     ];
     await this.#firefox.send('input.performActions', { context: this.context, actions: [{ type: 'pointer', id: 'mouse', actions }] });
   }
+}
+
+/** Runs in the window of a notification. Answers whether it is the one that is meant. */
+function clickOn(body: string, button: string | null): boolean {
+  const text = document.getElementById('alertTextLabel');
+  if (text?.textContent !== body) return false;
+  if (button === null) {
+    text.click();
+    return true;
+  }
+  // biome-ignore lint/suspicious/noExplicitAny: Firefox's own globals
+  const { gAlertListener, gAlertCookie, ChromeUtils } = window as any;
+  const action = { action: button, QueryInterface: ChromeUtils.generateQI(['nsIAlertAction']) };
+  gAlertListener.observe(action, 'alertclickcallback', gAlertCookie);
+  return true;
 }
 
 function debuggingUrl(child: ChildProcess): Promise<string> {

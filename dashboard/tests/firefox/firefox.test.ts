@@ -299,6 +299,20 @@ describe('push', () => {
     expect((await shown(() => true)).filter((one) => one.body.startsWith('boiler-5:'))).toEqual([]);
   });
 
+  test('a button of a notification acknowledges the alert, with no page open', async () => {
+    const [before] = await shownOf('boiler-7');
+    await firefox.clickNotification('boiler-7: temperature 95 > 80', 'acknowledge');
+    const acknowledged = async () => {
+      const { items } = (await server.call('GET', '/alerts?device=boiler-7')) as { items: { acknowledged: { user: string } | null }[] };
+      return items[0]?.acknowledged;
+    };
+    expect(await until('it is acknowledged', acknowledged)).toMatchObject({ user: 'admin' });
+    // What came of it takes its place.
+    const told = (one: Shown) => one.tag === before?.tag && one.icon === '/icons/resolved.png' && /acknowledged/.test(one.body);
+    expect((await shown((list) => list.some(told))).filter((one) => one.tag === before?.tag)).toHaveLength(1);
+    expect(await firefox.addresses()).toEqual(['about:blank']);
+  });
+
   test('what came while the browser was closed is shown when it starts, before any page is opened', async () => {
     expect(firefox.complaints).toEqual([]);
     await firefox.stop();
