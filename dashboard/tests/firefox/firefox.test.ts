@@ -351,6 +351,8 @@ describe('every page works in Firefox', () => {
       const text = await tab.text();
       return content.test(text) && !text.includes('Loading …');
     });
+    // What is longer than the window scrolls below the header, not with it.
+    expect(await tab.evaluate(() => document.documentElement.scrollHeight - innerHeight)).toBe(0);
     await keep(heading, tab);
     await tab.close();
   });
