@@ -139,6 +139,8 @@ if [ $long = 1 ]; then
   step "long: kill -9 rounds" cargo test --locked -p pulsewire-tests --test crash -- --nocapture
   step "long: kill -9 before and after every commit of alerting" cargo test --locked -p pulsewire --test alerting_killed -- --nocapture
   step "long: kill -9 between alert and provider" cargo test --locked -p pulsewire-tests --test push -- --nocapture each_message
+  [ ! -d tests/node/node_modules/jose ] ||
+    step "long: push: a day of provider tokens, thirty connections that end" bash -c 'cd tests/node && npm run --silent check -- apnsTokens apnsGoaway'
   step "long: protocol properties" cargo test --release --locked -p pulsewire-proto
   if cargo fuzz --version >/dev/null 2>&1; then
     for target in decode session; do

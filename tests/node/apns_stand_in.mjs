@@ -14,6 +14,7 @@ const TEAM_ID = "STANDIN999";
 const TOPIC = "org.example.standin";
 /// "No more than once every 20 minutes and no less than once every 60."
 const HOUR_S = 3600;
+const STREAMS_MAX = 1000;
 /// How much a sender's clock may be ahead.
 const AHEAD_S = 60;
 
@@ -40,22 +41,25 @@ export class Apns {
   /// What was wrong with requests, beside what `answer` says.
   violations = [];
   sessions = new Set();
+  trusted = new WeakSet();
   /// The sender's time in ms; another for a server whose clock runs fast.
   now = () => Date.now();
   /// Requests without an answer: now, and at most.
   open = 0;
   openMost = 0;
-  /// What to answer: `{ status, reason?, timestamp?, headers? }`; undefined leaves it without an answer.
+  /// What to answer: `{ status, reason?, timestamp?, headers? }`, or `{ reset }` with an error code of HTTP/2; undefined leaves
+  /// it without an answer.
   answer = () => ({ status: 200 });
 
-  static async listen() {
+  /// `firstStreams`: how many may be open on a connection until a token was good; Apple allows one.
+  static async listen({ firstStreams = STREAMS_MAX } = {}) {
     const apns = new Apns();
     const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     apns.publicKey = publicKey;
     apns.keyFile = join(mkdtempSync(join(folder, "apns-")), "AuthKey.p8");
     writeFileSync(apns.keyFile, privateKey.export({ type: "pkcs8", format: "pem" }));
     const { cert, key } = certificates();
-    apns.server = createSecureServer({ cert, key, allowHTTP1: false, settings: { maxConcurrentStreams: 1000 } });
+    apns.server = createSecureServer({ cert, key, allowHTTP1: false, settings: { maxConcurrentStreams: firstStreams } });
     apns.server.on("session", (session) => {
       apns.sessions.add(session);
       session.once("close", () => apns.sessions.delete(session));
@@ -90,16 +94,25 @@ export class Apns {
     };
     this.violations.push(...violations(headers, body, { topic: TOPIC, now_ms: request.at }));
     const refused = await this.judgeToken(request);
+    if (!refused) this.trust(stream.session);
     this.requests.push(request);
     this.open += 1;
     this.openMost = Math.max(this.openMost, this.open);
     stream.once("close", () => (this.open -= 1));
     const answer = refused ?? (await this.answer(request));
     if (answer === undefined || stream.destroyed) return;
+    if (answer.reset !== undefined) return stream.close(answer.reset);
     request.status = answer.status;
     request.taken = answer.status === 200;
     stream.respond({ ":status": answer.status, "apns-id": request.id, ...answer.headers });
     stream.end(answer.status === 200 ? "" : (answer.text ?? JSON.stringify({ reason: answer.reason, timestamp: answer.timestamp })));
+  }
+
+  /// A token was good: more streams may be open.
+  trust(session) {
+    if (!session || session.destroyed || this.trusted.has(session)) return;
+    this.trusted.add(session);
+    session.settings({ maxConcurrentStreams: STREAMS_MAX });
   }
 
   /// Apple's answer to a provider token that is not good, which is also a violation.

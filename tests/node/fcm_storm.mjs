@@ -9,7 +9,7 @@ import { Server } from "./server.mjs";
 
 const RATE = 20;
 const PHONES = 30;
-const LIFETIME_S = 40;
+const LIFETIME_S = 80;
 /// Where QUOTA_EXCEEDED says nothing, the server waits for a minute.
 const OWN_WAIT_MS = 60_000;
 
@@ -44,7 +44,7 @@ export async function fcmStorm() {
   const { deliveries } = await until("the message is done", async () => {
     const { items } = await admin.get("/push/messages");
     return items.length === 1 && items[0].state === "done" && items[0];
-  }, { within_ms: 60_000 });
+  });
 
   await check(`FCM: ${PHONES} messages get through a storm of 429, 500 and 503, and no endpoint is removed`, async () => {
     assert.ok([...left.values()].every((list) => list.length === 0), "all refusals were given");

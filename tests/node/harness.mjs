@@ -27,7 +27,7 @@ export function notRun(what, why) {
 }
 
 /// Asks until the answer is neither false nor undefined, and gives it.
-export async function until(what, probe, { within_ms = 30_000 } = {}) {
+export async function until(what, probe, { within_ms = 60_000 } = {}) {
   const end = performance.now() + within_ms;
   for (;;) {
     const found = await probe();
@@ -41,18 +41,21 @@ export function pause(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/// Runs the parts one after the other, says how many checks passed, and how many parts failed.
-export async function run(parts) {
-  for (const [name, part] of parts) {
-    const began = performance.now();
-    try {
-      await part();
-    } catch (error) {
-      counts.failed += 1;
-      console.error(`FAILED ${name}:`, error);
-    }
-    console.log(`    ${name}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
+async function runPart([name, part]) {
+  const began = performance.now();
+  try {
+    await part();
+  } catch (error) {
+    counts.failed += 1;
+    console.error(`FAILED ${name}:`, error);
   }
+  console.log(`    ${name}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
+}
+
+/// Runs one group of parts after the other, those of a group at the same time; says how many checks passed, and how many parts
+/// failed.
+export async function run(groups) {
+  for (const group of groups) await Promise.all(group.map(runPart));
   for (const end of endings.reverse()) await end();
   rmSync(folder, { recursive: true, force: true });
   console.log(`  ${counts.passed} passed`);

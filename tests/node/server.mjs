@@ -40,6 +40,8 @@ export class Api {
     asked.end(body && JSON.stringify(body));
     const [answer] = await once(asked, "response");
     const text = (await answer.setEncoding("utf8").toArray()).join("");
+    // It saw a connection and, by its clock, no request for too long; nothing was done.
+    if (answer.statusCode === 408 && text === "") return this.ask(method, path, body);
     return { status: answer.statusCode, body: text === "" ? undefined : JSON.parse(text) };
   }
 
