@@ -1,5 +1,6 @@
-// Storms of 429, 500 and 503: whatever Apple asks for is waited, everything is delivered in the end, nobody is removed. The
+// Storms of 429, 500, 503 and resets: what Apple asks for is waited, all is delivered in the end, nobody is removed. The
 // server lives 20 times as fast, timers included, since what it waits by itself is up to minutes.
+import { constants } from "node:http2";
 import assert from "node:assert/strict";
 import { AcceleratedClock } from "./accelerated_clock.mjs";
 import { Apns, deviceToken } from "./apns_stand_in.mjs";
@@ -8,8 +9,9 @@ import { Room } from "./room.mjs";
 import { Server } from "./server.mjs";
 
 const RATE = 20;
-const PHONES = 40;
-/// Each phone's message is refused in all of these ways, each phone's in another order.
+const PHONES = 32;
+/// Each phone's message is refused so often, in ways that follow each other here, forwards or backwards.
+const EACH = 5;
 const REFUSALS = [
   { status: 429, reason: "TooManyRequests" },
   { status: 429, reason: "TooManyRequests", headers: { "retry-after": "20" } },
@@ -17,13 +19,15 @@ const REFUSALS = [
   { status: 503, reason: "ServiceUnavailable" },
   { status: 503, reason: "ServiceUnavailable", headers: { "retry-after": "3" } },
   { status: 503, reason: "Shutdown" },
+  { reset: constants.NGHTTP2_INTERNAL_ERROR },
+  { reset: constants.NGHTTP2_REFUSED_STREAM },
 ];
 /// Where a 429 says nothing, and where keys are not right, the server waits for a minute: docs/push.md.
 const OWN_WAIT_MS = 60_000;
 
 export async function apnsStorm() {
   const clock = new AcceleratedClock(RATE);
-  if (!clock.available) return notRun("APNs: storms of 429 and 503", "faketime is not installed");
+  if (!clock.available) return notRun("APNs: storms of 429, 503 and resets", "faketime is not installed");
   const apns = await Apns.listen();
   apns.now = () => clock.now();
   const push = { ...apns.config(), endpoints_per_user_max: PHONES, connect_timeout: "1m", request_timeout: "5m", lease: "10m" };
@@ -53,8 +57,8 @@ function waitOf({ headers, status }) {
 }
 
 async function storm({ apns, server, clock, room, tokens }) {
-  // Forwards and backwards, from each place.
-  const order = (n) => REFUSALS.map((_, k) => REFUSALS[(n + k * (n % 2 === 0 ? 1 : REFUSALS.length - 1)) % REFUSALS.length]);
+  const steps = Array.from({ length: EACH }, (_, k) => k);
+  const order = (n) => steps.map((k) => REFUSALS[(n + k * (n < PHONES / 2 ? 1 : REFUSALS.length - 1)) % REFUSALS.length]);
   const left = new Map(tokens.map((token, n) => [token, order(n)]));
   apns.answer = (request) => {
     request.answer = left.get(request.token).pop() ?? { status: 200 };
@@ -63,9 +67,9 @@ async function storm({ apns, server, clock, room, tokens }) {
   };
   await room.warm();
   const { deliveries } = await settled(server, 1);
-  await check(`APNs: ${PHONES} messages get through a storm of 429, 500 and 503, and no endpoint is removed`, async () => {
+  await check(`APNs: ${PHONES} messages get through a storm of 429, 500, 503 and resets, and no endpoint is removed`, async () => {
     assert.ok([...left.values()].every((list) => list.length === 0), "all refusals were given");
-    assert.deepEqual(deliveries.filter(({ state, attempts }) => state !== "delivered" || attempts !== REFUSALS.length + 1), []);
+    assert.deepEqual(deliveries.filter(({ state, attempts }) => state !== "delivered" || attempts !== EACH + 1), []);
     assert.ok((await server.admin.get("/push/endpoints")).items.every(({ state }) => state === "active"));
     assert.ok([...apns.takenById().values()].every((count) => count === 1));
   });
@@ -81,7 +85,7 @@ async function storm({ apns, server, clock, room, tokens }) {
         waits += Number(waitOf(before.answer) > 0);
       }
     }
-    assert.equal(waits, 3 * PHONES);
+    assert.ok(waits >= PHONES, `${waits}`);
     console.log(`    ${apns.requests.length} requests in ${((apns.requests.at(-1).at - apns.requests[0].at) / 1000).toFixed(0)} s of the server's`);
   });
 }

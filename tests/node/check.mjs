@@ -8,6 +8,7 @@ import { emulator } from "./emulator.mjs";
 import { fcm } from "./fcm.mjs";
 import { fcmStorm } from "./fcm_storm.mjs";
 import { run } from "./harness.mjs";
+import { registeredAgain } from "./registered_again.mjs";
 import { webPushTesting } from "./web_push_testing.mjs";
 import { webpush } from "./webpush.mjs";
 
@@ -20,6 +21,7 @@ const GROUPS = [
   { apnsGoaway },
   { apnsVerdicts },
   { fcm },
+  { registeredAgain },
 ];
 
 const names = process.argv.slice(2);

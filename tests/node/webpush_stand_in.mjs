@@ -18,7 +18,7 @@ export class PushService {
       for await (const part of request) parts.push(part);
       const one = { path: request.url, headers: request.headers, body: Buffer.concat(parts) };
       service.requests.push(one);
-      const { status, headers } = service.answer(one);
+      const { status, headers } = await service.answer(one);
       response.writeHead(status, headers);
       response.end();
     });
