@@ -16,7 +16,7 @@ export async function apnsGoaway() {
     push: { ...apns.config(), workers: 1000, per_origin_max: 1000, endpoints_per_user_max: PHONES, request_timeout: "50s" },
   });
   const tokens = Array.from({ length: PHONES }, deviceToken);
-  await Promise.all(tokens.map((token) => server.admin.register({ kind: "apns", token })));
+  await Promise.all(tokens.map((token) => server.kim.register({ kind: "apns", token })));
   const test = { apns, server, room: await Room.make(server), messages: 0, collapse: new Map() };
   await half(test);
   await graceful(test);
@@ -55,7 +55,7 @@ async function judge(test, ids, often) {
   const { apns, server } = test;
   test.messages += 1;
   const { deliveries } = await until("the message is done", async () => {
-    const { items } = await server.admin.get("/push/messages");
+    const { items } = await server.kim.get("/push/messages");
     return items.length === test.messages && items[0].state === "done" && items[0];
   });
   assert.deepEqual(deliveries.filter(({ state }) => state !== "delivered"), []);
@@ -126,7 +126,7 @@ async function oneStream() {
   const apns = await Apns.listen({ firstStreams: 1 });
   const server = await Server.start({ push: { ...apns.config(), endpoints_per_user_max: PHONES } });
   const count = PHONES / 5;
-  await Promise.all(Array.from({ length: count }, () => server.admin.register({ kind: "apns", token: deviceToken() })));
+  await Promise.all(Array.from({ length: count }, () => server.kim.register({ kind: "apns", token: deviceToken() })));
   const room = await Room.make(server);
   await room.warm();
   await check("APNs: a connection that allows one stream until a token was good takes all messages, once each", async () => {

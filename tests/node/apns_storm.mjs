@@ -34,10 +34,11 @@ export async function apnsStorm() {
   const server = await Server.start({ clock, push });
   for (let n = 0; n < 5; n += 1) await clock.measure(server.admin, `clock-${n}`);
   const tokens = Array.from({ length: PHONES }, deviceToken);
-  await Promise.all(tokens.map((token) => server.admin.register({ kind: "apns", token })));
+  await Promise.all(tokens.map((token) => server.kim.register({ kind: "apns", token })));
   const room = await Room.make(server, { now: () => clock.now() });
   await storm({ apns, server, clock, room, tokens });
   await badKey({ apns, server, room });
+  await longestPause({ apns, server });
   await check("APNs: nothing was wrong with any request of the storm", () => assert.deepEqual(apns.violations, []));
   room.leave();
   server.stop();
@@ -46,7 +47,7 @@ export async function apnsStorm() {
 
 async function settled(server, count) {
   return until(`${count} messages are done`, async () => {
-    const { items } = await server.admin.get("/push/messages");
+    const { items } = await server.kim.get("/push/messages");
     return items.length === count && items.every(({ state }) => state === "done") && items[0];
   });
 }
@@ -70,7 +71,7 @@ async function storm({ apns, server, clock, room, tokens }) {
   await check(`APNs: ${PHONES} messages get through a storm of 429, 500, 503 and resets, and no endpoint is removed`, async () => {
     assert.ok([...left.values()].every((list) => list.length === 0), "all refusals were given");
     assert.deepEqual(deliveries.filter(({ state, attempts }) => state !== "delivered" || attempts !== EACH + 1), []);
-    assert.ok((await server.admin.get("/push/endpoints")).items.every(({ state }) => state === "active"));
+    assert.ok((await server.kim.get("/push/endpoints")).items.every(({ state }) => state === "active"));
     assert.ok([...apns.takenById().values()].every((count) => count === 1));
   });
   await check("APNs: nothing is tried again before the time that the answer asks for", () => {
@@ -86,7 +87,8 @@ async function storm({ apns, server, clock, room, tokens }) {
       }
     }
     assert.ok(waits >= PHONES, `${waits}`);
-    console.log(`    ${apns.requests.length} requests in ${((apns.requests.at(-1).at - apns.requests[0].at) / 1000).toFixed(0)} s of the server's`);
+    const span_s = (apns.requests.at(-1).at - apns.requests[0].at) / 1000;
+    console.log(`    ${apns.requests.length} requests in ${span_s.toFixed(0)} s of the server's`);
   });
 }
 
@@ -100,9 +102,9 @@ async function badKey({ apns, server, room }) {
   apns.answer = () => ({ status: 200 });
   await settled(server, 2);
   await check("APNs: InvalidProviderToken costs no message and no endpoint, and is not asked about within a minute", async () => {
-    const [{ deliveries }] = (await server.admin.get("/push/messages")).items;
+    const [{ deliveries }] = (await server.kim.get("/push/messages")).items;
     assert.deepEqual(deliveries.filter(({ state }) => state !== "delivered"), []);
-    assert.ok((await server.admin.get("/push/endpoints")).items.every(({ state }) => state === "active"));
+    assert.ok((await server.kim.get("/push/endpoints")).items.every(({ state }) => state === "active"));
     for (const request of refused.slice(0, PHONES)) {
       const [again, ...more] = apns.requests.slice(from).filter(({ id }) => id === request.id).slice(1);
       assert.ok(again.at - request.at >= OWN_WAIT_MS, `${again.at - request.at} ms`);
@@ -110,5 +112,26 @@ async function badKey({ apns, server, room }) {
     }
     const said = server.words().match(/ERROR.*a push provider refuses this server/g) ?? [];
     assert.equal(said.length, 1, "said once");
+  });
+}
+
+/// Two messages on their way at once are told to leave the provider alone, the second for longer.
+async function longestPause({ apns, server }) {
+  const open = [];
+  apns.answer = (request) => new Promise((resolve) => open.push({ request, resolve }));
+  const endpoints = (await server.kim.get("/push/endpoints")).items.slice(0, 3).map(({ id }) => id);
+  const down = (seconds) => ({ status: 503, reason: "ServiceUnavailable", headers: { "retry-after": `${seconds}` } });
+  for (const endpoint of endpoints.slice(0, 2)) await server.kim.test(endpoint);
+  await until("two are on their way", () => open.length === 2);
+  apns.answer = () => ({ status: 200 });
+  const asked = apns.now();
+  const from = apns.requests.length;
+  open[0].resolve(down(5));
+  open[1].resolve(down(60));
+  const third = await server.kim.test(endpoints[2]);
+  await server.kim.delivery(third);
+  await check("APNs: of two 503 that come together the longer Retry-After counts", () => {
+    const waited_ms = apns.requests[from].at - asked;
+    assert.ok(waited_ms >= 60_000, `${waited_ms} ms`);
   });
 }

@@ -1,5 +1,6 @@
 // The provider token over hours: Apple wants it renewed "no more than once every 20 minutes and no less than once every 60".
-// The server's clock runs 600 times as fast, so that more than three hours pass while alarms go to many phones at once; with PULSEWIRE_LONG=1 a day.
+// The server's clock runs 600 times as fast, so that more than three hours pass while alarms go to many phones at once; a day
+// with PULSEWIRE_LONG=1.
 import assert from "node:assert/strict";
 import { AcceleratedClock } from "./accelerated_clock.mjs";
 import { Apns, deviceToken } from "./apns_stand_in.mjs";
@@ -29,7 +30,7 @@ export async function apnsTokens() {
   const server = await Server.start({ clock, push });
   for (let n = 0; n < 5; n += 1) await clock.measure(server.admin, `clock-${n}`);
   const tokens = Array.from({ length: PHONES }, deviceToken);
-  for (const token of tokens) await server.admin.register({ kind: "apns", token });
+  for (const token of tokens) await server.kim.register({ kind: "apns", token });
   const room = await Room.make(server, { now: () => clock.now() });
   const flow = async (until_ms) => {
     while (clock.now() < until_ms) {

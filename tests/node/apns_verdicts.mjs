@@ -56,7 +56,7 @@ export async function apnsVerdicts() {
 /// 410 with its time, before and after the registration.
 async function gone(apns, server) {
   // Answers of other kinds, so that one endpoint that is gone is no pattern.
-  const others = [await server.user("kim"), await server.user("ann")];
+  const others = [server.kim, await server.user("ann")];
   for (const user of others) {
     for (let n = 0; n < 8; n += 1) {
       const { state } = await user.delivery(await user.test(await user.register({ kind: "apns", token: deviceToken() })));
@@ -118,16 +118,16 @@ async function tooManyTokens(apns, server) {
 /// BadDeviceToken where nothing was ever delivered.
 async function nothingDelivered(apns) {
   const server = await Server.start({ push: apns.config() });
-  const admin = server.admin;
+  const { kim } = server;
   apns.answer = () => ({ status: 400, reason: "BadDeviceToken" });
-  const endpoints = await Promise.all([1, 2, 3, 4].map(() => admin.register({ kind: "apns", token: deviceToken() })));
+  const endpoints = await Promise.all([1, 2, 3, 4].map(() => kim.register({ kind: "apns", token: deviceToken() })));
   await check("APNs: BadDeviceToken removes nothing while nothing was ever delivered, and the message can be replayed", async () => {
-    const messages = await Promise.all(endpoints.map((endpoint) => admin.test(endpoint)));
-    for (const message of messages) assert.equal((await admin.delivery(message)).state, "dead");
-    assert.ok((await admin.get("/push/endpoints")).items.every(({ state }) => state === "active"));
+    const messages = await Promise.all(endpoints.map((endpoint) => kim.test(endpoint)));
+    for (const message of messages) assert.equal((await kim.delivery(message)).state, "dead");
+    assert.ok((await kim.get("/push/endpoints")).items.every(({ state }) => state === "active"));
     apns.answer = () => ({ status: 200 });
-    await admin.post(`/push/messages/${messages[0]}/replay`);
-    assert.equal((await admin.delivery(messages[0], ["delivered"])).state, "delivered");
+    await kim.post(`/push/messages/${messages[0]}/replay`);
+    assert.equal((await kim.delivery(messages[0], ["delivered"])).state, "delivered");
   });
   server.stop();
 }
@@ -135,12 +135,12 @@ async function nothingDelivered(apns) {
 /// BadDeviceToken for everyone, where all had worked.
 async function burst(apns) {
   const server = await Server.start({ push: { ...apns.config(), endpoints_per_user_max: PHONES } });
-  const admin = server.admin;
-  await Promise.all(Array.from({ length: PHONES }, () => admin.register({ kind: "apns", token: deviceToken() })));
+  const { kim } = server;
+  await Promise.all(Array.from({ length: PHONES }, () => kim.register({ kind: "apns", token: deviceToken() })));
   const room = await Room.make(server);
   const done = (count) =>
     until(`${count} messages are done`, async () => {
-      const { items } = await admin.get("/push/messages");
+      const { items } = await kim.get("/push/messages");
       return items.length === count && items.every(({ state }) => state === "done") && items[0];
     });
   await room.warm();
@@ -152,7 +152,7 @@ async function burst(apns) {
   let believed = 0;
   for (let dead = 1; dead <= PHONES && !(dead >= DEAD_MIN && dead * SHARE > good + dead); dead += 1) believed = dead;
     await check("APNs: a burst of BadDeviceToken removes no more endpoints than the rule allows", async () => {
-    const all = (await admin.get("/push/endpoints")).items.map(({ state }) => state);
+    const all = (await kim.get("/push/endpoints")).items.map(({ state }) => state);
     assert.ok(believed < PHONES / 2, `${believed} would be believed`);
     assert.equal(all.filter((state) => state === "removed").length, believed);
     assert.equal(refused.deliveries.filter(({ state }) => state === "dead").length, PHONES - believed);
@@ -160,9 +160,9 @@ async function burst(apns) {
   });
   await check("APNs: after the burst the endpoints that were kept get the message by a replay", async () => {
     apns.answer = () => ({ status: 200 });
-    await admin.post(`/push/messages/${refused.id}/replay`);
+    await kim.post(`/push/messages/${refused.id}/replay`);
     const { deliveries } = await until("the replay is done", async () => {
-      const message = await admin.get(`/push/messages/${refused.id}`);
+      const message = await kim.get(`/push/messages/${refused.id}`);
       return message.state === "done" && message;
     });
     assert.equal(deliveries.filter(({ state }) => state === "delivered").length, PHONES - believed);

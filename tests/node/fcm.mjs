@@ -16,14 +16,14 @@ export async function fcm() {
   const server = await Server.start({
     push: { ...stand.config(), workers: 200, per_origin_max: 200, endpoints_per_user_max: 100 },
   });
-  const { admin } = server;
+  const { kim } = server;
   const endpoints = await Promise.all(
-    Array.from({ length: PHONES }, () => admin.register({ kind: "fcm", token: registrationToken() })),
+    Array.from({ length: PHONES }, () => kim.register({ kind: "fcm", token: registrationToken() })),
   );
   const room = await Room.make(server);
   stand.beforeToken = () => pause(TOKEN_MS);
-  await oneToken({ stand, admin, room });
-  await renewedOnce({ stand, admin, room });
+  await oneToken({ stand, kim, room });
+  await renewedOnce({ stand, kim, room });
   await words({ stand, server, endpoints });
   await check("FCM: requests are as the discovery document says, and the check of it finds what is not", () => {
     assert.deepEqual(stand.violations, []);
@@ -55,16 +55,16 @@ const WRONG = [
 ];
 
 /// The newest message, once so many are done.
-function done(admin, count) {
+function done(kim, count) {
   return until(`${count} messages are done`, async () => {
-    const { items } = await admin.get("/push/messages");
+    const { items } = await kim.get("/push/messages");
     return items.length === count && items.every(({ state }) => state === "done") && items[0];
   });
 }
 
-async function oneToken({ stand, admin, room }) {
+async function oneToken({ stand, kim, room }) {
   await room.warm();
-  const { deliveries } = await done(admin, 1);
+  const { deliveries } = await done(kim, 1);
   await check(`FCM: ${PHONES} messages at once share one request for an access token`, () => {
     assert.equal(stand.tokenRequests.length, 1);
     assert.equal(stand.requests.length, PHONES);
@@ -73,11 +73,11 @@ async function oneToken({ stand, admin, room }) {
 }
 
 /// All tokens that were given are void, for instance since a key was changed.
-async function renewedOnce({ stand, admin, room }) {
+async function renewedOnce({ stand, kim, room }) {
   const from = stand.requests.length;
   stand.granted.clear();
   await room.cold();
-  const { deliveries } = await done(admin, 2);
+  const { deliveries } = await done(kim, 2);
   await check("FCM: an access token that is refused is renewed once, and every message goes out", () => {
     const tries = stand.requests.slice(from);
     assert.equal(stand.tokenRequests.length, 2);
@@ -92,19 +92,19 @@ async function renewedOnce({ stand, admin, room }) {
 
 /// FCM's errors about one message.
 async function words({ stand, server, endpoints }) {
-  const { admin } = server;
+  const { kim } = server;
   const told = async (endpoint, answer) => {
     stand.answer = () => answer;
-    const message = await admin.test(endpoint);
-    const delivery = await admin.delivery(message, ["delivered", "dead", "dropped"]);
+    const message = await kim.test(endpoint);
+    const delivery = await kim.delivery(message, ["delivered", "dead", "dropped"]);
     stand.answer = () => ({ status: 200 });
-    return { delivery: delivery.state, ...(await admin.endpoint(endpoint)) };
+    return { delivery: delivery.state, ...(await kim.endpoint(endpoint)) };
   };
   await check("FCM: UNREGISTERED removes the endpoint, and no other", async () => {
     const gone = await told(endpoints[0], refusal(404, "NOT_FOUND", { code: "UNREGISTERED" }));
     assert.deepEqual([gone.delivery, gone.state], ["dropped", "removed"]);
     assert.match(gone.removed_reason, /UNREGISTERED/);
-    const others = (await admin.get("/push/endpoints")).items.filter(({ state }) => state === "active");
+    const others = (await kim.get("/push/endpoints")).items.filter(({ state }) => state === "active");
     assert.equal(others.length, PHONES - 1);
   });
   await check("FCM: INVALID_ARGUMENT about the message removes no endpoint", async () => {
@@ -134,14 +134,14 @@ async function words({ stand, server, endpoints }) {
     ].entries()) {
       const from = stand.requests.length;
       stand.answer = () => answer;
-      const message = await admin.test(endpoints[3 + n]);
+      const message = await kim.test(endpoints[3 + n]);
       await until("it was refused", () => stand.requests.length > from);
       const delivery = await until("it waits", async () => {
-        const [one] = (await admin.get(`/push/messages/${message}`)).deliveries;
+        const [one] = (await kim.get(`/push/messages/${message}`)).deliveries;
         return one.state === "queued" && one.attempts === 1 && one;
       });
       assert.ok(Date.parse(delivery.next_attempt) - Date.now() > 55_000, delivery.next_attempt);
-      assert.equal((await admin.endpoint(endpoints[3 + n])).state, "active");
+      assert.equal((await kim.endpoint(endpoints[3 + n])).state, "active");
     }
     assert.match(server.words(), /ERROR.*a push provider refuses this server/);
     assert.equal(stand.tokenRequests.length, 2, "another access token would not help");

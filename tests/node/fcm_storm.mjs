@@ -21,10 +21,10 @@ export async function fcmStorm() {
   stand.lifetime_s = LIFETIME_S;
   const push = { ...stand.config(), endpoints_per_user_max: PHONES, connect_timeout: "1m", request_timeout: "5m", lease: "10m" };
   const server = await Server.start({ clock, push });
-  const { admin } = server;
+  const { admin, kim } = server;
   for (let n = 0; n < 5; n += 1) await clock.measure(admin, `clock-${n}`);
   const tokens = Array.from({ length: PHONES }, registrationToken);
-  await Promise.all(tokens.map((token) => admin.register({ kind: "fcm", token })));
+  await Promise.all(tokens.map((token) => kim.register({ kind: "fcm", token })));
   const room = await Room.make(server, { now: () => clock.now() });
 
   const quota = (headers) => refusal(429, "RESOURCE_EXHAUSTED", { code: "QUOTA_EXCEEDED", headers });
@@ -42,14 +42,14 @@ export async function fcmStorm() {
   stand.answer = ({ token }) => left.get(token).pop()?.() ?? { status: 200 };
   await room.warm();
   const { deliveries } = await until("the message is done", async () => {
-    const { items } = await admin.get("/push/messages");
+    const { items } = await kim.get("/push/messages");
     return items.length === 1 && items[0].state === "done" && items[0];
   });
 
   await check(`FCM: ${PHONES} messages get through a storm of 429, 500 and 503, and no endpoint is removed`, async () => {
     assert.ok([...left.values()].every((list) => list.length === 0), "all refusals were given");
     assert.deepEqual(deliveries.filter(({ state }) => state !== "delivered"), []);
-    assert.ok((await admin.get("/push/endpoints")).items.every(({ state }) => state === "active"));
+    assert.ok((await kim.get("/push/endpoints")).items.every(({ state }) => state === "active"));
     for (const token of tokens) {
       assert.equal(stand.of(token).filter(({ taken }) => taken).length, 1, "none came twice");
       assert.equal(new Set(stand.of(token).map(({ delivery }) => delivery)).size, 1, "a repeat has the same id");

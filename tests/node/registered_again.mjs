@@ -12,30 +12,30 @@ export async function registeredAgain() {
   const server = await Server.start({
     push: { ...apns.config(), ...fcm.config(), allow_private_endpoints: true, vapid_subject: "mailto:check@example.org" },
   });
-  const { admin } = server;
+  const { kim } = server;
   const gone = refusal(404, "NOT_FOUND", { code: "UNREGISTERED" });
   for (const [name, stand, endpoint, word] of [
     ["APNs' Unregistered", apns, { kind: "apns", token: deviceToken() }, () => ({ status: 410, reason: "Unregistered" })],
     ["FCM's UNREGISTERED", fcm, { kind: "fcm", token: registrationToken() }, () => gone],
     ["410 of a Web Push service", service, service.subscribe().endpoint, () => ({ status: 410 })],
   ]) {
-    const id = await admin.register(endpoint);
+    const id = await kim.register(endpoint);
     // A first one that arrives, so that what follows is a change of mind.
-    assert.equal((await admin.delivery(await admin.test(id))).state, "delivered");
+    assert.equal((await kim.delivery(await kim.test(id))).state, "delivered");
     const asked = new Promise((resolve) => {
       stand.answer = () => new Promise((say) => resolve(say));
     });
-    const message = await admin.test(id);
+    const message = await kim.test(id);
     const say = await asked;
     const before = Date.now();
     await until("a later time", () => Date.now() > before + 5);
-    assert.equal(await admin.register(endpoint), id);
+    assert.equal(await kim.register(endpoint), id);
     say(word(before));
     await check(`${name} about the registration before the last removes no endpoint`, async () => {
-      await admin.delivery(message);
-      assert.equal((await admin.endpoint(id)).state, "active");
+      await kim.delivery(message);
+      assert.equal((await kim.endpoint(id)).state, "active");
       stand.answer = () => ({ status: stand === service ? 201 : 200 });
-      assert.equal((await admin.delivery(await admin.test(id))).state, "delivered");
+      assert.equal((await kim.delivery(await kim.test(id))).state, "delivered");
     });
   }
   server.stop();

@@ -100,6 +100,8 @@ export class Server {
     server.device = announced.device;
     server.stop = stop;
     server.admin = await server.signIn("admin");
+    // Who gets the messages is no admin: admins are also told of providers' troubles.
+    server.kim = await server.user("kim");
     return server;
   }
 
