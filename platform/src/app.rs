@@ -1,5 +1,6 @@
 //! Picks the implementations, starts the parts in order and stops them in the reverse.
 
+mod channels;
 mod maintenance;
 mod store_watch;
 
@@ -7,10 +8,6 @@ pub use maintenance::{BackupNote, CheckJson, FindingJson, backup, check, restore
 
 use crate::alerting::{Alerting, AlertingOptions, AlertingParts, BacktestOptions, BacktestParts, Backtests};
 use crate::bus::in_process::InProcessBus;
-use crate::channels::{
-    ApnsChannel, ApnsKey, ClientOptions, FcmChannel, PushClient, Reach, ServiceAccount, VapidKey, WebPushChannel,
-    WebhookChannel,
-};
 use crate::commands::{Commands, CommandsOptions, CommandsParts};
 use crate::config::Config;
 use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
@@ -18,7 +15,7 @@ use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
 use crate::outbox::{ActionKey, Outbox, OutboxOptions, OutboxParts};
-use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, PushChannel, SecretStore, User, UserStore};
+use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, User, UserStore};
 use crate::storage::sqlite::{DataFolder, SqliteMeta};
 use crate::storage::telemetry::{Keep, Policy, StoreOptions, TelemetryStore};
 use crate::telemetry;
@@ -155,7 +152,7 @@ impl App {
             store: meta.clone(),
             endpoints: meta.clone(),
             announcements: meta.clone(),
-            channels: push_channels(&config, &*meta).await?,
+            channels: channels::open(&config, &*meta).await?,
             attention: live.attention().clone(),
             bus: bus.clone(),
             clock: clock.clone(),
@@ -529,35 +526,6 @@ fn outbox_options(config: &Config) -> OutboxOptions {
         history_per_user: push.history_per_user,
         endpoints_per_user_max: push.endpoints_per_user_max,
     }
-}
-
-/// The channels that there are keys for. Web Push needs none from outside: its key is made at the first start.
-async fn push_channels(config: &Config, secrets: &dyn SecretStore) -> anyhow::Result<Vec<Arc<dyn PushChannel>>> {
-    let push = &config.push;
-    let options = ClientOptions {
-        extra_root_file: push.extra_root_file.clone(),
-        connect_timeout: push.connect_timeout,
-        request_timeout: push.request_timeout,
-    };
-    // Users name where browsers' services are; the configuration names the others.
-    let reach = if push.allow_private_endpoints { Reach::Anywhere } else { Reach::Public };
-    let anywhere = PushClient::new(&options, Reach::Anywhere)?;
-    let vapid = VapidKey::load(secrets, push.vapid_subject.clone()).await.context("loading the VAPID key")?;
-    let client = PushClient::new(&options, reach)?;
-    let public_url = config.http.public_url.clone();
-    let mut channels: Vec<Arc<dyn PushChannel>> = vec![
-        Arc::new(WebPushChannel::new(client.clone(), vapid, push.allow_private_endpoints)),
-        Arc::new(WebhookChannel::new(client, public_url.clone(), push.allow_private_endpoints)),
-    ];
-    if let Some(apns) = &push.apns {
-        let key = ApnsKey::read(&apns.key_file, apns.key_id.clone(), apns.team_id.clone())?;
-        channels.push(Arc::new(ApnsChannel::new(anywhere.clone(), key, apns.url.clone(), apns.topic.clone())));
-    }
-    if let Some(fcm) = &push.fcm {
-        let account = ServiceAccount::read(&fcm.service_account_file)?;
-        channels.push(Arc::new(FcmChannel::new(anywhere, account, fcm.url.clone(), public_url)));
-    }
-    Ok(channels)
 }
 
 fn hub_options(config: &Config) -> HubOptions {

@@ -1,9 +1,11 @@
 //! The page's port: the page itself, what it shows as JSON, and what tests ask for.
 
+use crate::actions;
 use crate::answer::{Answer, Body, header};
+use crate::faults::Fault;
 use crate::jwt;
 use crate::page;
-use crate::state::{AppKind, Fault, State};
+use crate::state::{AppKind, State};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
@@ -14,6 +16,8 @@ use std::sync::Arc;
 
 /// Longest label.
 const LABEL_CHARS_MAX: usize = 80;
+/// Where targets are deleted.
+const TARGETS: [&str; 4] = ["/api/subscriptions/", "/api/apps/", "/api/mailboxes/", "/api/webhooks/"];
 /// Most messages per answer.
 const LIMIT_MAX: usize = 5000;
 
@@ -32,6 +36,21 @@ struct NewInstall {
     kind: AppKind,
     #[serde(default)]
     label: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewLabelled {
+    #[serde(default)]
+    label: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Act {
+    /// Of the message whose button was pressed.
+    seq: u64,
+    action: String,
 }
 
 fn problem(status: u16, detail: impl Into<String>) -> Answer {
@@ -63,14 +82,21 @@ fn is_own_host(state: &State, head: &Parts) -> bool {
 }
 
 /// Answers a request to the page's port. `body` is None if it was too large.
-pub fn handle(state: &Arc<State>, head: &Parts, body: Option<Bytes>) -> Response<Body> {
+pub async fn handle(state: &Arc<State>, head: &Parts, body: Option<Bytes>) -> Response<Body> {
     if !is_own_host(state, head) {
         return problem(403, "this page is for its own machine").response();
     }
     if head.uri.path() == "/api/stream" && head.method == Method::GET {
         return page::stream(state);
     }
-    let answer = route(state, head, body.as_ref()).unwrap_or_else(|refused| refused);
+    let answer = if head.uri.path() == "/api/actions" && head.method == Method::POST {
+        match read::<Act>(head, body.as_ref()) {
+            Ok(act) => actions::act(state, act.seq, &act.action).await,
+            Err(refused) => refused,
+        }
+    } else {
+        route(state, head, body.as_ref()).unwrap_or_else(|refused| refused)
+    };
     page::guard(answer.response())
 }
 
@@ -108,22 +134,30 @@ fn route(state: &State, head: &Parts, body: Option<&Bytes>) -> Result<Answer, An
             let made = state.install(new.kind, &label(&new.label, "Phone")).ok_or_else(|| problem(429, "too many"))?;
             Ok(Answer::json(201, &json!(made)))
         }
-        ("DELETE", path) if path.starts_with("/api/subscriptions/") || path.starts_with("/api/apps/") => {
+        ("POST", "/api/mailboxes") => {
+            let new: NewLabelled = read(head, body)?;
+            let made = state.mailbox(&label(&new.label, "Mailbox")).ok_or_else(|| problem(429, "too many"))?;
+            Ok(Answer::json(201, &json!(made)))
+        }
+        ("POST", "/api/webhooks") => {
+            let new: NewLabelled = read(head, body)?;
+            let made = state.hook(&label(&new.label, "Webhook")).ok_or_else(|| problem(429, "too many"))?;
+            Ok(Answer::json(201, &json!(made)))
+        }
+        ("DELETE", path) if TARGETS.iter().any(|targets| path.starts_with(targets)) => {
             let id = path.rsplit('/').next().unwrap_or_default();
             if state.remove(id) { Ok(Answer::status(204)) } else { Err(problem(404, "there is no such target")) }
         }
         ("POST", "/api/faults") => {
             let fault: Fault = read(head, body)?;
-            if !["webpush", "apns", "fcm", "fcm_token"].contains(&fault.provider.as_str()) {
-                return Err(problem(400, "provider must be webpush, apns, fcm or fcm_token"));
-            }
-            if fault.status.is_some_and(|status| !(200..600).contains(&status)) || fault.delay_ms > 600_000 {
-                return Err(problem(400, "status must be 200-599 and delay_ms at most 600000"));
-            }
-            if state.plan(fault) { Ok(Answer::status(204)) } else { Err(problem(429, "too many faults wait")) }
+            let planned = state.lock().faults.plan(fault);
+            planned.map_err(|(status, detail)| problem(status, detail))?;
+            state.touch();
+            Ok(Answer::status(204))
         }
         ("DELETE", "/api/faults") => {
             state.lock().faults.clear();
+            state.touch();
             Ok(Answer::status(204))
         }
         _ => Err(problem(404, format!("there is no {} {path}", head.method))),

@@ -32,6 +32,11 @@ pub fn handle(state: &State, request: &Request, message: &mut Received) -> Answe
     if id.is_empty() { answer } else { answer.with("apns-id", id) }
 }
 
+/// What is said of an app that was deleted.
+pub fn gone() -> Answer {
+    Answer::json(410, &json!({ "reason": "Unregistered", "timestamp": jwt::now_us() / 1000 }))
+}
+
 type Refusal = (u16, &'static str, Option<i64>);
 
 fn refuse(status: u16, reason: &'static str) -> Result<(), Refusal> {
@@ -78,12 +83,13 @@ fn judge(state: &State, request: &Request, message: &mut Received, checks: &mut 
     message.kind = message.payload["kind"].as_str().unwrap_or_default().to_owned();
     let known = {
         let inner = state.lock();
-        let found = inner.targets.iter().find_map(|target| match &target.what {
-            What::App(app) if app.kind == AppKind::Apns && app.token == device => Some((target, app.topic.clone())),
+        inner.find(device, |target| match &target.what {
+            What::App(app) if app.kind == AppKind::Apns => {
+                let topic = app.topic.clone().unwrap_or_default();
+                Some((target.label.clone(), target.id.clone(), target.gone_us, topic))
+            }
             _ => None,
-        });
-        found
-            .map(|(target, topic)| (target.label.clone(), target.id.clone(), target.gone_us, topic.unwrap_or_default()))
+        })
     };
     token(state, request, checks)?;
     let Some((label, id, gone_us, topic)) = known else {

@@ -55,6 +55,11 @@ fn refuse(status: u16, name: &str, code: Option<&str>, text: &str) -> Answer {
     Answer::json(status, &json!({ "error": error }))
 }
 
+/// What is said of an app that was deleted.
+pub fn gone() -> Answer {
+    refuse(404, "NOT_FOUND", Some("UNREGISTERED"), "Requested entity was not found.")
+}
+
 fn bad_request(field: &str, text: &str) -> Answer {
     let details = json!([
         { "@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "INVALID_ARGUMENT" },
@@ -111,8 +116,8 @@ fn judge(state: &State, request: &Request, message: &mut Received, checks: &mut 
     let (granted, known) = {
         let inner = state.lock();
         let granted = inner.tokens.iter().any(|(token, ends_s)| token == bearer && *ends_s > jwt::now_s());
-        let known = inner.targets.iter().find_map(|target| match &target.what {
-            What::App(app) if app.kind == AppKind::Fcm && app.token == device => {
+        let known = inner.find(&device, |target| match &target.what {
+            What::App(app) if app.kind == AppKind::Fcm => {
                 Some((target.label.clone(), target.id.clone(), target.gone_us.is_some()))
             }
             _ => None,
@@ -143,7 +148,7 @@ fn judge(state: &State, request: &Request, message: &mut Received, checks: &mut 
         Some((label, id, gone)) => {
             (message.target, message.target_id) = (label, id);
             if gone {
-                return refuse(404, "NOT_FOUND", Some("UNREGISTERED"), "Requested entity was not found.");
+                return self::gone();
             }
             let name = format!("projects/{FCM_PROJECT}/messages/0:{}", message.received_us);
             Answer::json(200, &json!({ "name": name }))

@@ -19,6 +19,8 @@ const EMULATOR_ONLY_RSA_KEY: &str = include_str!("emulator_only.rsa.pem");
 pub const APNS_KEY_ID: &str = "EMULATOR01";
 pub const APNS_TEAM_ID: &str = "EMULATOR99";
 pub const APNS_TOPIC: &str = "example.pulsewire.emulator";
+pub const SMTP_USER: &str = "emulator";
+pub const MAIL_DOMAIN: &str = "mail.emulator.example";
 pub const FCM_PROJECT: &str = "pulsewire-emulator";
 pub const FCM_EMAIL: &str = "push@pulsewire-emulator.iam.gserviceaccount.example";
 
@@ -26,6 +28,10 @@ pub const FCM_EMAIL: &str = "push@pulsewire-emulator.iam.gserviceaccount.example
 pub struct Identity {
     /// Where the providers listen.
     pub listen: SocketAddr,
+    /// Where the mail server listens.
+    pub smtp: SocketAddr,
+    /// What [`SMTP_USER`] signs in with.
+    pub smtp_password: String,
     ca_pem: String,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -41,7 +47,7 @@ fn keys(error: impl std::fmt::Display) -> EmulatorError {
 }
 
 impl Identity {
-    pub fn make(listen: SocketAddr) -> Result<Self, EmulatorError> {
+    pub fn make(listen: SocketAddr, smtp: SocketAddr) -> Result<Self, EmulatorError> {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -52,6 +58,8 @@ impl Identity {
         if !listen.ip().is_unspecified() && !names.contains(&own) {
             names.push(own);
         }
+        let mut password = [0; 16];
+        getrandom::fill(&mut password).map_err(keys)?;
         let server_key = KeyPair::generate().map_err(keys)?;
         let server = CertificateParams::new(names).map_err(keys)?;
         let server = server.signed_by(&server_key, &ca).map_err(keys)?;
@@ -61,6 +69,8 @@ impl Identity {
         let rsa = RsaKeyPair::from_pkcs8(rsa.secret_pkcs8_der()).map_err(keys)?;
         Ok(Self {
             listen,
+            smtp,
+            smtp_password: hex::encode(password),
             ca_pem: ca.pem(),
             chain: vec![server.der().clone()],
             key: PrivatePkcs8KeyDer::from(server_key.serialize_der()).into(),
@@ -72,10 +82,7 @@ impl Identity {
 
     /// The providers' origin.
     pub fn origin(&self) -> String {
-        match self.listen.ip() {
-            ip if ip.is_unspecified() => format!("https://127.0.0.1:{}", self.listen.port()),
-            _ => format!("https://{}", self.listen),
-        }
+        format!("https://{}", reachable(self.listen))
     }
 
     /// Where assertions are exchanged for tokens.
@@ -125,15 +132,23 @@ impl Identity {
              apns_topic = \"{APNS_TOPIC}\"\n\
              apns_url = {origin}\n\
              fcm_service_account_file = {}\n\
-             fcm_url = {origin}\n",
+             fcm_url = {origin}\n\
+             [email]\n\
+             smtp_url = {}\n\
+             user = \"{SMTP_USER}\"\n\
+             password_file = {}\n\
+             from = \"Pulsewire <alerts@pulsewire.example>\"\n",
             path("ca.pem"),
             path("apns.p8"),
             path("fcm-service-account.json"),
+            toml_text(&format!("smtp://{}?tls=required", reachable(self.smtp))),
+            path("smtp-password"),
         );
         for (name, text) in [
             ("ca.pem", &self.ca_pem),
             ("apns.p8", &self.apns_key_pem),
             ("fcm-service-account.json", &format!("{account:#}\n")),
+            ("smtp-password", &self.smtp_password),
             (CONFIG_FILE, &config),
         ] {
             let file = dir.join(name);
@@ -141,6 +156,12 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Where a port is reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let local = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    if address.ip().is_unspecified() { local } else { address }
 }
 
 /// A basic string of TOML; what JSON escapes, TOML escapes in the same way.

@@ -1,26 +1,31 @@
-//! Stands in for a Web Push service, Apple's APNs and Google's FCM: one process, real TLS and HTTP/2, real checks of what a
+//! Stands in for a Web Push service, Apple's APNs, Google's FCM, a mail server and receivers of webhooks: one process, real TLS and HTTP/2, real checks of what a
 //! sender must get right, and a page like a phone's screen that shows what arrives.
 //!
 //! It knows nothing of the server whose messages it takes and shares no code with it, so that one mistake is not made on
 //! both sides. Everything is kept in memory and bounded. Its keys are made for it alone and are worth nothing elsewhere.
 
+mod actions;
 mod answer;
 mod api;
 mod apns;
 mod checks;
+mod faults;
 mod fcm;
 mod identity;
 mod jwt;
+mod mime;
 mod page;
 mod sealed;
 mod serve;
+mod smtp;
 mod state;
+mod webhook;
 mod webpush;
 
-pub use state::{AppKind, NewApp, Subscription};
+pub use state::{AppKind, NewApp, NewHook, NewMailbox, Subscription};
 
 use identity::Identity;
-use serve::Doors;
+use serve::{Doors, Listeners};
 use state::State;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +38,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where the page is, over plain HTTP. Port 0 picks a free one.
     pub page: SocketAddr,
+    /// Where the mail server is, with and without STARTTLS. Port 0 picks a free one.
+    pub smtp: SocketAddr,
     /// Folder for certificate authority, keys and configuration; made if missing.
     pub dir: PathBuf,
 }
@@ -77,19 +84,30 @@ impl Emulator {
     /// [`EmulatorError`].
     pub async fn start(options: Options) -> Result<Self, EmulatorError> {
         let (providers, page) = (serve::bind(options.listen).await?, serve::bind(options.page).await?);
+        let smtp = serve::bind(options.smtp).await?;
         let address = |listener: &tokio::net::TcpListener, asked: SocketAddr| listener.local_addr().unwrap_or(asked);
         let (listen, page_at) = (address(&providers, options.listen), address(&page, options.page));
-        let identity = Identity::make(listen)?;
+        let identity = Identity::make(listen, address(&smtp, options.smtp))?;
         identity.write(&options.dir)?;
         let tls = identity.tls()?;
         let state = Arc::new(State::new(identity, page_at));
-        let doors = Doors::open(state.clone(), providers, tls, page);
+        let doors = Doors::open(state.clone(), tls, Listeners { providers, page, smtp });
         Ok(Self { state, doors, dir: options.dir })
     }
 
     /// Where the providers are.
     pub fn address(&self) -> SocketAddr {
         self.state.identity.listen
+    }
+
+    /// Where the mail server is.
+    pub fn smtp_address(&self) -> SocketAddr {
+        self.state.identity.smtp
+    }
+
+    /// Names the server, by its origin, that is told when somebody uses a button of a message.
+    pub fn set_server(&self, origin: &str) {
+        self.state.set_server(origin);
     }
 
     /// The page's address for a browser.
@@ -115,6 +133,16 @@ impl Emulator {
     /// Installs an app on a phone; None if there are too many.
     pub fn install(&self, kind: AppKind, label: &str) -> Option<NewApp> {
         self.state.install(kind, label)
+    }
+
+    /// Makes a mailbox; None if there are too many.
+    pub fn mailbox(&self, label: &str) -> Option<NewMailbox> {
+        self.state.mailbox(label)
+    }
+
+    /// Makes a receiver of webhooks; None if there are too many.
+    pub fn hook(&self, label: &str) -> Option<NewHook> {
+        self.state.hook(label)
     }
 
     /// Stops to listen and ends all connections.

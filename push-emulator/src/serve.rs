@@ -1,8 +1,9 @@
-//! The two ports: providers over TLS, the page in plain HTTP.
+//! The ports: providers over TLS, the page in plain HTTP, the mail server.
 
 use crate::answer::{Answer, Body};
-use crate::state::{Fault, FaultKind, Received, State};
-use crate::{EmulatorError, api, apns, fcm, jwt, webpush};
+use crate::faults::{Fault, FaultKind};
+use crate::state::{Received, State};
+use crate::{EmulatorError, api, apns, fcm, jwt, smtp, webhook, webpush};
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
@@ -11,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -52,18 +52,25 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, EmulatorError> {
     TcpListener::bind(address).await.map_err(|source| EmulatorError::Listen { address, source })
 }
 
+/// The bound ports.
+pub struct Listeners {
+    pub providers: TcpListener,
+    pub page: TcpListener,
+    pub smtp: TcpListener,
+}
+
 /// The running ports.
 pub struct Doors {
     stop: watch::Sender<bool>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl Doors {
-    pub fn open(state: Arc<State>, providers: TcpListener, tls: Arc<rustls::ServerConfig>, page: TcpListener) -> Self {
+    pub fn open(state: Arc<State>, tls: Arc<rustls::ServerConfig>, listeners: Listeners) -> Self {
         let (stop, stopped) = watch::channel(false);
         let acceptor = TlsAcceptor::from(tls);
-        let (first, second) = (state.clone(), state);
-        let providers = accept(providers, stopped.clone(), move |stream, stopped| {
+        let (first, second, third, mail_tls) = (state.clone(), state.clone(), state, acceptor.clone());
+        let providers = accept(listeners.providers, stopped.clone(), move |stream, stopped| {
             let (state, acceptor) = (first.clone(), acceptor.clone());
             async move {
                 if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
@@ -71,8 +78,19 @@ impl Doors {
                 }
             }
         });
-        let page = accept(page, stopped, move |stream, stopped| page_connection(second.clone(), stream, stopped));
-        Self { stop, tasks: [tokio::spawn(providers), tokio::spawn(page)] }
+        let page = accept(listeners.page, stopped.clone(), move |stream, stopped| {
+            page_connection(second.clone(), stream, stopped)
+        });
+        let smtp = accept(listeners.smtp, stopped, move |stream, mut stopped| {
+            let connection = smtp::connection(third.clone(), mail_tls.clone(), stream);
+            async move {
+                tokio::select! {
+                    () = connection => {}
+                    _ = stopped.changed() => {}
+                }
+            }
+        });
+        Self { stop, tasks: [tokio::spawn(providers), tokio::spawn(page), tokio::spawn(smtp)] }
     }
 
     pub async fn close(self) {
@@ -134,7 +152,7 @@ async fn page_connection(state: Arc<State>, stream: TcpStream, stopped: watch::R
         async move {
             let (head, body) = request.into_parts();
             let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map(|whole| whole.to_bytes());
-            Ok::<_, Infallible>(api::handle(&state, &head, body.ok()))
+            Ok::<_, Infallible>(api::handle(&state, &head, body.ok()).await)
         }
     });
     run(stream, service, stopped, &Connection::default()).await;
@@ -185,6 +203,7 @@ async fn provide(state: &State, request: http::Request<Incoming>, connection: Ar
     let provider = match path {
         "/token" => "fcm_token",
         _ if path.starts_with("/push/") => "webpush",
+        _ if path.starts_with("/hook/") => "webhook",
         _ if path.starts_with("/3/device/") => "apns",
         _ if path.starts_with("/v1/projects/") && path.ends_with("/messages:send") => "fcm",
         _ => return Answer::status(404).response(),
@@ -192,38 +211,28 @@ async fn provide(state: &State, request: http::Request<Incoming>, connection: Ar
     if request.head.method != http::Method::POST {
         return Answer::status(405).with("allow", "POST").response();
     }
-    let mut message = Received {
-        seq: 0,
-        provider,
-        target: String::new(),
-        target_id: String::new(),
-        id: String::new(),
-        kind: String::new(),
-        collapse_key: String::new(),
-        received_us,
-        status: 0,
-        repeat: 0,
-        http: format!("{:?}", request.head.version),
-        headers: headers(&request.head),
-        payload: Value::Null,
-        raw: String::new(),
-        checks: Vec::new(),
-    };
+    let mut message = Received::new(provider, received_us, format!("{:?}", request.head.version));
+    message.headers = headers(&request.head);
     let answer = match provider {
         "fcm_token" => fcm::token(state, &request),
         "webpush" => webpush::handle(state, &request, &mut message),
         "apns" => apns::handle(state, &request, &mut message),
+        "webhook" => webhook::handle(state, &request, &mut message),
         _ => fcm::handle(state, &request, &mut message),
     };
     let fault = state.fault(provider);
-    let answer = fault.as_ref().map_or(answer.clone(), |fault| faulty(fault, answer));
-    let reset = fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Reset);
-    message.status = if reset { 0 } else { answer.status };
+    let answer = fault.as_ref().map_or(answer.clone(), |fault| faulty(provider, fault, answer));
+    let is = |kind| fault.as_ref().is_some_and(|fault| fault.kind == kind);
+    let (reset, stall) = (is(FaultKind::Reset), is(FaultKind::Stall));
+    message.status = if reset || stall { 0 } else { answer.status };
     if provider != "fcm_token" {
         state.received(message, &request.body);
     }
     let Some(fault) = fault else { return answer.response() };
     tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+    if stall {
+        return std::future::pending().await;
+    }
     if reset {
         request.connection.reset.notify_one();
         // The connection ends before anything is answered.
@@ -235,9 +244,14 @@ async fn provide(state: &State, request: http::Request<Incoming>, connection: Ar
     answer.response()
 }
 
-fn faulty(fault: &Fault, answer: Answer) -> Answer {
+fn faulty(provider: &str, fault: &Fault, answer: Answer) -> Answer {
     let mut answer = match fault.kind {
-        FaultKind::Delay | FaultKind::Reset | FaultKind::Goaway => answer,
+        FaultKind::Delay | FaultKind::Reset | FaultKind::Goaway | FaultKind::Stall => answer,
+        FaultKind::Gone => match provider {
+            "apns" => apns::gone(),
+            "fcm" | "fcm_token" => fcm::gone(),
+            _ => Answer::status(410),
+        },
         FaultKind::Status => Answer::status(fault.status.unwrap_or(503)),
         FaultKind::Nonsense => Answer {
             status: fault.status.unwrap_or(200),

@@ -1,7 +1,8 @@
-//! What the emulator holds: subscriptions, apps, what arrived, and faults to make. All of it bounded.
+//! What the emulator holds: subscriptions, apps, mailboxes, webhooks, what arrived, and faults to make. All of it bounded.
 
 use crate::checks::Check;
-use crate::identity::{APNS_TOPIC, Identity};
+use crate::faults::{Fault, Faults};
+use crate::identity::{APNS_TOPIC, Identity, MAIL_DOMAIN};
 use crate::jwt::now_us;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -18,8 +19,6 @@ use tokio::sync::watch;
 const MESSAGES_MAX: usize = 5000;
 /// Subscriptions and apps; more are refused.
 const TARGETS_MAX: usize = 2000;
-/// Faults that wait; more are refused.
-const FAULTS_MAX: usize = 100;
 /// Access tokens that are remembered; the oldest go first.
 const TOKENS_MAX: usize = 100;
 /// How long an access token of FCM is good.
@@ -67,6 +66,30 @@ pub struct NewApp {
     pub topic: Option<String>,
 }
 
+/// A mailbox.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewMailbox {
+    /// Its id at the emulator.
+    pub id: String,
+    /// What it is called.
+    pub label: String,
+    /// Its address.
+    pub mailbox: String,
+}
+
+/// A receiver of webhooks.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewHook {
+    /// Its id at the emulator.
+    pub id: String,
+    /// What it is called.
+    pub label: String,
+    /// Where messages are posted.
+    pub url: String,
+    /// What signs them.
+    pub secret: String,
+}
+
 /// What a message can be sent to.
 pub struct Target {
     pub id: String,
@@ -86,6 +109,12 @@ pub enum What {
         answer: Subscription,
     },
     App(NewApp),
+    Mailbox(NewMailbox),
+    Hook {
+        path: String,
+        secret: Vec<u8>,
+        answer: NewHook,
+    },
 }
 
 impl Target {
@@ -94,6 +123,17 @@ impl Target {
             What::Browser { .. } => "webpush",
             What::App(app) if app.kind == AppKind::Apns => "apns",
             What::App(_) => "fcm",
+            What::Mailbox(_) => "email",
+            What::Hook { .. } => "webhook",
+        }
+    }
+
+    /// What requests name it by.
+    fn name(&self) -> &str {
+        match &self.what {
+            What::Browser { path, .. } | What::Hook { path, .. } => path,
+            What::App(app) => &app.token,
+            What::Mailbox(mailbox) => &mailbox.mailbox,
         }
     }
 }
@@ -123,45 +163,35 @@ pub struct Received {
     pub checks: Vec<Check>,
 }
 
-/// A fault to make.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// `webpush`, `apns`, `fcm` or `fcm_token`.
-    pub provider: String,
-    pub kind: FaultKind,
-    pub status: Option<u16>,
-    #[serde(default)]
-    pub delay_ms: u64,
-    pub body: Option<String>,
-    /// Retry-After as it is sent: seconds or a date.
-    pub retry_after: Option<String>,
-    /// How many requests it hits.
-    pub count: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FaultKind {
-    /// Answers with a status.
-    Status,
-    /// Answers late.
-    Delay,
-    /// Answers with something else than an answer.
-    Nonsense,
-    /// Answers with a body that is far too large.
-    Huge,
-    /// Ends the connection without an answer.
-    Reset,
-    /// Announces the connection's end; requests under way are answered.
-    Goaway,
+impl Received {
+    /// A request of which nothing is known yet.
+    pub fn new(provider: &'static str, received_us: i64, http: impl Into<String>) -> Self {
+        Self {
+            seq: 0,
+            provider,
+            target: String::new(),
+            target_id: String::new(),
+            id: String::new(),
+            kind: String::new(),
+            collapse_key: String::new(),
+            received_us,
+            status: 0,
+            repeat: 0,
+            http: http.into(),
+            headers: Vec::new(),
+            payload: Value::Null,
+            raw: String::new(),
+            checks: Vec::new(),
+        }
+    }
 }
 
 #[derive(Default)]
 pub struct Inner {
-    pub targets: Vec<Target>,
+    targets: Vec<Target>,
+    by_name: HashMap<String, usize>,
     pub messages: VecDeque<Received>,
-    pub faults: Vec<Fault>,
+    pub faults: Faults,
     /// FCM's access tokens with when they end, s since the Unix epoch.
     pub tokens: VecDeque<(String, i64)>,
     /// How often FCM's token door was asked.
@@ -170,11 +200,20 @@ pub struct Inner {
     seq: u64,
 }
 
+impl Inner {
+    /// Looks at the target that requests name so.
+    pub fn find<T>(&self, name: &str, look: impl Fn(&Target) -> Option<T>) -> Option<T> {
+        self.targets.get(*self.by_name.get(name)?).and_then(look)
+    }
+}
+
 /// See the module.
 pub struct State {
     pub identity: Identity,
     /// Where the page is.
     pub page: SocketAddr,
+    /// Origin of the server whose messages can be acted upon.
+    server: Mutex<Option<String>>,
     inner: Mutex<Inner>,
     changed: watch::Sender<u64>,
 }
@@ -187,12 +226,22 @@ fn random<const N: usize>() -> Option<[u8; N]> {
 
 impl State {
     pub fn new(identity: Identity, page: SocketAddr) -> Self {
-        Self { identity, page, inner: Mutex::default(), changed: watch::channel(0).0 }
+        Self { identity, page, server: Mutex::default(), inner: Mutex::default(), changed: watch::channel(0).0 }
     }
 
     /// The content. Nothing that can panic or wait is done while it is held.
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn server(&self) -> Option<String> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_server(&self, origin: &str) {
+        let origin = origin.trim_end_matches('/').to_owned();
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
+        self.touch();
     }
 
     /// Changes whenever something does.
@@ -240,6 +289,8 @@ impl State {
         if inner.targets.len() >= TARGETS_MAX {
             return None;
         }
+        let (name, at) = (target.name().to_owned(), inner.targets.len());
+        inner.by_name.insert(name, at);
         inner.targets.push(target);
         drop(inner);
         self.touch();
@@ -256,23 +307,33 @@ impl State {
         true
     }
 
-    /// Plans a fault; false if too many wait.
-    pub fn plan(&self, fault: Fault) -> bool {
-        let mut inner = self.lock();
-        inner.faults.retain(|fault| fault.count > 0);
-        let room = inner.faults.len() < FAULTS_MAX;
-        if room {
-            inner.faults.push(fault);
-        }
-        room
+    /// Makes a mailbox.
+    pub fn mailbox(&self, label: &str) -> Option<NewMailbox> {
+        let id = hex::encode(random::<8>()?);
+        let mailbox = NewMailbox { id: id.clone(), label: label.to_owned(), mailbox: format!("{id}@{MAIL_DOMAIN}") };
+        self.add(Target { id, label: label.to_owned(), gone_us: None, what: What::Mailbox(mailbox.clone()) })?;
+        Some(mailbox)
     }
 
-    /// The fault for a request, if one is planned.
+    /// Makes a receiver of webhooks.
+    pub fn hook(&self, label: &str) -> Option<NewHook> {
+        let (id, path, secret) = (hex::encode(random::<8>()?), hex::encode(random::<16>()?), random::<32>()?.to_vec());
+        let answer = NewHook {
+            id: id.clone(),
+            label: label.to_owned(),
+            url: format!("{}/hook/{path}", self.identity.origin()),
+            secret: format!("whsec_{}", STANDARD.encode(&secret)),
+        };
+        let what = What::Hook { path, secret, answer: answer.clone() };
+        self.add(Target { id, label: label.to_owned(), gone_us: None, what })?;
+        Some(answer)
+    }
+
+    /// The fault for a request, if one is planned and hits it.
     pub fn fault(&self, provider: &str) -> Option<Fault> {
-        let mut inner = self.lock();
-        let fault = inner.faults.iter_mut().find(|fault| fault.provider == provider && fault.count > 0)?;
-        fault.count -= 1;
-        Some(fault.clone())
+        // Without random bytes only what always hits does.
+        let chance = || random::<4>().map_or(1.0, |bytes| f64::from(u32::from_le_bytes(bytes)) / 4_294_967_296.0);
+        self.lock().faults.hit(provider, chance)
     }
 
     /// Gives an access token.
@@ -319,13 +380,16 @@ impl State {
             match &target.what {
                 What::Browser { answer, .. } => value["subscription"] = serde_json::json!(answer),
                 What::App(app) => value["app"] = serde_json::json!(app),
+                What::Mailbox(mailbox) => value["mailbox"] = serde_json::json!(mailbox),
+                What::Hook { answer, .. } => value["webhook"] = serde_json::json!(answer),
             }
             value
         };
         serde_json::json!({
             "origin": self.identity.origin(),
             "targets": inner.targets.iter().map(target).collect::<Vec<_>>(),
-            "faults": inner.faults,
+            "faults": inner.faults.waiting(),
+            "server": self.server().is_some(),
             "token_requests": inner.token_requests,
         })
     }

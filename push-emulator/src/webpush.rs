@@ -55,18 +55,18 @@ fn judge(state: &State, request: &Request, message: &mut Received, checks: &mut 
     let wanted = request.head.uri.path().strip_prefix("/push/").unwrap_or_default();
     let (gone, opened, only_key) = {
         let inner = state.lock();
-        let found = inner.targets.iter().find_map(|target| match &target.what {
-            What::Browser { path, secret, point, auth, public_key, .. } if path == wanted => {
-                Some((target, secret.clone(), point.clone(), *auth, public_key.clone()))
+        let found = inner.find(wanted, |target| match &target.what {
+            What::Browser { secret, point, auth, public_key, .. } => {
+                let of_target = (target.label.clone(), target.id.clone(), target.gone_us.is_some());
+                Some((of_target, secret.clone(), point.clone(), *auth, public_key.clone()))
             }
             _ => None,
         });
-        let Some((target, secret, point, auth, only_key)) = found else {
+        drop(inner);
+        let Some(((label, id, gone), secret, point, auth, only_key)) = found else {
             return refuse(404, 102, "there is no such subscription");
         };
-        (message.target, message.target_id) = (target.label.clone(), target.id.clone());
-        let gone = target.gone_us.is_some();
-        drop(inner);
+        (message.target, message.target_id) = (label, id);
         (gone, sealed::open(&request.body, &secret, &point, &auth), only_key)
     };
     let headers = &request.head.headers;

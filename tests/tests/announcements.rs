@@ -24,7 +24,8 @@ fn an_announcement_reaches_those_it_is_for_and_says_how_far_it_came() {
     let (kim, lee) = (admin.create_user("kim", "operator"), admin.create_user("lee", "viewer"));
     emulator.equip(&kim);
     emulator.equip(&lee);
-    let new = json!({ "title": "Maintenance 🛠", "body": "صيانة الليلة at 22:00", "to": ["role:operator"], "ttl": "2h" });
+    let new =
+        json!({ "title": "Maintenance 🛠", "body": "صيانة الليلة at 22:00", "to": ["role:operator"], "ttl": "2h" });
     let made = admin.post(PATH, &new).expect(202);
     let done = state(admin, &id(&made), "done");
     // The admin is an operator, too, without any endpoint.

@@ -4,6 +4,7 @@
 
 mod apns;
 mod client;
+mod email;
 mod fcm;
 mod fit;
 mod jwt;
@@ -13,6 +14,7 @@ mod webpush;
 
 pub use apns::{ApnsChannel, ApnsKey};
 pub use client::{ClientOptions, PushClient, Reach};
+pub use email::{EmailChannel, EmailOptions, EmailTls};
 pub use fcm::{FcmChannel, ServiceAccount};
 pub use webhook::WebhookChannel;
 pub use webpush::{PAYLOAD_BYTES_MAX, VapidKey, WebPushChannel};

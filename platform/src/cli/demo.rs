@@ -97,6 +97,7 @@ impl Demo {
         let app = App::start(config, start).await?;
         self.announce(&app, &password, &phone, &folder)?;
         let api = format!("http://{}", app.http_address());
+        emulator.set_server(&api);
         let round = Round { api, password: password.clone(), faulty: self.faulty_device() };
         demo_round::set_up(round, &emulator).await.context("setting up the demo's rule and phone")?;
 
@@ -144,11 +145,14 @@ impl Demo {
         // Who chose a port for one page has a use for the usual ones.
         let page = if self.settings.http_listen.is_some() { any } else { free_or_any(PHONE_PAGE.into()) };
         let dir = folder.path.join("push-emulator");
-        let emulator =
-            Emulator::start(Options { listen: any, page, dir }).await.context("starting the push emulator")?;
+        let emulator = Emulator::start(Options { listen: any, page, smtp: any, dir })
+            .await
+            .context("starting the push emulator")?;
         let file =
             std::fs::read_to_string(emulator.config_file()).context("reading the push emulator's configuration")?;
-        let pointed = Config::read(&file, &Overrides::default())?.push;
+        let pointed = Config::read(&file, &Overrides::default())?;
+        config.email = pointed.email;
+        let pointed = pointed.push;
         config.push = Push {
             allow_private_endpoints: pointed.allow_private_endpoints,
             extra_root_file: pointed.extra_root_file,

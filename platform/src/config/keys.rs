@@ -3,10 +3,11 @@
 mod push;
 
 use super::key::{DAY, HOUR, Key, Kind, MIB, MINUTE, key};
-use push::PUSH;
+use push::{EMAIL, PUSH};
 
 /// Every key, in the order of the documentation.
-pub const KEYS: &[Key] = &joined::<{ SERVER.len() + PUSH.len() + LOG.len() }>(&[SERVER, PUSH, LOG]);
+pub const KEYS: &[Key] =
+    &joined::<{ SERVER.len() + PUSH.len() + EMAIL.len() + LOG.len() }>(&[SERVER, PUSH, EMAIL, LOG]);
 
 /// Tables one after the other.
 const fn joined<const N: usize>(tables: &[&[Key]]) -> [Key; N] {

@@ -11,6 +11,7 @@ pub use key::{Key, Kind};
 pub use keys::KEYS;
 pub use parse::{ConfigErrors, Overrides};
 
+use lettre::message::Mailbox;
 use pulsewire_core::retention::RetentionPlan;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub struct Config {
     pub commands: Commands,
     pub live: Live,
     pub push: Push,
+    pub email: Option<Email>,
     pub log: Log,
 }
 
@@ -197,6 +199,29 @@ pub struct Apns {
 pub struct Fcm {
     pub service_account_file: PathBuf,
     pub url: String,
+}
+
+/// `[email]`
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Email {
+    pub host: String,
+    pub port: u16,
+    pub tls: SmtpTls,
+    /// User and the file with its password.
+    pub login: Option<(String, PathBuf)>,
+    pub from: Mailbox,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// TLS from the start.
+    Implicit,
+    /// STARTTLS, or nothing is sent.
+    Required,
+    /// None.
+    Off,
 }
 
 /// `[log]`

@@ -1,5 +1,6 @@
 //! From text to [`Config`], with every mistake named.
 
+mod email;
 mod push;
 
 use super::key::{Key, Kind};
@@ -208,6 +209,7 @@ impl Reader {
         let tls = self.tls();
         let public_url = self.public_url();
         let push = self.push(public_url.as_deref());
+        let email = self.email();
         let retention = self.retention();
         let config = Config {
             data_dir: PathBuf::from(self.text("data_dir")),
@@ -294,6 +296,7 @@ impl Reader {
                 slow_reader_timeout: self.duration("live.slow_reader_timeout"),
             },
             push,
+            email,
             log: Log { level: self.text("log.level"), json: self.text("log.format") == "json" },
         };
         if config.data_dir.as_os_str().is_empty() {
@@ -350,6 +353,7 @@ fn nearest(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SmtpTls;
 
     fn mistakes(file: &str) -> Vec<String> {
         read(file, &Overrides::default()).expect_err("has mistakes").0
@@ -396,6 +400,35 @@ mod tests {
             Overrides { environment: vec![("PULSEWIRE_HTPP_LISTEN".into(), "x".into())], flags: Vec::new() };
         let found = read("[device]\ntls_cert_file = \"a.pem\"", &overrides).expect_err("two mistakes").0;
         assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn a_mail_server_is_reached_over_tls_unless_it_is_on_this_machine() {
+        let email = |url: &str, more: &str| {
+            let file = format!("[email]\nsmtp_url = \"{url}\"\nfrom = \"Pulsewire <a@example.org>\"\n{more}");
+            read(&file, &Overrides::default()).map(|config| config.email.map(|e| (e.host, e.port, e.tls)))
+        };
+        let good = |host: &str, port, tls| Ok(Some((host.to_owned(), port, tls)));
+        assert_eq!(email("smtps://mail.example.org", ""), good("mail.example.org", 465, SmtpTls::Implicit));
+        assert_eq!(email("smtp://mail.example.org?tls=required", ""), good("mail.example.org", 587, SmtpTls::Required));
+        assert_eq!(email("smtp://127.0.0.1:2525", ""), good("127.0.0.1", 2525, SmtpTls::Off));
+        assert_eq!(email("smtp://[::1]:25", ""), good("::1", 25, SmtpTls::Off));
+        assert_eq!(email("smtp://relay:25", "allow_plaintext = true"), good("relay", 25, SmtpTls::Off));
+        for (url, more, word) in [
+            ("smtp://mail.example.org:25", "", "allow_plaintext"),
+            ("smtp://user:secret@mail.example.org", "", "email.user"),
+            ("http://mail.example.org", "", "smtps://"),
+            ("smtps://mail.example.org:0", "", "smtps://"),
+            ("smtps://mail.example.org/path", "", "smtps://"),
+            ("smtps://mail.example.org", "user = \"u\"", "email.password_file"),
+        ] {
+            let found = email(url, more).expect_err("a mistake").0;
+            assert!(found.len() == 1 && found[0].contains(word) && !found[0].contains("secret"), "{url}: {found:?}");
+        }
+        let found = mistakes("[email]\nuser = \"u\"\npassword_file = \"p\"");
+        assert!(found.len() == 1 && found[0].contains("email.smtp_url, email.from"), "{found:?}");
+        let found = mistakes("[email]\nsmtp_url = \"smtps://x.org\"\nfrom = \"a@b\\r\\nBcc: c@d\"");
+        assert!(found.len() == 1 && found[0].contains("email.from"), "{found:?}");
     }
 
     #[test]

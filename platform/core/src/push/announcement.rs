@@ -187,7 +187,10 @@ impl Announcement {
         let path = &self.url;
         // Two slashes would lead to another host.
         if !path.starts_with('/') || path.starts_with("//") || path.contains('\\') || path.len() > PATH_BYTES_MAX {
-            return wrong("url", format!("url must be a path on this server, such as /alerts, of {PATH_BYTES_MAX} bytes at most"));
+            return wrong(
+                "url",
+                format!("url must be a path on this server, such as /alerts, of {PATH_BYTES_MAX} bytes at most"),
+            );
         }
         if !path.bytes().all(|b| b.is_ascii_graphic()) {
             return wrong("url", "url must be of printable ASCII characters without spaces".into());

@@ -130,3 +130,29 @@ pub(super) const PUSH: &[Key] = &[
     ),
     key("push", "fcm_url", Kind::Text, "https://fcm.googleapis.com", "Origin of Firebase Cloud Messaging."),
 ];
+
+pub(super) const EMAIL: &[Key] = &[
+    key(
+        "email",
+        "smtp_url",
+        Kind::Text,
+        "",
+        "Mail server that takes this server's mails: `smtps://host:465` (TLS from the start), `smtp://host:587?tls=required` (STARTTLS, never without), or `smtp://host:25` without TLS, to this machine only. With it and `from`, people can register mailboxes. Certificate authorities: the public ones and `push.extra_root_file`.",
+    ),
+    key(
+        "email",
+        "allow_plaintext",
+        Kind::Bool,
+        "false",
+        "Lets mails, and user and password, go without TLS to a mail server that is not on this machine.",
+    ),
+    key("email", "user", Kind::Text, "", "Who signs in at the mail server. Needs `password_file`."),
+    key("email", "password_file", Kind::Path, "", "File with the password; white space around it is cut off."),
+    key(
+        "email",
+        "from",
+        Kind::Text,
+        "",
+        "Sender of the mails: `alerts@example.org` or `Pulsewire <alerts@example.org>`.",
+    ),
+];
