@@ -17,7 +17,7 @@ const CHANGE_MS = 150;
 /// What the stand-in takes to answer, so that requests overlap.
 const ANSWER_MS = 40;
 /// What a request takes until it is here may be so long, in real time.
-const LATE_MS = 500;
+const LATE_MS = 900;
 
 export async function apnsTokens() {
   const clock = new AcceleratedClock(RATE, { wallOnly: true });
