@@ -133,11 +133,26 @@ impl fmt::Display for Window {
         if self.days == [true; 7] {
             f.write_str("daily")?;
         } else {
-            let days: Vec<&str> = DAY_NAMES.into_iter().zip(self.days).filter(|(_, on)| *on).map(|(n, _)| n).collect();
-            f.write_str(&days.join(","))?;
+            f.write_str(&days_text(self.days))?;
         }
         write!(f, " {:02}:{:02}-{:02}:{:02}", self.from / 60, self.from % 60, self.to / 60, self.to % 60)
     }
+}
+
+/// Three days in a row and more are written as people do: `mon-fri`.
+fn days_text(days: [bool; 7]) -> String {
+    let mut texts = Vec::new();
+    let mut day = 0;
+    while day < days.len() {
+        let run = days[day..].iter().take_while(|on| **on).count();
+        match run {
+            0 => {}
+            1 | 2 => texts.extend(DAY_NAMES[day..day + run].iter().map(|name| (*name).to_owned())),
+            _ => texts.push(format!("{}-{}", DAY_NAMES[day], DAY_NAMES[day + run - 1])),
+        }
+        day += run.max(1);
+    }
+    texts.join(",")
 }
 
 fn parse_days(text: &str) -> Result<[bool; 7], &'static str> {

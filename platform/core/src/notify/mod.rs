@@ -1,7 +1,7 @@
 //! Who is told what of alerts, when, and why not: pure state machines, stored by others.
 //!
 //! [`Silences`] says what nobody wants to hear of. A [`Group`] takes what happens to its alerts and decides, by Alertmanager's
-//! table with the changes that its module states, which messages follow. A [`Storm`] keeps one person's messages to a bearable
+//! table with the changes that its module states, which messages follow. A [`StormCap`] keeps one person's messages to a bearable
 //! rate. What is done with a [`Decision`] is not decided here.
 
 #[cfg(test)]
@@ -29,5 +29,5 @@ pub use policy::{EscalationStep, GroupPolicy, PolicyError, Recipients};
 pub use reason::{Decision, Reason, Suppressed};
 pub use silence::{SILENCES_MAX, Silence, SilenceError, SilenceKind, SilenceState, Silences};
 pub use stored::StoredGroupError;
-pub use storm::{Digest, Storm, StormCap, StormCapError, Verdict};
+pub use storm::{MINUTE_US, PER_MINUTE_MAX, StormCap, StormCapError};
 pub use words::notice;

@@ -2,6 +2,8 @@
 
 mod address;
 mod announcement;
+mod deliver;
+mod document;
 mod gate;
 mod notification;
 mod preferences;
@@ -14,6 +16,8 @@ pub use address::{
 pub use announcement::{
     Addressees, Announcement, AnnouncementAct, AnnouncementError, AnnouncementState, Progress, TTL_US,
 };
+pub use deliver::{About, Course, Held, Unwanted, deliver};
+pub use document::{EndpointPreferencesDocument, PreferencesDocument, PreferencesError, QuietHoursDocument};
 pub use gate::{Decision, Gate, Suppression, decide};
 pub use notification::{ChannelKind, Look, Notification, OpenAlerts, Priority, clip};
 pub use preferences::{
