@@ -277,7 +277,7 @@ async fn outcome(folder: &Path) -> Vec<String> {
             view.messages
         ));
     }
-    let query = MessageQuery { user: None, alert: None, before: None, limit: 1000 };
+    let query = MessageQuery { limit: 1000, ..MessageQuery::default() };
     for (_, message) in meta.messages(query).await.expect("read") {
         lines.push(format!(
             "message {} {} {} {} [{}] {}",

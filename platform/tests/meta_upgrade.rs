@@ -172,7 +172,7 @@ async fn alerts_of_the_second_version_stay_and_those_that_fire_end_with_what_wai
         notices: Vec::new(),
     };
     store.step(step).await.unwrap();
-    let query = MessageQuery { user: None, alert: Some(ended.id), before: None, limit: 9 };
+    let query = MessageQuery { alert: Some(ended.id), limit: 9, ..MessageQuery::default() };
     let message = store.messages(query).await.unwrap().remove(0).1;
     assert_eq!((message.cause.as_str(), &message.alerts[..]), ("first", &[ended.id][..]));
     assert_eq!(message.deliveries[0].state, "withdrawn");

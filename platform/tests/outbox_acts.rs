@@ -71,7 +71,7 @@ async fn step(store: &SqliteMeta, now_us: i64, notices: Vec<OperatorNotice>) -> 
 }
 
 async fn messages(store: &SqliteMeta, user: &str) -> Vec<Message> {
-    let query = MessageQuery { user: Some(name(user)), alert: None, before: None, limit: 100 };
+    let query = MessageQuery { user: Some(name(user)), limit: 100, ..MessageQuery::default() };
     store.messages(query).await.unwrap().into_iter().map(|(_, message)| message).collect()
 }
 

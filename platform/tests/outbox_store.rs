@@ -3,170 +3,39 @@
 #![allow(clippy::unwrap_used)] // a helper's panic is this test's failure
 
 mod common;
+mod outbox;
 
-use common::{LIFETIME_US, alert, change, name, told};
+use common::{LIFETIME_US, alert, name, told};
+use outbox::{World, over, providers, refused, seen, settled, step_at};
 use pulsewire::ports::{
-    AlertCommit, AlertStore, Attention, EndpointStore, Leased, MESSAGE_ALERTS_MAX, Message, MessageQuery, MessageState,
-    NewEndpoint, OutboxStep, OutboxStore, PushAddress, Registered, Replayed, Settled, Slots, Stepped, TestMade, Told,
-    User, UserStore,
+    EndpointStore, MESSAGE_ALERTS_MAX, MessageQuery, MessageState, OutboxStep, OutboxStore, Replayed, Slots, TestMade,
 };
-use pulsewire::storage::sqlite::SqliteMeta;
-use pulsewire_core::alert::{Acknowledgement, Alert, ResolvedReason};
-use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::alert::Alert;
+use pulsewire_core::ids::{DeliveryId, MessageId};
 use pulsewire_core::push::Next;
-use pulsewire_core::role::Role;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
-use std::sync::Arc;
-
-const ROOM: Slots = Slots { all: 16, ordinary: 12, bulk: 8 };
-
-struct Nobody;
-
-impl Attention for Nobody {
-    fn last_visible_us(&self, _: &UserName) -> Option<i64> {
-        None
-    }
-}
-
-struct World {
-    store: SqliteMeta,
-    folder: tempfile::TempDir,
-}
-
-fn over(alert: &Alert, now_us: i64) -> Alert {
-    Alert { revision: 2, resolved: Some((now_us, ResolvedReason::Cleared)), ..alert.clone() }
-}
-
-fn seen(alert: &Alert, now_us: i64) -> Alert {
-    let acknowledged = Some(Acknowledgement { user: name("kim"), time_us: now_us });
-    Alert { revision: 2, acknowledged, ..alert.clone() }
-}
-
-fn step_at(now_us: i64) -> OutboxStep {
-    OutboxStep {
-        now_us,
-        settled: Vec::new(),
-        in_flight: Vec::new(),
-        attention: Arc::new(Nobody),
-        lease_until_us: now_us + 60,
-        free: Slots { all: 64, ordinary: 48, bulk: 32 },
-        busy: Vec::new(),
-        per_provider: ROOM,
-        history_per_user: 10,
-        bulk_queue_max: 100,
-        notices: Vec::new(),
-    }
-}
-
-fn settled(leased: &Leased, next: Next) -> Settled {
-    Settled {
-        delivery: leased.notification.delivery,
-        endpoint: leased.endpoint,
-        registered_us: leased.registered_us,
-        next,
-        status: Some(500),
-        provider_id: None,
-        text: "busy".into(),
-        unclear: false,
-    }
-}
-
-impl World {
-    async fn with_users(users: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteMeta::open(&folder.path().join("meta.db")).unwrap();
-        for user in users {
-            let user = User { name: name(user), role: Role::Operator, created_us: 1 };
-            store.create_user(user, "hash".into()).await.unwrap();
-        }
-        Self { store, folder }
-    }
-
-    async fn register(&self, user: &str, provider: &str, now_us: i64) -> EndpointId {
-        let new = NewEndpoint {
-            id: EndpointId(Ulid::from_parts(now_us, u128::from(provider.as_bytes()[0]))),
-            user: name(user),
-            label: "phone".into(),
-            address: PushAddress::Fcm { token: format!("token-of-{provider}") },
-            provider: provider.into(),
-            now_us,
-            per_user_max: 9,
-        };
-        match self.store.register(new).await.unwrap() {
-            Registered::Created(endpoint) | Registered::Updated(endpoint) => endpoint.id,
-            Registered::TooMany => panic!("room for nine"),
-        }
-    }
-
-    /// Each alert is its own group.
-    async fn commit(&self, alerts: Vec<Alert>, now_us: i64) {
-        let all: Vec<Told> =
-            alerts.iter().map(|one| told(&one.id.to_string(), std::slice::from_ref(one), now_us)).collect();
-        self.change(&alerts, all, now_us).await;
-    }
-
-    /// All of them are told in one message.
-    async fn commit_together(&self, alerts: &[Alert], now_us: i64) {
-        self.change(alerts, vec![told("all", alerts, now_us)], now_us).await;
-    }
-
-    async fn change(&self, alerts: &[Alert], told: Vec<Told>, now_us: i64) {
-        let changes = alerts.iter().map(|one| change(one, now_us)).collect();
-        self.store.commit(Arc::new(AlertCommit { now_us, changes, told, ..AlertCommit::default() })).await.unwrap();
-    }
-
-    /// Steps until nothing is left that could be done at once.
-    async fn step(&self, step: OutboxStep) -> Stepped {
-        let mut all = self.store.step(step.clone()).await.unwrap();
-        for _ in 0..20 {
-            if all.next_us != Some(step.now_us) {
-                return all;
-            }
-            let more = self.store.step(OutboxStep { settled: Vec::new(), ..step.clone() }).await.unwrap();
-            all.leased.extend(more.leased);
-            all.next_us = more.next_us;
-        }
-        panic!("a step that never ends");
-    }
-
-    async fn only(&self, step: OutboxStep) -> Leased {
-        let mut leased = self.step(step).await.leased;
-        assert_eq!(leased.len(), 1);
-        leased.remove(0)
-    }
-
-    async fn messages(&self, user: &str) -> Vec<Message> {
-        let query = MessageQuery { user: Some(name(user)), alert: None, before: None, limit: 1000 };
-        self.store.messages(query).await.unwrap().into_iter().map(|(_, message)| message).collect()
-    }
-
-    async fn states(&self, user: &str) -> Vec<String> {
-        self.messages(user).await.into_iter().flat_map(|m| m.deliveries).map(|d| d.state).collect()
-    }
-}
-
-fn providers(leased: &[Leased]) -> Vec<&str> {
-    let mut names: Vec<_> = leased.iter().map(|one| one.provider.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
 
 #[tokio::test]
 async fn a_provider_without_room_and_a_long_queue_does_not_hold_up_another() {
-    let world = World::with_users(&["kim", "lee"]).await;
-    world.register("kim", "slow", 1).await;
-    world.commit((0..700).map(|n| alert(n, Severity::Warning)).collect(), 10).await;
+    let many: Vec<String> = (0..12).map(|n| format!("kim{n}")).collect();
+    let users: Vec<&str> = many.iter().map(String::as_str).chain(["lee"]).collect();
+    let world = World::with_users(&users).await;
+    for user in &many {
+        world.prefer(user, r#"{"per_minute": 60}"#, 1).await;
+        world.register_at(user, "slow", &format!("token of {user}"), 1).await;
+    }
+    world.commit((0..60).map(|n| alert(n, Severity::Warning)).collect(), 10).await;
     world.register("lee", "fast", 11).await;
-    world.commit((700..705).map(|n| alert(n, Severity::Warning)).collect(), 12).await;
-    let full = |ordinary| vec![("slow".to_owned(), Slots { all: 4, ordinary, bulk: 0 })];
+    world.commit((60..65).map(|n| alert(n, Severity::Warning)).collect(), 12).await;
+    let full = |ordinary| vec![("slow".to_owned(), Slots { all: 12, ordinary, bulk: 0 })];
     let stepped = world.step(OutboxStep { busy: full(0), ..step_at(30) }).await;
     assert_eq!((providers(&stepped.leased), stepped.leased.len()), (vec!["fast"], 5));
-    world.commit(vec![alert(800, Severity::Critical)], 31).await;
+    world.commit(vec![alert(80, Severity::Critical)], 31).await;
     let stepped = world.step(OutboxStep { busy: full(0), ..step_at(50) }).await;
     assert_eq!(providers(&stepped.leased), ["fast", "slow"], "room is kept for what is critical");
     assert!(stepped.leased.iter().all(|one| one.notification.severity == Severity::Critical));
+    assert_eq!(stepped.leased.len(), 13);
     let next = world.step(OutboxStep { busy: full(3), ..step_at(51) }).await;
     assert_eq!((providers(&next.leased), next.leased.len()), (vec!["slow"], 3));
 }
@@ -240,10 +109,6 @@ async fn a_replay_has_the_lifetime_of_the_message_however_often_and_an_acknowled
     let retry = vec![settled(&leased, Next::RetryAt(6_010))];
     assert!(world.step(OutboxStep { settled: retry, ..step_at(6_001) }).await.leased.is_empty());
     assert_eq!(world.states("kim").await, ["withdrawn"]);
-}
-
-fn refused() -> Next {
-    Next::Dropped { reason: "no".into(), remove_endpoint: false }
 }
 
 #[tokio::test]
@@ -376,6 +241,7 @@ async fn an_end_goes_to_whom_an_alarm_of_that_alert_went_and_a_replay_needs_an_a
 async fn an_alert_that_is_told_again_and_again_does_not_grow_the_history_without_bound() {
     let world = World::with_users(&["kim"]).await;
     world.register("kim", "fast", 1).await;
+    world.prefer("kim", r#"{"per_minute": 60}"#, 2).await;
     let one = alert(1, Severity::Warning);
     for round in 0..30 {
         let now = 10 + 100 * round;
@@ -400,7 +266,7 @@ async fn the_history_of_an_alert_has_every_message_that_tells_of_it() {
     world.commit_together(&[first.clone(), second.clone()], 10).await;
     world.commit_together(&[over(&first, 20)], 20).await;
     let of = async |alert: &Alert, user: Option<&str>| {
-        let query = MessageQuery { user: user.map(name), alert: Some(alert.id), before: None, limit: 10 };
+        let query = MessageQuery { user: user.map(name), alert: Some(alert.id), limit: 10, ..MessageQuery::default() };
         let found = world.store.messages(query).await.unwrap();
         found.into_iter().map(|(_, m)| (m.cause, m.alerts.len())).collect::<Vec<_>>()
     };

@@ -373,7 +373,7 @@ async fn a_provider_that_stalls_does_not_delay_the_others() {
 
 impl World {
     async fn message_created(&self, endpoint: &Endpoint) -> i64 {
-        let query = pulsewire::ports::MessageQuery { user: Some(kim()), alert: None, before: None, limit: 500 };
+        let query = pulsewire::ports::MessageQuery { user: Some(kim()), limit: 500, ..Default::default() };
         let all = self.outbox.messages().messages(query).await.expect("read");
         let found = all.iter().find(|(_, message)| message.deliveries.iter().any(|d| d.endpoint == endpoint.id));
         found.expect("there").1.created_us

@@ -132,6 +132,11 @@ impl Api {
         self.send("PATCH", path, Some("application/json"), body.to_string().as_bytes())
     }
 
+    /// PUT of JSON.
+    pub fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send("PUT", path, Some("application/json"), body.to_string().as_bytes())
+    }
+
     /// Makes a device; answers its secret.
     pub fn create_device(&self, id: &str) -> [u8; 32] {
         let made = self.post("/api/v1/devices", &json!({"id": id})).expect(201);

@@ -147,6 +147,12 @@ pub fn own_message_id(about: &[&[u8]], user: &UserName) -> MessageId {
     MessageId(Ulid::from_bytes(hash("pulsewire own message", &parts)))
 }
 
+/// The id of the message that stands for these deliveries; their order counts.
+pub fn digest_id(deliveries: &[[u8; 16]]) -> MessageId {
+    let parts: Vec<&[u8]> = deliveries.iter().map(|id| &id[..]).collect();
+    MessageId(Ulid::from_bytes(hash("pulsewire digest", &parts)))
+}
+
 /// The id of a message on its way to an endpoint; providers see it, so that a repeat replaces instead of ringing twice.
 pub fn delivery_id(message: MessageId, endpoint: EndpointId) -> DeliveryId {
     DeliveryId(Ulid::from_bytes(hash("pulsewire delivery", &[&message.0.to_bytes(), &endpoint.0.to_bytes()])))

@@ -12,6 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
+const PUT: &[Method] = &[Method::PUT];
 const PATCH: &[Method] = &[Method::PATCH];
 const DELETE: &[Method] = &[Method::DELETE];
 
@@ -66,12 +67,22 @@ pub fn all(config: &mut web::ServiceConfig) {
             [(READ, web::to(silences::show)), (PATCH, web::to(silences::update)), (DELETE, web::to(silences::end))],
         ))
         .service(path("/push/config", [(READ, web::to(push::config))]))
-        .service(path("/push/endpoints", [(READ, web::to(push::endpoints)), (POST, web::to(push::register))]))
-        .service(path("/push/endpoints/{id}", [(DELETE, web::to(push::delete))]))
-        .service(path("/push/endpoints/{id}/test", [(POST, web::to(push::test))]))
-        .service(path("/push/messages", [(READ, web::to(push::messages))]))
-        .service(path("/push/messages/{id}", [(READ, web::to(push::message))]))
-        .service(path("/push/messages/{id}/replay", [(POST, web::to(push::replay))]))
+        .service(path(
+            "/push/endpoints",
+            [(READ, web::to(push::endpoints::list)), (POST, web::to(push::endpoints::register))],
+        ))
+        .service(path(
+            "/push/endpoints/{id}",
+            [(PATCH, web::to(push::endpoints::update)), (DELETE, web::to(push::endpoints::delete))],
+        ))
+        .service(path("/push/endpoints/{id}/test", [(POST, web::to(push::endpoints::test))]))
+        .service(path(
+            "/push/preferences",
+            [(READ, web::to(push::preferences::show)), (PUT, web::to(push::preferences::put))],
+        ))
+        .service(path("/push/messages", [(READ, web::to(push::messages::list))]))
+        .service(path("/push/messages/{id}", [(READ, web::to(push::messages::show))]))
+        .service(path("/push/messages/{id}/replay", [(POST, web::to(push::messages::replay))]))
         .service(path("/push/actions", [(POST, web::to(push_actions::act))]))
         .service(path(
             "/push/announcements",

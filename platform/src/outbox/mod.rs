@@ -13,15 +13,15 @@ mod task;
 
 use crate::ports::{
     ANNOUNCEMENTS_UNFINISHED_MAX, Acted, ActedOn, AddressProblem, Announced, AnnouncementStore, Attention, Bus,
-    BusEvent, Clock, Endpoint, EndpointStore, Message, MetaError, NewEndpoint, OutboxStore, PushAddress, PushChannel,
-    Registered, Replayed, TestMade, Topic,
+    BusEvent, Clock, Endpoint, EndpointChange, EndpointStore, Message, MetaError, NewEndpoint, OutboxStore,
+    PushAddress, PushChannel, Registered, Replayed, TestMade, Topic,
 };
 use actions::TokenError;
 pub use actions::{Action, ActionKey};
 use board::Board;
 pub use board::ProviderState;
 use pulsewire_core::ids::{AnnouncementId, DeliveryId, EndpointId, MessageId, UserName};
-use pulsewire_core::push::{Announcement, AnnouncementAct, AnnouncementState, ChannelKind};
+use pulsewire_core::push::{Announcement, AnnouncementAct, AnnouncementState, ChannelKind, Preferences};
 use pulsewire_core::ulid::Ulid;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,6 +178,27 @@ impl Outbox {
             Registered::Updated(endpoint) => Ok((endpoint, false)),
             Registered::TooMany => Err(OutboxError::TooManyEndpoints(self.endpoints_per_user_max)),
         }
+    }
+
+    /// Changes an endpoint.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; `Missing` if the endpoint is not in use.
+    pub async fn update_endpoint(&self, id: EndpointId, change: EndpointChange) -> Result<Endpoint, OutboxError> {
+        let endpoint = self.parts.endpoints.update_endpoint(id, change, self.parts.clock.now_us()).await?;
+        // What was held may go now.
+        self.parts.bus.publish(BusEvent::MessagesQueued);
+        Ok(endpoint)
+    }
+
+    /// A user wants to be told something else.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; `Missing` if there is no such user.
+    pub async fn put_preferences(&self, user: UserName, preferences: Preferences) -> Result<(), OutboxError> {
+        self.parts.endpoints.put_preferences(user, preferences, self.parts.clock.now_us()).await?;
+        self.parts.bus.publish(BusEvent::MessagesQueued);
+        Ok(())
     }
 
     /// Sends a test message to one endpoint. `random` makes its id.

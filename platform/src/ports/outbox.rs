@@ -4,12 +4,13 @@ use super::push::PushAddress;
 use async_trait::async_trait;
 use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::notice::NoticeKind;
-use pulsewire_core::push::{ChannelKind, Next, Notification, Priority};
+use pulsewire_core::push::{ChannelKind, EndpointPreferences, Next, Notification, Preferences, Priority};
 use pulsewire_core::severity::Severity;
+use pulsewire_core::ulid::Ulid;
 use std::sync::Arc;
 
 /// A place where a user's messages go, without its address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
     /// Its id.
     pub id: EndpointId,
@@ -25,6 +26,27 @@ pub struct Endpoint {
     pub removed: Option<(i64, String)>,
     /// When a provider last took a message for it.
     pub last_delivered_us: Option<i64>,
+    /// False until who registered it has shown that it is theirs. Nothing but that question is sent there before.
+    pub confirmed: bool,
+    /// Nothing but tests is sent there.
+    pub muted: bool,
+    /// Where it differs from what its user wants.
+    pub preferences: EndpointPreferences,
+    /// How many messages were opened there, as far as the device says so.
+    pub opened: u64,
+    /// How many were dismissed.
+    pub dismissed: u64,
+}
+
+/// What to change of an endpoint; None: nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EndpointChange {
+    /// What its owner calls it.
+    pub label: Option<String>,
+    /// Whether it is muted. What waits for it then is withdrawn.
+    pub muted: Option<bool>,
+    /// Where it differs: in place of all that was.
+    pub preferences: Option<EndpointPreferences>,
 }
 
 /// An endpoint to be registered.
@@ -47,7 +69,7 @@ pub struct NewEndpoint {
 }
 
 /// What became of a registration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Registered {
     /// It is new.
     Created(Endpoint),
@@ -57,17 +79,24 @@ pub enum Registered {
     TooMany,
 }
 
-/// Where messages go.
+/// Where messages go, and what people want to get there.
 #[async_trait]
 pub trait EndpointStore: Send + Sync {
-    /// Registers an endpoint. The same address again updates it.
+    /// Registers an endpoint. The same address again updates it; what was chosen for it stays, unless it was another user's.
     async fn register(&self, new: NewEndpoint) -> Result<Registered, MetaError>;
     /// A user's endpoints, or everyone's, the oldest first; removed ones for a while, too.
     async fn endpoints(&self, user: Option<UserName>) -> Result<Vec<Endpoint>, MetaError>;
     /// One endpoint.
     async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, MetaError>;
+    /// Changes an endpoint that is in use; what is held for it is looked at again.
+    async fn update_endpoint(&self, id: EndpointId, change: EndpointChange, now_us: i64)
+    -> Result<Endpoint, MetaError>;
     /// Forgets an endpoint; what waits for it is withdrawn.
     async fn delete_endpoint(&self, id: EndpointId, now_us: i64) -> Result<(), MetaError>;
+    /// What a user wants to be told; the default if they never chose.
+    async fn preferences(&self, user: &UserName) -> Result<Preferences, MetaError>;
+    /// The user wants something else; what is held for them is looked at again. `Missing` if there is no such user.
+    async fn put_preferences(&self, user: UserName, preferences: Preferences, now_us: i64) -> Result<(), MetaError>;
 }
 
 /// Where a message stands.
@@ -105,7 +134,8 @@ impl MessageState {
 pub struct DeliveryEvent {
     /// µs since the Unix epoch.
     pub time_us: i64,
-    /// `sent`, `retry`, `unclear` (it may have arrived), `dead`, `dropped`, `withdrawn` or `replayed`.
+    /// `held`, `sent`, `retry`, `unclear` (it may have arrived), `dead`, `dropped`, `withdrawn`, `digested`, `replayed`, or what
+    /// the device says: `shown`, `opened`, `dismissed`, `acknowledged`, `silenced`.
     pub event: String,
     /// What the provider answered.
     pub status: Option<u16>,
@@ -124,14 +154,16 @@ pub struct Delivery {
     pub label: String,
     /// How it travels.
     pub kind: ChannelKind,
-    /// `queued`, `sending`, `delivered`, `dead`, `dropped` or `withdrawn`.
+    /// `queued`, `sending`, `delivered`, `dead`, `dropped`, `withdrawn` or `digested`.
     pub state: String,
     /// How often it was tried.
     pub attempts: u32,
     /// Why it is as it is, for people; empty if all went well.
     pub reason: String,
-    /// When it is tried again.
+    /// When it is tried again, or looked at again.
     pub next_us: Option<i64>,
+    /// Why it waits although its message passed the gate: the name of a [`Held`](pulsewire_core::push::Held).
+    pub held: Option<String>,
     /// What the provider calls it.
     pub provider_id: Option<String>,
     /// What happened to it, the oldest first.
@@ -170,17 +202,29 @@ pub struct Message {
     pub reason: String,
     /// The same for people.
     pub reason_text: String,
+    /// When it was first opened at a device, as far as that says so.
+    pub opened_us: Option<i64>,
+    /// When it was first dismissed there.
+    pub dismissed_us: Option<i64>,
+    /// The announcement that it is a part of.
+    pub announcement: Option<Ulid>,
     /// Its ways.
     pub deliveries: Vec<Delivery>,
 }
 
 /// Which messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageQuery {
     /// Whose; None = everyone's.
     pub user: Option<UserName>,
     /// About one alert.
     pub alert: Option<AlertId>,
+    /// Of one kind.
+    pub kind: Option<NoticeKind>,
+    /// That stand so.
+    pub state: Option<MessageState>,
+    /// That were not pushed for this reason.
+    pub reason: Option<String>,
     /// Those before this number.
     pub before: Option<i64>,
     /// Most messages to answer.

@@ -1,8 +1,10 @@
 //! What people read of a decision.
 
+use super::phrases;
 use super::reason::{Decision, Reason};
 use crate::alert::{Alert, fired_text};
 use crate::notice::{Notice, NoticeKind, NoticePolicy};
+use crate::push::Language;
 use crate::severity::Severity;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -56,6 +58,25 @@ pub fn notice(
         notice.body.push_str(" (told late: the server was down or busy)");
     }
     Some(notice)
+}
+
+/// Title and body of several messages told as one: their alerts, the worst of those that fire first, and how many more the messages
+/// tell, which are not known one by one.
+pub fn digest_words(language: Language, alerts: &[&Alert], more: usize) -> (String, String) {
+    let all = alerts.len().saturating_add(more);
+    let open = alerts.iter().filter(|alert| alert.is_open()).count().saturating_add(more);
+    let mut lines: Vec<String> = alerts
+        .iter()
+        .take(NAMED)
+        .map(|alert| match alert.is_open() {
+            true => format!("{}: {}", alert.device_name, fired_text(alert)),
+            false => format!("{}: {} ({})", alert.device_name, alert.rule_name, phrases::over(language)),
+        })
+        .collect();
+    if all > lines.len() {
+        lines.push(phrases::and_more(language, all - lines.len()));
+    }
+    (phrases::digest_title(language, all, open), lines.join("; "))
 }
 
 fn several<'a>(

@@ -64,15 +64,8 @@ pub enum Unwanted {
 
 impl Unwanted {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::Muted,
-        Self::NeverTold,
-        Self::Severity,
-        Self::Group,
-        Self::Resolved,
-        Self::QuietHours,
-        Self::Digested,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Muted, Self::NeverTold, Self::Severity, Self::Group, Self::Resolved, Self::QuietHours, Self::Digested];
 
     /// The name used in JSON and in the store.
     pub fn name(self) -> &'static str {
@@ -243,8 +236,7 @@ mod tests {
             let about = About { kind, ..end() };
             check(&Preferences::default(), &about, Course::Send);
             let muted = deliver(&Preferences::default(), true, &about, &[], about.due_us);
-            let expected =
-                if kind == NoticeKind::Test { Course::Send } else { Course::Withdraw(Unwanted::Muted) };
+            let expected = if kind == NoticeKind::Test { Course::Send } else { Course::Withdraw(Unwanted::Muted) };
             assert_eq!(muted, expected, "{kind:?}");
         }
     }
@@ -289,7 +281,11 @@ mod tests {
         let held = Course::Hold { until_us: 13 * H, why: Held::Digest };
         assert_eq!((at(&alarm(), 12 * H + 7 * MIN), at(&alarm(), 13 * H - 1)), (held, held));
         assert_eq!((at(&alarm(), 13 * H), at(&alarm(), 20 * H)), (Course::Send, Course::Send));
-        assert_eq!(at(&About { due_us: 12 * H, ..alarm() }, 12 * H), held, "what comes at the full hour waits for the next");
+        assert_eq!(
+            at(&About { due_us: 12 * H, ..alarm() }, 12 * H),
+            held,
+            "what comes at the full hour waits for the next"
+        );
         assert_eq!(at(&About { severity: Severity::Critical, ..alarm() }, 12 * H + 7 * MIN), Course::Send);
         assert_eq!(at(&end(), 12 * H + 7 * MIN), Course::Send, "it takes the place of what is on the screen");
         assert_eq!(at(&About { replaces: false, ..end() }, 12 * H + 7 * MIN), held);

@@ -144,7 +144,10 @@ fn severity_names(severities: Severities) -> Vec<String> {
 fn groups(names: &[String]) -> Result<BTreeSet<GroupName>, PreferencesError> {
     let wrong = |problem: String| PreferencesError { field: "groups", problem };
     if names.is_empty() || names.len() > GROUPS_MAX {
-        return Err(wrong(format!("groups has {} names; 1 to {GROUPS_MAX}, or null for all, are allowed", names.len())));
+        return Err(wrong(format!(
+            "groups has {} names; 1 to {GROUPS_MAX}, or null for all, are allowed",
+            names.len()
+        )));
     }
     let name = |name: &String| GroupName::parse(name).map_err(|error| wrong(format!("groups: {error}")));
     names.iter().map(name).collect()

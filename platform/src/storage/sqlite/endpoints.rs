@@ -2,15 +2,18 @@
 
 use super::columns::{channel_kind, damaged};
 use super::meta::{Failure, SqliteMeta};
-use super::outbox;
-use crate::ports::{Endpoint, EndpointStore, MetaError, NewEndpoint, PushAddress, Registered};
+use super::{outbox, preferences};
+use crate::ports::{Endpoint, EndpointChange, EndpointStore, MetaError, NewEndpoint, PushAddress, Registered};
 use async_trait::async_trait;
 use pulsewire_core::ids::{EndpointId, UserName};
+use pulsewire_core::push::{EndpointPreferencesDocument, Preferences, Unwanted};
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
-const COLUMNS: &str = "id, user, kind, label, created_us, removed_us, removed_reason, last_delivered_us";
+const COLUMNS: &str =
+    "id, user, kind, label, created_us, removed_us, removed_reason, last_delivered_us, confirmed, muted,
+     preferences, opened, dismissed";
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
     let user: String = row.get("user")?;
@@ -24,6 +27,11 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
         created_us: row.get("created_us")?,
         removed: removed_us.map(|at| (at, reason.unwrap_or_default())),
         last_delivered_us: row.get("last_delivered_us")?,
+        confirmed: row.get("confirmed")?,
+        muted: row.get("muted")?,
+        preferences: preferences::of_endpoint(&row.get::<_, String>("preferences")?),
+        opened: row.get::<_, i64>("opened")?.unsigned_abs(),
+        dismissed: row.get::<_, i64>("dismissed")?.unsigned_abs(),
     })
 }
 
@@ -66,6 +74,8 @@ fn register(connection: &Connection, new: &NewEndpoint) -> Result<Registered, Fa
              ON CONFLICT (address_hash) DO UPDATE SET
                  created_us = iif(user = excluded.user, created_us, excluded.created_us),
                  last_delivered_us = iif(user = excluded.user, last_delivered_us, NULL),
+                 preferences = iif(user = excluded.user, preferences, '{}'), muted = iif(user = excluded.user, muted, 0),
+                 opened = iif(user = excluded.user, opened, 0), dismissed = iif(user = excluded.user, dismissed, 0),
                  user = excluded.user, label = excluded.label, address = excluded.address, provider = excluded.provider,
                  registered_us = excluded.registered_us, removed_us = NULL, removed_reason = NULL",
         )?
@@ -101,6 +111,41 @@ impl EndpointStore for SqliteMeta {
 
     async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, MetaError> {
         self.read(move |connection| Ok(find(connection, id)?)).await
+    }
+
+    async fn update_endpoint(
+        &self,
+        id: EndpointId,
+        change: EndpointChange,
+        now_us: i64,
+    ) -> Result<Endpoint, MetaError> {
+        self.write(move |connection| {
+            let own = change.preferences.as_ref().map(EndpointPreferencesDocument::from);
+            let own = own.map(|own| serde_json::to_string(&own)).transpose().map_err(damaged)?;
+            let changed = connection.execute(
+                "UPDATE endpoint SET label = coalesce(?2, label), muted = coalesce(?3, muted), preferences = coalesce(?4, preferences)
+                 WHERE id = ?1 AND removed_us IS NULL",
+                params![id.0.to_bytes(), change.label, change.muted, own],
+            )?;
+            if changed == 0 {
+                return Err(MetaError::Missing { what: "endpoint in use", name: id.to_string() }.into());
+            }
+            if change.muted == Some(true) {
+                outbox::withdraw_endpoint(connection, id, now_us, Unwanted::Muted.text())?;
+            }
+            preferences::look_again(connection, "endpoint = ?2", id.0.to_bytes(), now_us)?;
+            Ok(find(connection, id)?.ok_or_else(|| damaged("an endpoint just written is not there"))?)
+        })
+        .await
+    }
+
+    async fn preferences(&self, user: &UserName) -> Result<Preferences, MetaError> {
+        let user = user.clone();
+        self.read(move |connection| Ok(preferences::of(connection, user.as_str())?)).await
+    }
+
+    async fn put_preferences(&self, user: UserName, preferences: Preferences, now_us: i64) -> Result<(), MetaError> {
+        self.write(move |connection| preferences::put(connection, &user, &preferences, now_us)).await
     }
 
     async fn delete_endpoint(&self, id: EndpointId, now_us: i64) -> Result<(), MetaError> {

@@ -2,6 +2,7 @@
 
 use super::columns::{damaged, notice_kind, severity};
 use super::outbox::Bytes;
+use super::preferences;
 use crate::ports::{Leased, OutboxStep, PushAddress, Slots};
 use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId};
 use pulsewire_core::push::{Look, Notification, OpenAlerts, Priority};
@@ -30,7 +31,7 @@ fn leasable(row: &Row<'_>) -> rusqlite::Result<Leased> {
             title: row.get("title")?,
             body: row.get("body")?,
             url: row.get("url")?,
-            image: None,
+            image: row.get("image")?,
             look: Look::default(),
             token: None,
             open: OpenAlerts::default(),
@@ -89,11 +90,11 @@ fn due(
 ) -> rusqlite::Result<Vec<Candidate>> {
     let mut statement = connection.prepare_cached(
         "SELECT d.id, d.message, d.endpoint, d.attempts, d.priority, d.next_us, d.seq, d.provider, m.tag, m.kind, m.severity,
-             m.title, m.body, m.url, m.event_us, m.expires_us, e.address, e.registered_us,
+             m.title, m.body, m.url, m.image, m.event_us, d.expires_us, e.address, e.registered_us,
              e.last_delivered_us IS NOT NULL AS delivered_before
          FROM delivery d INDEXED BY delivery_lane CROSS JOIN message m ON m.id = d.message
              CROSS JOIN endpoint e ON e.id = d.endpoint
-         WHERE d.state = 'queued' AND d.provider = ?1 AND d.priority = ?2 AND d.next_us <= ?3 AND m.state = 'sending'
+         WHERE d.state = 'queued' AND d.provider = ?1 AND d.priority = ?2 AND d.next_us <= ?3 AND d.held IS NULL AND m.state = 'sending'
              AND e.removed_us IS NULL AND e.user = m.user
              AND NOT EXISTS (SELECT 1 FROM delivery o JOIN message n ON n.id = o.message
                              WHERE o.endpoint = d.endpoint AND o.state = 'sending' AND n.tag = m.tag)
@@ -180,6 +181,7 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
         .prepare_cached("UPDATE delivery SET state = 'sending', attempts = ?2, lease_us = ?3 WHERE id = ?1")?;
     for one in &mut leased {
         one.notification.open = open;
+        one.notification.look = preferences::look(connection, one.endpoint)?;
         update.execute(params![one.notification.delivery.0.to_bytes(), one.attempt, step.lease_until_us])?;
     }
     Ok((leased, broken))

@@ -3,11 +3,13 @@
 use super::columns::{alert_id, channel_kind, damaged, notice_kind, severity};
 use crate::ports::{Delivery, DeliveryEvent, Message, MessageQuery, MessageState};
 use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::notice::NoticeKind;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 const COLUMNS: &str =
-    "seq, id, user, kind, cause, alert, severity, title, body, created_us, state, reason, reason_text";
+    "seq, id, user, kind, cause, alert, severity, title, body, created_us, state, reason, reason_text, opened_us, dismissed_us,
+     announcement";
 
 fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
     let text = |name: &str| row.get::<_, String>(name);
@@ -26,6 +28,9 @@ fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
         state: MessageState::from_name(&state).ok_or_else(|| damaged(format!("there is no state {state:?}")))?,
         reason: text("reason")?,
         reason_text: text("reason_text")?,
+        opened_us: row.get("opened_us")?,
+        dismissed_us: row.get("dismissed_us")?,
+        announcement: row.get::<_, Option<[u8; 16]>>("announcement")?.map(Ulid::from_bytes),
         deliveries: Vec::new(),
     };
     Ok((row.get("seq")?, message))
@@ -33,7 +38,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
 
 fn deliveries(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<Delivery>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, endpoint, kind, label, state, attempts, next_us, reason, provider_id FROM delivery
+        "SELECT id, endpoint, kind, label, state, attempts, next_us, held, reason, provider_id FROM delivery
          WHERE message = ?1 ORDER BY kind DESC, id",
     )?;
     let found = statement.query_map([message.0.to_bytes()], |row| {
@@ -44,6 +49,7 @@ fn deliveries(connection: &Connection, message: MessageId) -> rusqlite::Result<V
             label: row.get("label")?,
             kind: channel_kind(&row.get::<_, String>("kind")?)?,
             next_us: (state == "queued").then_some(next_us),
+            held: row.get("held")?,
             state,
             attempts: row.get("attempts")?,
             reason: row.get("reason")?,
@@ -102,10 +108,13 @@ pub(super) fn page(connection: &Connection, query: &MessageQuery) -> rusqlite::R
         (None, None) => "?1 IS NULL AND ?2 IS NULL",
     };
     let sql = format!(
-        "SELECT {COLUMNS} FROM message WHERE {filter} AND seq < coalesce(?3, 9223372036854775807) ORDER BY seq DESC LIMIT ?4"
+        "SELECT {COLUMNS} FROM message WHERE {filter} AND seq < coalesce(?3, 9223372036854775807)
+             AND (?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR state = ?6) AND (?7 IS NULL OR reason = ?7)
+         ORDER BY seq DESC LIMIT ?4"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query_map(params![user, alert, query.before, limit], message)?;
+    let (kind, state) = (query.kind.map(NoticeKind::name), query.state.map(MessageState::name));
+    let found = statement.query_map(params![user, alert, query.before, limit, kind, state, query.reason], message)?;
     let mut found: Vec<_> = found.collect::<Result<_, _>>()?;
     for (_, message) in &mut found {
         complete(connection, message)?;

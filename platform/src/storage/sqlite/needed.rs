@@ -14,15 +14,29 @@ macro_rules! no_alert {
     };
 }
 
-/// True if a message was taken, is being sent, or may have arrived.
+/// True if the delivery `d` was taken, is being sent, or may have arrived.
+macro_rules! itself {
+    () => {
+        "(d.state IN ('delivered', 'sending')
+          OR EXISTS (SELECT 1 FROM delivery_event e WHERE e.delivery = d.id AND e.event = 'unclear'))"
+    };
+}
+
+/// True if the delivery `d` was told together with others, or will be.
+macro_rules! together {
+    () => {
+        "(d.state = 'digested' AND NOT EXISTS (SELECT 1 FROM delivery g WHERE g.message = d.digest AND g.endpoint = d.endpoint
+                                               AND g.state IN ('dead', 'dropped', 'withdrawn')))"
+    };
+}
+
+/// True if a message has a delivery that is so, of all or of one endpoint.
 macro_rules! told {
     ($message:literal) => {
-        concat!(
-            "EXISTS (SELECT 1 FROM delivery d WHERE d.message = ",
-            $message,
-            ".id AND (d.state IN ('delivered', 'sending')
-                 OR EXISTS (SELECT 1 FROM delivery_event e WHERE e.delivery = d.id AND e.event = 'unclear')))"
-        )
+        told!($message, "", concat!("(", itself!(), " OR ", together!(), ")"))
+    };
+    ($message:literal, $there:literal, $how:expr) => {
+        concat!("EXISTS (SELECT 1 FROM delivery d WHERE d.message = ", $message, ".id", $there, " AND ", $how, ")")
     };
 }
 
@@ -46,18 +60,29 @@ pub(super) const CARED_FOR: &str = no_alert!("a.resolved_us IS NULL AND a.ack_us
 pub(super) const CARED_FOR_SINCE: &str =
     no_alert!("a.resolved_us IS NULL AND (a.ack_us IS NULL OR a.ack_us < m.replayed_us)");
 
-/// The user was told of what is over now: by an alarm of the same group and of one of its alerts; if not all of their alerts are
-/// known, by any alarm of the group.
-const TOLD: &str = concat!(
-    "EXISTS (SELECT 1 FROM message_alert x CROSS JOIN message_alert y ON y.alert = x.alert
-             CROSS JOIN message f ON f.id = y.message
-             WHERE x.message = m.id AND f.grp = m.grp AND f.user = m.user AND f.kind = 'firing' AND f.seq < m.seq AND ",
-    told!("f"),
-    ") OR EXISTS (SELECT 1 FROM message f WHERE f.grp = m.grp AND f.user = m.user AND f.kind = 'firing' AND f.seq < m.seq
-             AND (f.left_out > 0 OR m.left_out > 0) AND ",
-    told!("f"),
-    ")"
-);
+/// There is an alarm `f` of the same group, before the message, of one of its alerts, that is so; if not all of their alerts are
+/// known, any alarm of the group.
+macro_rules! alarm_before {
+    ($so:expr) => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM message_alert x CROSS JOIN message_alert y ON y.alert = x.alert
+                      CROSS JOIN message f ON f.id = y.message
+                      WHERE x.message = m.id AND f.grp = m.grp AND f.user = m.user AND f.kind = 'firing' AND f.seq < m.seq AND ",
+            $so,
+            ") OR EXISTS (SELECT 1 FROM message f WHERE f.grp = m.grp AND f.user = m.user AND f.kind = 'firing' AND f.seq < m.seq
+                      AND (f.left_out > 0 OR m.left_out > 0) AND ",
+            $so,
+            "))"
+        )
+    };
+}
+
+/// The user was told of what is over now.
+const TOLD: &str = alarm_before!(told!("f"));
+/// The endpoint ?2 was told of it by a message that it shows.
+pub(super) const SHOWN_THERE: &str = alarm_before!(told!("f", " AND d.endpoint = ?2", itself!()));
+/// The endpoint ?2 was told of it together with others.
+pub(super) const TOLD_TOGETHER_THERE: &str = alarm_before!(told!("f", " AND d.endpoint = ?2", together!()));
 
 /// Messages that wait, with what decides about them.
 pub(super) fn waiting_sql(filter: &str) -> String {

@@ -86,8 +86,9 @@ impl Audience {
     pub(super) fn after(connection: &Connection, name: &str, limit: i64) -> Result<Self, Failure> {
         let mut users =
             connection.prepare_cached("SELECT name, role FROM user WHERE name > ?1 ORDER BY name LIMIT ?2")?;
-        let mut endpoints = connection
-            .prepare_cached("SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL")?;
+        let mut endpoints = connection.prepare_cached(
+            "SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL AND confirmed = 1",
+        )?;
         let mut all = Vec::new();
         let found =
             users.query_map(params![name, limit], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));

@@ -1,6 +1,7 @@
 //! The outbox in `meta.db`: one step, one transaction.
 
 use super::columns::{damaged, notice_kind};
+use super::judge::Judge;
 use super::meta::{Failure, SqliteMeta};
 use super::needed::{CARED_FOR, CARED_FOR_SINCE, OVER, PRUNE, waiting_sql};
 use super::{announcements, lease, messages, operator, receipts};
@@ -10,7 +11,7 @@ use crate::ports::{
 use async_trait::async_trait;
 use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::notice::delivery_id;
-use pulsewire_core::push::{Decision, Gate, Next, decide};
+use pulsewire_core::push::{Decision, Gate, Next, Unwanted, decide};
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -68,7 +69,7 @@ pub(super) fn end(
 ) -> rusqlite::Result<Vec<Bytes>> {
     for (delivery, _) in deliveries {
         connection
-            .prepare_cached("UPDATE delivery SET state = ?2, reason = ?3, lease_us = NULL WHERE id = ?1")?
+            .prepare_cached("UPDATE delivery SET state = ?2, reason = ?3, lease_us = NULL, held = NULL WHERE id = ?1")?
             .execute(params![delivery, state, reason])?;
         note(connection, *delivery, now_us, state, None, reason)?;
     }
@@ -83,6 +84,15 @@ pub(super) fn pairs(
     connection.prepare_cached(sql)?.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// Why a message went nowhere, if it is the same everywhere.
+fn reason_everywhere(connection: &Connection, message: &Bytes) -> rusqlite::Result<Option<Unwanted>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT iif(state IN ('withdrawn', 'digested'), reason, '') FROM delivery WHERE message = ?1 LIMIT 2",
+    )?;
+    let reasons: Vec<String> = statement.query_map([message], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(if let [only] = &reasons[..] { Unwanted::from_text(only) } else { None })
+}
+
 /// Messages of which nothing is on its way any more are done; answers their users.
 pub(super) fn finish(connection: &Connection, touched: &BTreeSet<Bytes>) -> rusqlite::Result<BTreeSet<String>> {
     let mut users = BTreeSet::new();
@@ -91,7 +101,13 @@ pub(super) fn finish(connection: &Connection, touched: &BTreeSet<Bytes>) -> rusq
              (SELECT 1 FROM delivery d WHERE d.message = ?1 AND d.state IN ('queued', 'sending')) RETURNING user",
     )?;
     for id in touched {
-        users.extend(statement.query_row([id], |row| row.get::<_, String>(0)).optional()?);
+        let Some(user) = statement.query_row([id], |row| row.get::<_, String>(0)).optional()? else { continue };
+        users.insert(user);
+        if let Some(why) = reason_everywhere(connection, id)? {
+            connection
+                .prepare_cached("UPDATE message SET reason = ?2, reason_text = ?3 WHERE id = ?1")?
+                .execute(params![id, why.name(), why.text()])?;
+        }
     }
     Ok(users)
 }
@@ -129,7 +145,7 @@ fn look_again(connection: &Connection, message: Bytes) -> rusqlite::Result<()> {
         .prepare_cached(
             "INSERT OR IGNORE INTO alert_changed SELECT a.id
              FROM message m JOIN message_alert x ON x.message = m.id JOIN alert a ON a.id = x.alert
-             WHERE m.id = ?1 AND m.kind = 'firing' AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL) LIMIT 1",
+             WHERE m.id = ?1 AND m.kind IN ('firing', 'digest') AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL) LIMIT 1",
         )?
         .execute([message])?;
     Ok(())
@@ -232,13 +248,15 @@ fn expire(connection: &Connection, now_us: i64, touched: &mut BTreeSet<Bytes>) -
 /// Alarms that nobody needs any more, since all their alerts were acknowledged or are over.
 fn withdraw(connection: &Connection, alert: Bytes, now_us: i64) -> rusqlite::Result<Vec<Bytes>> {
     let mut touched = Vec::new();
-    for (filter, reason) in [
-        (OVER, "the alert is over; the message that says so takes its place"),
-        (CARED_FOR_SINCE, "the alert was acknowledged"),
+    for (filter, waits, reason) in [
+        (OVER, "d.held IS NOT NULL", "not pushed: the alert was over before it was told"),
+        (OVER, "d.held IS NULL", "the alert is over; the message that says so takes its place"),
+        (CARED_FOR_SINCE, "1", "the alert was acknowledged"),
     ] {
         let sql = format!(
             "SELECT d.id, d.message FROM message_alert o JOIN message m ON m.id = o.message JOIN delivery d ON d.message = m.id
-             WHERE o.alert = ?1 AND m.kind = 'firing' AND m.state = 'sending' AND d.state = 'queued' AND {filter}"
+             WHERE o.alert = ?1 AND m.kind IN ('firing', 'digest') AND m.state = 'sending' AND d.state = 'queued' AND {waits}
+                 AND {filter}"
         );
         touched.extend(end(connection, &pairs(connection, &sql, [alert])?, now_us, "withdrawn", reason)?);
     }
@@ -275,6 +293,8 @@ struct Run<'a> {
     connection: &'a Connection,
     step: &'a OutboxStep,
     stepped: Stepped,
+    /// What people want.
+    judge: Judge<'a>,
     /// Messages of which a delivery ended.
     touched: BTreeSet<Bytes>,
     /// Users with messages that are done.
@@ -301,6 +321,7 @@ impl Run<'_> {
             match decide(&gate) {
                 Decision::SendNow => {
                     connection.prepare_cached("UPDATE message SET state = 'sending' WHERE id = ?1")?.execute([id])?;
+                    self.judge.pass(*id)?;
                 }
                 Decision::WaitUntil(_) => {}
                 Decision::Suppress(why) => {
@@ -373,8 +394,12 @@ impl Run<'_> {
         self.touched.extend(give_back(connection, &pairs(connection, over, [now_us])?, &in_flight, now_us)?);
         self.more |= expire(connection, now_us, &mut self.touched)?;
         self.alerts_changed()?;
+        // What waited comes before what is new.
+        self.more |= self.judge.look_again()?;
         self.more |= announcements::expand(connection, now_us, self.step.bulk_queue_max)?;
-        Ok(self.pass_due()?)
+        self.pass_due()?;
+        self.touched.append(&mut self.judge.touched);
+        Ok(())
     }
 
     fn finish(mut self) -> rusqlite::Result<Stepped> {
@@ -419,8 +444,8 @@ fn prune(connection: &Connection, users: &BTreeSet<String>, keep: usize, now_us:
 }
 
 fn run(connection: &Connection, step: &OutboxStep) -> Result<Stepped, Failure> {
-    let (touched, users) = (BTreeSet::new(), BTreeSet::new());
-    let mut run = Run { connection, step, stepped: Stepped::default(), touched, users, more: false };
+    let (touched, users, judge) = (BTreeSet::new(), BTreeSet::new(), Judge::new(connection, step.now_us));
+    let mut run = Run { connection, step, stepped: Stepped::default(), judge, touched, users, more: false };
     operator::tell(connection, &step.notices, step.now_us)?;
     run.prepare()?;
     Ok(run.finish()?)

@@ -62,7 +62,9 @@ ALTER TABLE delivery RENAME COLUMN critical TO priority;
 -- Why it waits although its message passed the gate: quiet_hours, digest, storm or paused.
 ALTER TABLE delivery ADD COLUMN held TEXT;
 ALTER TABLE delivery ADD COLUMN announcement BLOB;
-CREATE INDEX delivery_held ON delivery (endpoint, next_us) WHERE held IS NOT NULL;
+-- The message that told it together with others.
+ALTER TABLE delivery ADD COLUMN digest BLOB;
+CREATE INDEX delivery_held ON delivery (next_us) WHERE held IS NOT NULL AND held <> 'paused';
 CREATE INDEX delivery_announcement ON delivery (announcement, state) WHERE announcement IS NOT NULL;
 -- An announcement knows how far it has come without counting a hundred thousand rows.
 CREATE TRIGGER announcement_progress AFTER UPDATE OF state ON delivery

@@ -94,7 +94,7 @@ impl UserStore for SqliteMeta {
         let name = name.clone();
         self.write(move |connection| {
             require(connection, &name)?;
-            for what in ["user WHERE name", "endpoint WHERE user", "message WHERE user"] {
+            for what in ["user WHERE name", "endpoint WHERE user", "message WHERE user", "preference WHERE user"] {
                 connection.execute(&format!("DELETE FROM {what} = ?1"), [name.as_str()])?;
             }
             keep_an_admin(connection, &name)
