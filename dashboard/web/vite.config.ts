@@ -8,6 +8,9 @@ const server = process.env.PULSEWIRE_URL ?? 'http://127.0.0.1:8080';
 const SHARED =
   /node_modules|src[\\/](api|charts|i18n|live|state)[\\/]|src[\\/]ui[\\/](?!VirtualTable)|src[\\/]pages[\\/](poll|seen|silences[\\/]matchers|alerts[\\/]silence\.ts|device[\\/]commands[\\/]form|devices[\\/](AddDevice|Connect|tags))/;
 
+/** What forms of rules and of settings share, and what the messages of an alert share with those of the settings. */
+const FORMS = /src[\\/](pages[\\/]rules[\\/](wrong|days|duration|Problem|Windows)|push[\\/](Messages|Deliveries|words|calls))/;
+
 export default defineConfig({
   plugins: [svelte({ configFile: false })],
   build: {
@@ -15,14 +18,18 @@ export default defineConfig({
     // No inlined assets: the page's Content-Security-Policy allows files of its own origin only.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    // Three pieces: what the first page needs, and what is opened later. Small files compress badly.
+    // A few pieces: what the first page needs, and what is opened later. Small files compress badly.
     rolldownOptions: {
       output: {
         codeSplitting: {
           includeDependenciesRecursively: false,
           groups: [
+            { name: 'forms', test: FORMS, priority: 2 },
             { name: 'rules', test: /src[\\/]pages[\\/](rules|silences)[\\/]/, priority: 1 },
-            { name: 'pages', test: /src[\\/](pages[\\/](alerts|settings|devices?)|push)[\\/]|src[\\/]shell[\\/](Guide|tour)|VirtualTable/, priority: 1 },
+            { name: 'subscribe', test: /src[\\/]push[\\/](subscribe|repair)/, priority: 2 },
+            { name: 'announcements', test: /src[\\/]pages[\\/]announcements[\\/]/, priority: 1 },
+            { name: 'settings', test: /src[\\/]pages[\\/]settings[\\/]/, priority: 1 },
+            { name: 'pages', test: /src[\\/]pages[\\/](alerts|devices?)[\\/]|src[\\/]shell[\\/](Guide|tour)|VirtualTable/, priority: 1 },
             { name: 'base', test: SHARED, priority: 2 },
           ],
         },

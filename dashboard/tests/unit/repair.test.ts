@@ -14,6 +14,10 @@ const listed = (state: PushEndpoint['state']): PushEndpoint => ({
   state,
   removed_reason: state === 'removed' ? 'gone' : null,
   last_delivered: null,
+  preferences: {},
+  muted: false,
+  opened: 0,
+  dismissed: 0,
 });
 
 it.each<[string, string | null, PushEndpoint | undefined, Repair]>([

@@ -251,7 +251,7 @@ describe('a button of a notification', () => {
 
   it.each([
     [401, 'en', 'This can no longer be done from here. Open Pulsewire to do it there.'],
-    [403, 'en', 'You may no longer do this.'],
+    [403, 'en', 'You may not do this.'],
     [409, 'de', 'Es ist schon vorbei.'],
     [410, 'en', 'This message is too old for that. Open Pulsewire to do it there.'],
     [418, 'en', 'I am a teapot'],

@@ -10,7 +10,7 @@ const WORDS = {
     done_acknowledge: 'Acknowledged.',
     done_silence: 'Silenced for an hour.',
     status_401: 'This can no longer be done from here. Open Pulsewire to do it there.',
-    status_403: 'You may no longer do this.',
+    status_403: 'You may not do this.',
     status_409: 'It is over already.',
     status_410: 'This message is too old for that. Open Pulsewire to do it there.',
     status_429: 'Too much was asked of the server at once. Try again in a minute.',
@@ -24,7 +24,7 @@ const WORDS = {
     done_acknowledge: 'Quittiert.',
     done_silence: 'Für eine Stunde stummgeschaltet.',
     status_401: 'Das geht von hier aus nicht mehr, nur noch in Pulsewire selbst.',
-    status_403: 'Das ist Ihnen nicht mehr erlaubt.',
+    status_403: 'Das dürfen Sie nicht.',
     status_409: 'Es ist schon vorbei.',
     status_410: 'Dafür ist diese Nachricht zu alt. In Pulsewire selbst geht es noch.',
     status_429: 'Der Server wurde zu viel auf einmal gefragt. In einer Minute noch einmal.',
@@ -217,7 +217,8 @@ async function act(notification, action, data) {
   }
   const { url, id } = data;
   const said = answer.document || {};
-  const text = [answer.ok ? said.text : null, words[answer.ok ? `done_${action}` : `status_${answer.status}`], said.detail, words.failed];
+  // The server's words are English.
+  const text = [answer.ok && data.lang !== 'de' ? said.text : null, words[answer.ok ? `done_${action}` : `status_${answer.status}`], said.detail, words.failed];
   await replace(notification, text.find((one) => typeof one === 'string' && one !== ''), {
     data: { url: url || '/alerts', id },
     ...(answer.status === 429 ? again : {}),

@@ -67,7 +67,8 @@ export function onSignedOut(callback: () => void): void {
   whenSignedOut = callback;
 }
 
-async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+/** One request; the named ones are below, those of the settings in `push/calls.ts`. */
+export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const init: RequestInit = {
     method,
@@ -114,7 +115,7 @@ function fieldProblem(entry: { field: string; detail?: unknown; at?: unknown; pr
 }
 
 
-function query(parameters: Record<string, string | number | boolean | null | undefined>): string {
+export function query(parameters: Record<string, string | number | boolean | null | undefined>): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null && value !== undefined && value !== '') search.set(name, String(value));
@@ -162,7 +163,7 @@ export interface AlertFilter {
   cursor?: string | null;
 }
 
-type Paging = { limit?: number; cursor?: string | null };
+export type Paging = { limit?: number; cursor?: string | null };
 
 export const api = {
   session: () => call<Session>('GET', 'session'),

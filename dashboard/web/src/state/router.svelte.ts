@@ -8,6 +8,7 @@ const PAGES = {
   rules: 'rules',
   'rules/new': 'rule_new',
   silences: 'silences',
+  announcements: 'announcements',
   'settings/notifications': 'notifications',
   signin: 'signin',
 } as const;

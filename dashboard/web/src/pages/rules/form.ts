@@ -72,7 +72,6 @@ export interface Draft {
   escalation: EscalationDraft[];
 }
 
-export const DAYS: readonly Day[] = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
 export const LEVELS_MAX = SEVERITIES.length;
 
 export function newLevel(severity: Severity): LevelDraft {
