@@ -28,7 +28,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
     test('no page has an accessibility violation', async ({ page, request }) => {
       const { items } = await (await request.get('/api/v1/devices?presence=online&limit=1')).json();
       const device = `/devices/${items[0].id}`;
-      const forms = ['/rules', '/rules/new', '/silences', '/silences?new=1', '/settings/notifications'];
+      const settings = ['', '?tab=told', '?tab=history', '?tab=providers'].map((query) => `/settings/notifications${query}`);
+      const forms = ['/rules', '/rules/new', '/silences', '/silences?new=1', ...settings, '/announcements', '/announcements?new=1'];
       for (const path of ['/', '/devices', device, `${device}?range=24h`, '/alerts?state=all', '/alerts?by=rule', ...forms, '/nowhere']) {
         await page.goto(path);
         await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');

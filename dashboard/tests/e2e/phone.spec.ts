@@ -4,7 +4,8 @@ test.use({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true
 
 test('no page scrolls sideways on a phone, and what is touched is large enough', async ({ page, request }) => {
   const { items } = await (await request.get('/api/v1/devices?presence=online&limit=1')).json();
-  const pages = ['/', '/devices', `/devices/${items[0].id}`, '/alerts', '/alerts?by=rule', '/rules', '/rules/new', '/silences', '/silences?new=1', '/settings/notifications', '/nowhere'];
+  const settings = ['', '?tab=told', '?tab=history', '?tab=providers'].map((query) => `/settings/notifications${query}`);
+  const pages = ['/', '/devices', `/devices/${items[0].id}`, '/alerts', '/alerts?by=rule', '/rules', '/rules/new', '/silences', '/silences?new=1', ...settings, '/announcements', '/announcements?new=1', '/nowhere'];
   for (const path of pages) {
     await page.goto(path);
     await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
