@@ -61,6 +61,15 @@ test('pictures', async ({ browser }) => {
       expect((await setup.request.post('/api/v1/silences', { data, ...origin })).status()).toBe(201);
     }
 
+    const choices = { severities: ['warning', 'critical'], quiet_hours: { zone: 'Europe/Berlin', windows: ['mon-fri 22:00-06:00', 'sat,sun 22:00-09:00'] }, digest: '30m' };
+    expect((await setup.request.put('/api/v1/push/preferences', { data: choices, ...origin })).status()).toBe(200);
+    for (const data of [
+      { title: 'Coolant is changed in hall 3', body: 'Freezers there may be up to 4 °C warmer until noon. Nothing has to be done.', to: ['role:operator'] },
+      { title: 'Maintenance on Sunday', body: 'The server is away from 08:00 to 09:00. Devices keep their samples and send them afterwards.', not_before: later(20) },
+    ]) {
+      expect((await setup.request.post('/api/v1/push/announcements', { data, ...origin })).status()).toBe(202);
+    }
+
     const pages = {
       overview: '/',
       devices: '/devices',
@@ -71,6 +80,9 @@ test('pictures', async ({ browser }) => {
       rule: `/rules/${ids[0]}`,
       silences: '/silences',
       notifications: '/settings/notifications',
+      'notifications-choices': '/settings/notifications?tab=told',
+      'notifications-history': '/settings/notifications?tab=history',
+      announcements: '/announcements',
     };
     const sizes = { desk: { width: 1280, height: 850 }, phone: { width: 390, height: 800 } };
     for (const colorScheme of ['light', 'dark'] as const) {
