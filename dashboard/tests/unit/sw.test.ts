@@ -165,7 +165,7 @@ describe('what a message may say beyond that', () => {
       requireInteraction: false,
       lang: 'de',
       image: 'https://pictures.example/1.png',
-      actions: [{ action: 'acknowledge', title: 'Quittieren' }, { action: 'silence', title: '1 Std. stumm' }],
+      actions: [{ action: 'acknowledge', title: 'Bestätigen' }, { action: 'silence', title: '1 h stumm' }],
       data: { url: '/alerts/01KA', id: '01K', token: TOKEN, lang: 'de' },
     });
     await pushed(JSON.stringify({ ...ACTABLE, id: '01L', severity: 'info', ring: true, stay: true, lang: 'en', actions: ['acknowledge', 'explode'] }));

@@ -19,9 +19,9 @@ const WORDS = {
   },
   de: {
     anything: 'Es ist etwas geschehen. In Pulsewire steht, was.',
-    acknowledge: 'Quittieren',
-    silence: '1 Std. stumm',
-    done_acknowledge: 'Quittiert.',
+    acknowledge: 'Bestätigen',
+    silence: '1 h stumm',
+    done_acknowledge: 'Bestätigt.',
     done_silence: 'Für eine Stunde stummgeschaltet.',
     status_401: 'Das geht von hier aus nicht mehr, nur noch in Pulsewire selbst.',
     status_403: 'Das dürfen Sie nicht.',
