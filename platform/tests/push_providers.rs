@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Wall;
 
@@ -354,6 +355,45 @@ async fn many_messages_share_one_access_token_and_a_refused_one_is_replaced() {
     let endpoint = world.endpoint("fcm").await;
     assert_eq!(world.settled(world.send(&endpoint).await).await.state, "delivered");
     assert_eq!(asked(world.page("GET", "/api/state", None).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_button_on_the_emulators_page_gives_the_messages_token_back() {
+    let world = World::start().await;
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    world.emulator.set_server(&format!("http://{}/", server.local_addr().expect("bound")));
+    let asked = tokio::spawn(async move {
+        let mut bodies = Vec::new();
+        for _ in PUSH {
+            let (mut stream, _) = server.accept().await.expect("a connection");
+            let (mut text, mut piece) = (String::new(), [0; 4096]);
+            while !text.ends_with('}') {
+                let read = stream.read(&mut piece).await.expect("read");
+                text.push_str(std::str::from_utf8(&piece[..read]).expect("text"));
+            }
+            assert!(text.starts_with("POST /api/v1/push/actions HTTP/1.1"), "{text}");
+            let answer =
+                "HTTP/1.1 409 Conflict\r\ncontent-length: 20\r\nconnection: close\r\n\r\n{\"detail\":\"is over\"}";
+            stream.write_all(answer.as_bytes()).await.expect("written");
+            bodies.push(serde_json::from_str::<Value>(&text[text.find('{').expect("a body")..]).expect("JSON"));
+        }
+        bodies
+    });
+    for kind in PUSH {
+        let endpoint = world.endpoint(kind).await;
+        assert_eq!(world.settled(world.send(&endpoint).await).await.state, "delivered");
+    }
+    let mut tokens = Vec::new();
+    for message in world.arrived().await {
+        let payload = &message["payload"];
+        let data = if payload["data"].is_object() { &payload["data"] } else { payload };
+        tokens.push(json!({ "token": data["token"], "action": "shown" }));
+        let act = json!({ "seq": message["seq"], "action": "shown" });
+        let said = world.page("POST", "/api/actions", Some(act)).await;
+        assert_eq!(said, json!({ "status": 409, "answer": { "detail": "is over" } }));
+    }
+    assert_eq!(asked.await.expect("asked"), tokens);
+    assert!(tokens.iter().all(|body| body["token"].as_str().is_some_and(|token| token.len() == 75)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

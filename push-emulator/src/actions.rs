@@ -11,9 +11,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Largest answer that is passed on.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
-/// A message's token, wherever its service puts it.
+/// A message's token, wherever its service puts it. Beside `data` an FCM request has another, the registration token.
 fn token(payload: &Value) -> Option<&str> {
-    payload["token"].as_str().or_else(|| payload["data"]["token"].as_str()).filter(|token| *token != "…")
+    let data = if payload["data"].is_object() { &payload["data"] } else { payload };
+    data["token"].as_str()
 }
 
 /// Acts for the person who got a message; answers what the server said.
