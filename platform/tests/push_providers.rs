@@ -14,6 +14,8 @@ use pulsewire_core::ulid::Ulid;
 use pulsewire_push_emulator::{AppKind, Emulator, Options};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -355,6 +357,42 @@ async fn many_messages_share_one_access_token_and_a_refused_one_is_replaced() {
     let endpoint = world.endpoint("fcm").await;
     assert_eq!(world.settled(world.send(&endpoint).await).await.state, "delivered");
     assert_eq!(asked(world.page("GET", "/api/state", None).await), 2);
+}
+
+/// Runs a Python program with this input; None if there is no Python.
+fn python(program: &str, input: &Value) -> Option<String> {
+    let mut command = Command::new("python3");
+    command.args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().ok()?;
+    child.stdin.take().expect("piped").write_all(input.to_string().as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).expect("text"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_check_of_a_webhook_takes_what_is_sent_and_refuses_what_was_changed() {
+    let documented = include_str!("../../docs/push.md");
+    let example = documented.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let world = World::start().await;
+    let made = world.emulator.hook("Hook").expect("room");
+    let address = PushAddress::Webhook { url: made.url, secret: made.secret.clone() };
+    let endpoint = world.register(address).await;
+    assert_eq!(world.settled(world.send(&endpoint).await).await.state, "delivered");
+    let arrived = world.arrived().await;
+    let (raw, headers) = (&arrived[0]["raw"], &arrived[0]["headers"]);
+    let program = format!(
+        "{example}\nimport sys\nask = json.load(sys.stdin)\nheaders = dict(ask['headers'])\n\
+         body = base64.b64decode(ask['raw'])\nfound = verified(ask['secret'], headers, body)\n\
+         late = dict(headers, **{{'webhook-timestamp': '1'}})\n\
+         print(found['type'], verified(ask['secret'], headers, body + b' '), verified(ask['secret'], late, body),\n\
+         verified('whsec_' + 'A' * 44, headers, body))"
+    );
+    let said = python(&program, &json!({ "secret": made.secret, "headers": headers, "raw": raw }));
+    match said {
+        Some(said) => assert_eq!(said.trim(), "test None None None"),
+        None => eprintln!("skipped: there is no python3"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
