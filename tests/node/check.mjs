@@ -11,12 +11,14 @@ import { run } from "./harness.mjs";
 import { registeredAgain } from "./registered_again.mjs";
 import { webPushTesting } from "./web_push_testing.mjs";
 import { webpush } from "./webpush.mjs";
+import { webpushConnections } from "./webpush_connections.mjs";
 
 /// Those of a group mostly wait, so they run at the same time.
 const GROUPS = [
   { emulator },
   { webpush },
   { webPushTesting },
+  { webpushConnections },
   { apnsTokens, apnsStorm, fcmStorm },
   { apnsGoaway },
   { apnsVerdicts },

@@ -5,7 +5,7 @@ import { certificates } from "./certificates.mjs";
 import { atEnd } from "./harness.mjs";
 
 export class PushService {
-  /// Each request: `path`, `headers`, `body`.
+  /// Each request: `path`, `headers`, `body`, and the `response` that it gets.
   requests = [];
   /// What to answer.
   answer = () => ({ status: 201 });
@@ -16,7 +16,7 @@ export class PushService {
       request.on("error", () => {});
       const parts = [];
       for await (const part of request) parts.push(part);
-      const one = { path: request.url, headers: request.headers, body: Buffer.concat(parts) };
+      const one = { path: request.url, headers: request.headers, body: Buffer.concat(parts), response };
       service.requests.push(one);
       const { status, headers } = await service.answer(one);
       response.writeHead(status, headers);
