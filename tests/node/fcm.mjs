@@ -25,6 +25,7 @@ export async function fcm() {
   await oneToken({ stand, kim, room });
   await renewedOnce({ stand, kim, room });
   await words({ stand, server, endpoints });
+  await waits({ stand, server });
   await check("FCM: requests are as the discovery document says, and the check of it finds what is not", () => {
     assert.deepEqual(stand.violations, []);
     const body = (change) => {
@@ -136,14 +137,31 @@ async function words({ stand, server, endpoints }) {
       stand.answer = () => answer;
       const message = await kim.test(endpoints[3 + n]);
       await until("it was refused", () => stand.requests.length > from);
-      const delivery = await until("it waits", async () => {
-        const [one] = (await kim.get(`/push/messages/${message}`)).deliveries;
-        return one.state === "queued" && one.attempts === 1 && one;
-      });
+      const delivery = await kim.delivery(message, ["queued"], ({ attempts }) => attempts === 1);
       assert.ok(Date.parse(delivery.next_attempt) - Date.now() > 55_000, delivery.next_attempt);
       assert.equal((await kim.endpoint(endpoints[3 + n])).state, "active");
     }
     assert.match(server.words(), /ERROR.*a push provider refuses this server/);
     assert.equal(stand.tokenRequests.length, 2, "another access token would not help");
+  });
+}
+
+/// How long a message waits after an answer, by the server's own plan.
+async function waits({ stand, server }) {
+  const lee = await server.user("lee");
+  const quota = (headers) => refusal(429, "RESOURCE_EXHAUSTED", { code: "QUOTA_EXCEEDED", headers });
+  await check("FCM: QUOTA_EXCEEDED is waited out as FCM says, in seconds or as a date, and else for a minute", async () => {
+    for (const [seconds, headers] of [
+      [25, () => ({ "retry-after": "25" })],
+      [35, () => ({ "retry-after": new Date(Date.now() + 35_000).toUTCString() })],
+      [60, () => undefined],
+    ]) {
+      stand.answer = () => quota(headers());
+      const message = await lee.test(await lee.register({ kind: "fcm", token: registrationToken() }));
+      const { timeline, next_attempt } = await lee.delivery(message, ["queued"], (one) => one.attempts === 1);
+      const wait_s = (Date.parse(next_attempt) - Date.parse(timeline.at(-1).time)) / 1000;
+      // A date has whole seconds, and up to a second is the first spread of repeats.
+      assert.ok(wait_s > seconds - 1.1 && wait_s <= seconds + 1.1, `${wait_s} s, ${seconds} s are wanted`);
+    }
   });
 }

@@ -74,12 +74,12 @@ export class Api {
     return (await this.get("/push/endpoints")).items.find((one) => one.id === id);
   }
 
-  /// The only delivery of a message, once its state is one of these.
-  delivery(message, states = ["delivered", "dead", "dropped", "withdrawn"], options = {}) {
+  /// The only delivery of a message, once its state is one of these and it is as wanted.
+  delivery(message, states = ["delivered", "dead", "dropped", "withdrawn"], wanted = () => true) {
     return until(`message ${message} is ${states.join(" or ")}`, async () => {
-      const { deliveries } = await this.get(`/push/messages/${message}`);
-      return deliveries.length === 1 && states.includes(deliveries[0].state) && deliveries[0];
-    }, options);
+      const [delivery] = (await this.get(`/push/messages/${message}`)).deliveries;
+      return states.includes(delivery?.state) && wanted(delivery) && delivery;
+    });
   }
 }
 
