@@ -44,6 +44,5 @@ async function repairNow(user: string): Promise<void> {
     await known?.unsubscribe();
     current = await obtain(fromBase64url(webpush.public_key));
   }
-  const endpoint = await register(current, own.label);
-  if (listed !== undefined && endpoint.id !== own.id) await api.removeEndpoint(own.id);
+  await register(current, own.label, listed?.id);
 }

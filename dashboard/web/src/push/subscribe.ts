@@ -74,8 +74,12 @@ export function fromBase64url(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
 
-/** Tells the server where this browser is reached; the server takes the same address again as an update. */
-export async function register(subscription: PushSubscription, label: string): Promise<PushEndpoint> {
+/**
+ * Tells the server where this browser is reached; the server takes the same address again as an update. `before`: what it was
+ * registered as, if that is in the list. It goes before the new one is remembered: a page that ends in between does all of it
+ * again.
+ */
+export async function register(subscription: PushSubscription, label: string, before?: string): Promise<PushEndpoint> {
   const { keys } = subscription.toJSON();
   const endpoint = await api.addEndpoint({
     kind: 'webpush',
@@ -83,6 +87,7 @@ export async function register(subscription: PushSubscription, label: string): P
     keys: { p256dh: keys?.p256dh ?? '', auth: keys?.auth ?? '' },
     label,
   });
+  if (before !== undefined && before !== endpoint.id) await api.removeEndpoint(before);
   rememberEndpoint({ id: endpoint.id, user: endpoint.user, label, address: subscription.endpoint });
   return endpoint;
 }
