@@ -88,3 +88,27 @@ fn only_admins_announce_and_what_cannot_be_said_names_its_field() {
     }
     server.admin().get(&format!("{PATH}/nonsense")).expect(404);
 }
+
+#[test]
+fn one_for_a_device_group_goes_where_its_alerts_go() {
+    let emulator = PushEmulator::start();
+    let server = emulator.server().start();
+    let admin = server.admin();
+    let (kim, lee) = (admin.create_user("kim", "viewer"), admin.create_user("lee", "viewer"));
+    emulator.equip(&kim);
+    emulator.equip(&lee);
+    let mut wishes = lee.get("/api/v1/push/preferences").expect(200);
+    wishes["groups"] = json!(["south"]);
+    lee.put("/api/v1/push/preferences", &wishes).expect(200);
+    let endpoints = kim.get("/api/v1/push/endpoints").expect(200);
+    let first = endpoints["items"][0]["id"].as_str().expect("an id").to_owned();
+    let own = json!({ "preferences": { "groups": ["south"] } });
+    kim.patch(&format!("/api/v1/push/endpoints/{first}"), &own).expect(200);
+    let new = json!({ "title": "North is being painted", "group": "north" });
+    let made = admin.post(PATH, &new).expect(202);
+    let done = state(admin, &id(&made), "done");
+    assert_eq!((&done["progress"]["people"], &done["progress"]["delivered"]), (&json!(1), &json!(2)), "{done}");
+    assert_eq!(emulator.arrived().len(), 2, "two of kim's three endpoints");
+    let both = json!({ "title": "Hi", "group": "north", "to": ["everyone"] });
+    assert_eq!(admin.post(PATH, &both).expect(400)["errors"][0]["field"], "group");
+}

@@ -6,7 +6,7 @@ use super::push::random;
 use super::query::{self, Page, clip, parse_duration, parse_time, time_text};
 use super::request::{Body, Caller};
 use actix_web::{HttpResponse, web};
-use pulsewire_core::ids::AnnouncementId;
+use pulsewire_core::ids::{AnnouncementId, GroupName};
 use pulsewire_core::notify::Recipients;
 use pulsewire_core::push::{Addressees, Announcement, AnnouncementAct, AnnouncementState, Progress, TTL_US};
 use pulsewire_core::role::Role;
@@ -43,6 +43,8 @@ pub struct AnnouncementJson {
     severity: &'static str,
     /// `everyone`, `role:ROLE` or `user:NAME`s.
     to: Vec<String>,
+    /// The device group whose followers get it; `to` is empty then.
+    group: Option<String>,
     /// `scheduled`, `running`, `paused`, `done` or `canceled`.
     state: &'static str,
     created: String,
@@ -56,7 +58,10 @@ impl From<Announcement> for AnnouncementJson {
     fn from(one: Announcement) -> Self {
         let Progress { people, endpoints, delivered, failed, withdrawn } = one.progress;
         let waiting = one.progress.waiting();
-        let Addressees::People(to) = &one.to;
+        let (to, group) = match &one.to {
+            Addressees::People(to) => (to.texts(), None),
+            Addressees::Group(group) => (Vec::new(), Some(group.to_string())),
+        };
         Self {
             id: one.id.to_string(),
             title: one.title,
@@ -64,7 +69,8 @@ impl From<Announcement> for AnnouncementJson {
             url: one.url,
             image: one.image,
             severity: one.severity.name(),
-            to: to.texts(),
+            to,
+            group,
             state: one.state.name(),
             created: time_text(one.created_us),
             created_by: one.created_by.to_string(),
@@ -90,6 +96,8 @@ pub struct NewAnnouncementJson {
     severity: Option<String>,
     /// `["everyone"]` (the default), `["role:operator"]` or `["user:kim", "user:lee"]`.
     to: Option<Vec<String>>,
+    /// Instead of `to`: those who are told of alerts of devices in this group.
+    group: Option<String>,
     /// Not sent before; default now.
     not_before: Option<String>,
     /// Worth telling for so long after that, `1m` to `28d`; default `24h`.
@@ -108,9 +116,16 @@ fn build(state: &State, caller: &Caller, new: NewAnnouncementJson) -> Result<Ann
             Problem::field("severity", format!("severity is {:?}; info, warning or critical is allowed", clip(name)))
         })?,
     };
-    let to = match new.to {
-        None => Recipients::Everyone,
-        Some(texts) => Recipients::parse(&texts).map_err(|wanted| Problem::field("to", format!("to: {wanted}")))?,
+    let to = match (new.to, new.group) {
+        (None, None) => Addressees::People(Recipients::Everyone),
+        (Some(texts), None) => {
+            let to = Recipients::parse(&texts).map_err(|wanted| Problem::field("to", format!("to: {wanted}")))?;
+            Addressees::People(to)
+        }
+        (None, Some(group)) => {
+            Addressees::Group(GroupName::parse(&group).map_err(|error| Problem::field("group", error))?)
+        }
+        (Some(_), Some(_)) => return Err(Problem::field("group", "group and to exclude each other; give one of them")),
     };
     let not_before_us =
         new.not_before.as_deref().map_or(Ok(now_us), |text| parse_time("not_before", text))?.max(now_us);
@@ -123,7 +138,7 @@ fn build(state: &State, caller: &Caller, new: NewAnnouncementJson) -> Result<Ann
         url: new.url.unwrap_or_else(|| "/".into()),
         image: new.image.filter(|image| !image.is_empty()),
         severity,
-        to: Addressees::People(to),
+        to,
         created_us: now_us,
         created_by: caller.identity.session.user.name.clone(),
         not_before_us,

@@ -1,6 +1,6 @@
 //! Words of an admin to many: what one is, and what may be done with it.
 
-use crate::ids::{AnnouncementId, UserName};
+use crate::ids::{AnnouncementId, GroupName, UserName};
 use crate::notify::Recipients;
 use crate::severity::Severity;
 use std::ops::RangeInclusive;
@@ -23,6 +23,8 @@ pub const AHEAD_US_MAX: i64 = 31_536_000_000_000;
 pub enum Addressees {
     /// People by name or role, wherever they want messages.
     People(Recipients),
+    /// Those who are told of alerts of devices in this group, where they are.
+    Group(GroupName),
 }
 
 /// Where it stands.

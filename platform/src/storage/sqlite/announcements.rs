@@ -9,7 +9,7 @@ use crate::ports::{
     ANNOUNCEMENTS_KEPT_MAX, ANNOUNCEMENTS_UNFINISHED_MAX, Acted, Announced, AnnouncementStore, MetaError,
 };
 use async_trait::async_trait;
-use pulsewire_core::ids::{AnnouncementId, UserName};
+use pulsewire_core::ids::{AnnouncementId, GroupName, UserName};
 use pulsewire_core::notice::{NoticeKind, own_message_id};
 use pulsewire_core::notify::Recipients;
 use pulsewire_core::push::{Addressees, Announcement, AnnouncementAct, AnnouncementState, Priority, Progress};
@@ -26,8 +26,13 @@ const COLUMNS: &str = "seq, id, title, body, url, image, severity, recipients, g
                        expires_us, state, people, endpoints, delivered, failed, withdrawn";
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, Announcement)> {
-    let texts: Vec<String> = serde_json::from_str(&row.get::<_, String>("recipients")?).map_err(damaged)?;
-    let to = Addressees::People(Recipients::parse(&texts).map_err(damaged)?);
+    let to = match row.get::<_, Option<String>>("grp")? {
+        Some(group) => Addressees::Group(GroupName::parse(&group).map_err(damaged)?),
+        None => {
+            let texts: Vec<String> = serde_json::from_str(&row.get::<_, String>("recipients")?).map_err(damaged)?;
+            Addressees::People(Recipients::parse(&texts).map_err(damaged)?)
+        }
+    };
     let state: String = row.get("state")?;
     let count = |name: &str| Ok::<u64, rusqlite::Error>(row.get::<_, i64>(name)?.max(0).unsigned_abs());
     let announcement = Announcement {
@@ -136,10 +141,19 @@ fn make_out(
     let Some((last, _)) = audience.last() else { return Ok(0) };
     let id = announcement.id.0.to_bytes();
     let (mut people, mut endpoints) = (0_usize, 0);
-    let Addressees::People(to) = &announcement.to;
+    let (to, group) = match &announcement.to {
+        Addressees::People(to) => (to, None),
+        Addressees::Group(group) => (&Recipients::Everyone, Some(group)),
+    };
     // A critical one must not wait behind others that are only long.
     let priority = if announcement.severity == Severity::Critical { Priority::Normal } else { Priority::Bulk };
     for person in audience.of(to) {
+        let narrowed = group.map(|group| person.who_follows(connection, group)).transpose()?;
+        let person = match &narrowed {
+            None => person,
+            Some(Some(person)) => person,
+            Some(None) => continue,
+        };
         let words = Words {
             id: own_message_id(&[&id], &person.name),
             kind: NoticeKind::Announcement,
@@ -175,7 +189,10 @@ fn announce(connection: &Connection, new: &Announcement) -> Result<Announced, Fa
     if usize::try_from(unfinished).unwrap_or(usize::MAX) >= ANNOUNCEMENTS_UNFINISHED_MAX {
         return Ok(Announced::TooMany);
     }
-    let Addressees::People(to) = &new.to;
+    let (recipients, group) = match &new.to {
+        Addressees::People(to) => (to.texts(), None),
+        Addressees::Group(group) => (Vec::new(), Some(group.as_str())),
+    };
     connection
         .prepare_cached(
             "INSERT INTO announcement (id, title, body, url, image, severity, recipients, grp, created_us, created_by,
@@ -189,8 +206,8 @@ fn announce(connection: &Connection, new: &Announcement) -> Result<Announced, Fa
             new.url,
             new.image,
             new.severity as u8,
-            serde_json::to_string(&to.texts()).map_err(|error| MetaError::Failed(error.into()))?,
-            None::<String>,
+            serde_json::to_string(&recipients).map_err(|error| MetaError::Failed(error.into()))?,
+            group,
             new.created_us,
             new.created_by.as_str(),
             new.not_before_us,

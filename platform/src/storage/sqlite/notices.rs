@@ -2,8 +2,9 @@
 
 use super::columns::damaged;
 use super::meta::Failure;
+use super::preferences;
 use crate::ports::{MESSAGE_ALERTS_MAX, Told};
-use pulsewire_core::ids::{AlertId, EndpointId, MessageId, UserName};
+use pulsewire_core::ids::{AlertId, EndpointId, GroupName, MessageId, UserName};
 use pulsewire_core::notice::{Notice, NoticeKind, delivery_id, group_collapse_key, told_message_id};
 use pulsewire_core::notify::Recipients;
 use pulsewire_core::push::Priority;
@@ -23,6 +24,22 @@ pub(super) struct Person {
 }
 
 impl Person {
+    /// The person with those endpoints alone that are told of a device group's alerts; None if there are none.
+    pub(super) fn who_follows(&self, connection: &Connection, group: &GroupName) -> rusqlite::Result<Option<Self>> {
+        let wants = preferences::of(connection, self.name.as_str())?;
+        let mut own = connection.prepare_cached("SELECT preferences FROM endpoint WHERE id = ?1")?;
+        let mut targets = Vec::new();
+        for target in &self.targets {
+            let text: String = own.query_row([target.id.0.to_bytes()], |row| row.get(0))?;
+            let groups = wants.at(&preferences::of_endpoint(&text)).groups;
+            if groups.is_none_or(|groups| groups.contains(group)) {
+                targets.push(target.clone());
+            }
+        }
+        let person = Self { name: self.name.clone(), role: self.role, targets };
+        Ok((!person.targets.is_empty()).then_some(person))
+    }
+
     fn is_one_of(&self, to: &Recipients) -> bool {
         match to {
             Recipients::Everyone => true,
@@ -32,6 +49,7 @@ impl Person {
     }
 }
 
+#[derive(Clone)]
 struct Target {
     id: EndpointId,
     kind: String,
