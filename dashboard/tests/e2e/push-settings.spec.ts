@@ -248,6 +248,26 @@ test('an announcement from the form reaches the phone, and its progress is shown
   expect(await violations(page)).toEqual([]);
 });
 
+test('an announcement reaches those who are told of a device group', async ({ page, request, server }) => {
+  await addPhone(request, server, 'Phone of admin');
+  const origin = { headers: { Origin: server.url } };
+  expect((await request.put('/api/v1/push/preferences', { data: { groups: ['pumps'] }, ...origin })).status()).toBe(200);
+  for (const [group, arrives] of [['cold-rooms', false], ['pumps', true]] as const) {
+    await page.goto('/announcements?new=1');
+    await page.getByLabel('Title').fill(`To ${group}`);
+    await page.getByRole('button', { name: 'Device group' }).click();
+    await page.getByRole('combobox', { name: 'Device group' }).fill(group);
+    await expect(page.getByTestId('announce-reach')).toHaveText(`Goes to everyone who gets the alerts of ${group}.`);
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Send' }).click();
+    const row = page.getByRole('list', { name: 'Announcements' }).getByRole('listitem').filter({ hasText: `To ${group}` }).first();
+    await expect(row).toContainText(`people who get the alerts of ${group}`);
+    await expect(row).toHaveAttribute('data-state', 'done', { timeout: 60_000 });
+    const titles = (await received(request, server, 'Phone of admin')).map((one) => one.payload.title);
+    expect(titles.includes(`To ${group}`)).toBe(arrives);
+  }
+});
+
 test('a planned announcement waits and is canceled', async ({ page }) => {
   await page.goto('/announcements?new=1');
   await page.getByLabel('Title').fill('Not yet');

@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path';
 import type { APIRequestContext, Page } from '@playwright/test';
+import { addPhone } from '../e2e/emulator';
 import { addRule, expect, removeRules, startFleet, startServer, PASSWORD, test } from '../e2e/server';
 
 /** SCREENSHOTS_DIR: to look at them without changing those of the guides. */
@@ -33,6 +34,12 @@ test('pictures', async ({ browser }) => {
     await expect(async () => {
       expect((await setup.request.get('/api/v1/devices/freezer-0001')).status()).toBe(200);
     }).toPass();
+    // Where admin is reached: before anything happens.
+    for (const label of ['Firefox on Linux', 'Chrome on Android']) await addPhone(setup.request, server, label);
+    const { token } = await (await setup.request.post(`${server.phone}api/apps`, { data: { kind: 'apns', label: 'iPhone' } })).json();
+    const iphone = await setup.request.post('/api/v1/push/endpoints', { data: { kind: 'apns', token, label: 'iPhone' }, headers: { Origin: server.url } });
+    const own = { preferences: { severities: ['critical'], sound: 'always' } };
+    expect((await setup.request.patch(`/api/v1/push/endpoints/${(await iphone.json()).id}`, { data: own, headers: { Origin: server.url } })).status()).toBe(200);
     const rules = [
       { name: 'Freezer too warm', threshold: -12, clear: -15, for: '2s', scope: { device: 'freezer-0001' }, message: 'Close the door, then restart the compressor.' },
       { name: 'Pump runs hot', metric: 'motor_temperature', threshold: 80, severity: 'warning', scope: { group: 'pumps' }, for: '60s', allow_unknown_metric: true },

@@ -183,6 +183,8 @@ describe('an announcement', () => {
   it('says how many people it is for, where that is known', () => {
     expect(reach(empty(), users)).toBe(3);
     expect(reach({ ...empty(), to: 'role', role: 'operator' }, users)).toBe(2);
+    // A role means those above it, too, as in rules.
+    expect(reach({ ...empty(), to: 'role', role: 'operator' }, [...users, { name: 'root', role: 'admin' }])).toBe(3);
     const named = { ...empty(), to: 'users' as const, users: 'kim, nobody' };
     expect(reach(named, users)).toBe(1);
     expect(strangers(named, users)).toEqual(['nobody']);

@@ -6,6 +6,8 @@ import type { Severity } from '../../live/frame';
 export const TO = ['everyone', 'role', 'users', 'group'] as const;
 export type To = (typeof TO)[number];
 
+/** What is said to a role is said to those above it, too. */
+const ROLES: readonly Role[] = ['viewer', 'operator', 'admin'];
 /** How long it is worth telling. */
 export const TTLS = ['1h', '4h', '1d', '3d', '7d', '28d'] as const;
 export const TITLE_BYTES_MAX = 120;
@@ -75,7 +77,7 @@ export function read(draft: Draft, nowMs: number): { announcement: NewAnnounceme
 export function reach(draft: Draft, users: readonly User[] | null): number | null {
   if (users === null || draft.to === 'group') return null;
   if (draft.to === 'everyone') return users.length;
-  if (draft.to === 'role') return users.filter((user) => user.role === draft.role).length;
+  if (draft.to === 'role') return users.filter((user) => ROLES.indexOf(user.role) >= ROLES.indexOf(draft.role)).length;
   const wanted = names(draft.users);
   return users.filter((user) => wanted.includes(user.name)).length;
 }
