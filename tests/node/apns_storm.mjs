@@ -4,7 +4,7 @@ import { constants } from "node:http2";
 import assert from "node:assert/strict";
 import { AcceleratedClock } from "./accelerated_clock.mjs";
 import { Apns, deviceToken } from "./apns_stand_in.mjs";
-import { check, notRun, until } from "./harness.mjs";
+import { STORM_MS, check, notRun, until } from "./harness.mjs";
 import { Room } from "./room.mjs";
 import { Server } from "./server.mjs";
 
@@ -49,7 +49,7 @@ async function settled(server, count) {
   return until(`${count} messages are done`, async () => {
     const { items } = await server.kim.get("/push/messages");
     return items.length === count && items.every(({ state }) => state === "done") && items[0];
-  });
+  }, { within_ms: STORM_MS });
 }
 
 function waitOf({ headers, status }) {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { AcceleratedClock } from "./accelerated_clock.mjs";
 import { Fcm, refusal, registrationToken } from "./fcm_stand_in.mjs";
-import { check, notRun, until } from "./harness.mjs";
+import { STORM_MS, check, notRun, until } from "./harness.mjs";
 import { Room } from "./room.mjs";
 import { Server } from "./server.mjs";
 
@@ -44,7 +44,7 @@ export async function fcmStorm() {
   const { deliveries } = await until("the message is done", async () => {
     const { items } = await kim.get("/push/messages");
     return items.length === 1 && items[0].state === "done" && items[0];
-  });
+  }, { within_ms: STORM_MS });
 
   await check(`FCM: ${PHONES} messages get through a storm of 429, 500 and 503, and no endpoint is removed`, async () => {
     assert.ok([...left.values()].every((list) => list.length === 0), "all refusals were given");

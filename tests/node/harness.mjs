@@ -6,12 +6,20 @@ import { join } from "node:path";
 
 /// For certificates, data and logs; gone at the end.
 export const folder = mkdtempSync(join(tmpdir(), "pulsewire-push-check-"));
+/// Storms have their own pace: pauses double by chance.
+export const STORM_MS = 150_000;
 const endings = [];
+const witnesses = [];
 const counts = { passed: 0, failed: 0 };
 
 /// Does this at the end, last things first.
 export function atEnd(what) {
   endings.push(what);
+}
+
+/// What to add to a failure, for people who look for its cause.
+export function atFailure(what) {
+  witnesses.push(what);
 }
 
 /// One thing that must hold.
@@ -48,6 +56,7 @@ async function runPart([name, part]) {
   } catch (error) {
     counts.failed += 1;
     console.error(`FAILED ${name}:`, error);
+    for (const words of witnesses) console.error(words());
   }
   console.log(`    ${name}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
 }

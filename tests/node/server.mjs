@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import assert from "node:assert/strict";
-import { atEnd, folder, until } from "./harness.mjs";
+import { atEnd, atFailure, folder, until } from "./harness.mjs";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 export const program = process.env.PULSEWIRE_BIN ?? join(root, "target", "debug", "pulsewire");
@@ -90,6 +90,7 @@ export class Server {
     const server = new Server();
     server.folder = mkdtempSync(join(folder, "server-"));
     server.log = join(server.folder, "server.log");
+    atFailure(() => `${server.log}:\n${server.words().split("\n").slice(-20).join("\n")}`);
     const config = configFile ?? server.configure(push);
     const listen = ["--http-listen", "127.0.0.1:0", "--device-listen", "127.0.0.1:0"];
     const { announced, stop } = await start(
