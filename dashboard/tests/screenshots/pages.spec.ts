@@ -88,7 +88,6 @@ test('pictures', async ({ browser }) => {
       silences: '/silences',
       notifications: '/settings/notifications',
       'notifications-choices': '/settings/notifications?tab=told',
-      'notifications-history': '/settings/notifications?tab=history',
       announcements: '/announcements',
     };
     const sizes = { desk: { width: 1280, height: 850 }, phone: { width: 390, height: 800 } };
