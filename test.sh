@@ -13,6 +13,8 @@ esac
 
 logs=$(mktemp -d "${TMPDIR:-/tmp}/pulsewire-test.XXXXXX")
 started=$SECONDS
+step_seconds=1500
+[ $long = 0 ] || step_seconds=7200
 passed=0 failed=0
 skipped=() failures=()
 # Without colours, so that results can be counted; and no build without its page.
@@ -25,7 +27,8 @@ step() {
   local name=$1 log="$logs/${#failures[@]}-$SECONDS.log" from=$SECONDS
   shift
   say "$name"
-  if "$@" >"$log" 2>&1; then
+  # What hangs ends, with a word about where.
+  if timeout -k 30 "$step_seconds" "$@" >"$log" 2>&1; then
     grep -E '^test result|passed|warning: dashboard' "$log" | grep -v ' 0 passed; 0 failed' | tail -n 60
     echo "   ok, $((SECONDS - from)) s"
   else

@@ -91,7 +91,7 @@ async fn what_a_device_says_is_noted_once_and_names_the_alerts() {
     let on = store.acted_on(delivery).await.unwrap().expect("it is in the history");
     assert_eq!((on.user, on.alerts, on.more), (name("kim"), vec![alerts[0].id, alerts[1].id], false));
     for event in ["shown", "opened", "opened", "dismissed", "acknowledged"] {
-        store.act(delivery, event, 200).await.unwrap();
+        store.act(delivery, event, String::new(), 200).await.unwrap();
     }
     let message = messages(&store, "kim").await.remove(0);
     let events: Vec<_> = message.deliveries[0].timeline.iter().map(|event| event.event.as_str()).collect();

@@ -9,8 +9,8 @@ use crate::ports::{PushChannel, SecretStore};
 use anyhow::Context;
 use std::sync::Arc;
 
-/// Web Push and webhooks always, the others if they are configured.
-/// The channels that there are keys for. Web Push needs none from outside: its key is made at the first start.
+/// Web Push and webhooks always, the others if they are configured. Web Push needs nothing from outside: its key is made at the
+/// first start.
 pub(super) async fn open(config: &Config, secrets: &dyn SecretStore) -> anyhow::Result<Vec<Arc<dyn PushChannel>>> {
     let push = &config.push;
     let options = ClientOptions {

@@ -4,7 +4,7 @@ use governor::clock::{Clock, DefaultClock, ReasonablyRealtime};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use pulsewire_core::ids::UserName;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,22 +43,23 @@ impl<C: Clock + Clone + ReasonablyRealtime> Attempts<C> {
     }
 }
 
-/// Counts what users may do so often only. There are not more entries than users.
-pub struct PerUser {
-    limiter: DefaultKeyedRateLimiter<UserName>,
+/// Counts what may be done so often only with one thing or by one user. There are not more entries than there were such things in
+/// the last minutes.
+pub struct PerKey<K: Clone + Eq + Hash> {
+    limiter: DefaultKeyedRateLimiter<K>,
 }
 
-impl PerUser {
-    /// Allows so many per user and minute.
+impl<K: Clone + Eq + Hash> PerKey<K> {
+    /// Allows so many per key and minute.
     pub fn per_minute(most: NonZeroU32) -> Self {
         Self { limiter: RateLimiter::keyed(Quota::per_minute(most)) }
     }
 
     /// Counts one; the error is how long to wait.
-    pub fn check(&self, user: &UserName) -> Result<(), Duration> {
-        // Users that are gone are forgotten with those that are quiet.
+    pub fn check(&self, key: &K) -> Result<(), Duration> {
+        // Those that are gone are forgotten with those that are quiet.
         self.limiter.retain_recent();
-        self.limiter.check_key(user).map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+        self.limiter.check_key(key).map_err(|until| until.wait_time_from(DefaultClock::default().now()))
     }
 }
 

@@ -47,6 +47,7 @@ use actix_web::{App, HttpServer, web};
 use problem::Problem;
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::directory::Directory;
+use pulsewire_core::ids::{DeliveryId, UserName};
 use std::net::TcpListener;
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicBool;
@@ -87,8 +88,9 @@ pub struct HttpParts {
 pub(crate) struct State {
     parts: HttpParts,
     attempts: limiter::Attempts,
-    push_tests: limiter::PerUser,
-    push_actions: limiter::Attempts,
+    push_tests: limiter::PerKey<UserName>,
+    push_actions: limiter::PerKey<DeliveryId>,
+    bad_tokens: limiter::Attempts,
     places: busy::Places,
     started: Instant,
     stopping: Arc<AtomicBool>,
@@ -139,8 +141,9 @@ impl HttpPort {
         let state = web::Data::new(State {
             parts,
             attempts: limiter::Attempts::per_minute(per_minute),
-            push_tests: limiter::PerUser::per_minute(push::TESTS_PER_MINUTE),
-            push_actions: limiter::Attempts::per_minute(push_actions::PER_MINUTE),
+            push_tests: limiter::PerKey::per_minute(push::TESTS_PER_MINUTE),
+            push_actions: limiter::PerKey::per_minute(push_actions::PER_MINUTE),
+            bad_tokens: limiter::Attempts::per_minute(push_actions::BAD_PER_MINUTE),
             places: busy::Places::default(),
             started: Instant::now(),
             stopping: stopping.clone(),

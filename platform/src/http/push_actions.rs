@@ -5,7 +5,7 @@ use super::problem::Problem;
 use super::request::{Anyone, Body};
 use super::session::peer;
 use crate::alerting::AlertingError;
-use crate::outbox::Action;
+use crate::outbox::{Action, OutboxError};
 use crate::ports::ActedOn;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
@@ -13,9 +13,13 @@ use pulsewire_core::alert::Operation;
 use pulsewire_core::role::Role;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-/// Requests per address: a person's devices say what they show, too.
-pub(super) const PER_MINUTE: NonZeroU32 = NonZeroU32::new(240).unwrap();
+/// Requests with one message's token: a device says what became of a message, and a person presses a button again. They are not
+/// counted by address: behind one there may be a whole company's browsers.
+pub(super) const PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
+/// Requests per address with what is no token.
+pub(super) const BAD_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).unwrap();
 /// How long `silence` lasts.
 const SILENCE_US: i64 = 3_600_000_000;
 /// Why, for the alert's history.
@@ -49,17 +53,22 @@ pub async fn act(
     _: Anyone,
     body: Body<ActionJson>,
 ) -> Result<web::Json<ActedJson>, Problem> {
-    // Before the body is read and the signature computed.
-    state.push_actions.check(peer(&request)).map_err(|wait| {
-        Problem::too_many(format!("no more than {PER_MINUTE} actions per minute from one address"), wait.as_secs() + 1)
-    })?;
     let ActionJson { token, action: name } = body.read().await?;
     let Some(action) = Action::from_name(&name) else {
         let allowed = Action::ALL.map(Action::name).join(", ");
         let given: String = name.chars().take(80).collect();
         return Err(Problem::field("action", format!("action is {given:?}; {allowed} are allowed")));
     };
-    let on = state.outbox.check(&token).await?;
+    // One signature, before the store is asked for anything.
+    let delivery = match state.outbox.delivery_of(&token) {
+        Err(OutboxError::BadToken) => {
+            limit(state.bad_tokens.check(peer(&request)))?;
+            return Err(OutboxError::BadToken.into());
+        }
+        found => found?,
+    };
+    limit(state.push_actions.check(&delivery))?;
+    let on = state.outbox.acted_on(delivery).await?;
     let operation = match action {
         Action::Acknowledge => Some(Operation::Acknowledge),
         Action::Silence => {
@@ -69,14 +78,24 @@ pub async fn act(
         Action::Shown | Action::Opened | Action::Dismissed => None,
     };
     let Some(operation) = operation else {
-        state.outbox.note(&token, action).await?;
+        state.outbox.note(delivery, action.event(), "").await?;
         return Ok(web::Json(ActedJson { done: true, text: "noted".into() }));
     };
     require(&state, &on, action).await?;
     // First, so that what is then told to the person's other devices does not come back to this one.
-    state.outbox.note(&token, action).await?;
-    let text = operate(&state, &on, action, &operation).await?;
+    state.outbox.note(delivery, action.event(), "").await?;
+    let text = match operate(&state, &on, action, &operation).await {
+        Ok(text) => text,
+        Err(problem) => {
+            state.outbox.note(delivery, "refused", &problem.detail).await?;
+            return Err(problem);
+        }
+    };
     Ok(web::Json(ActedJson { done: true, text }))
+}
+
+fn limit(checked: Result<(), Duration>) -> Result<(), Problem> {
+    checked.map_err(|wait| Problem::too_many("too many actions; wait a moment".to_owned(), wait.as_secs() + 1))
 }
 
 /// Refuses if the person whom the message was for may not do so any more.

@@ -236,29 +236,31 @@ impl Outbox {
         Ok(self.parts.store.message(id).await?.ok_or_else(missing)?)
     }
 
-    fn opened(&self, token: &str) -> Result<DeliveryId, OutboxError> {
+    /// The delivery whose token this is. Costs one signature.
+    ///
+    /// # Errors
+    /// `BadToken`, `TokenExpired`.
+    pub fn delivery_of(&self, token: &str) -> Result<DeliveryId, OutboxError> {
         self.parts.actions.open(token, self.parts.clock.now_us()).map_err(|error| match error {
             TokenError::Bad => OutboxError::BadToken,
             TokenError::Expired => OutboxError::TokenExpired,
         })
     }
 
-    /// What a message's token is about.
+    /// What a delivery is about.
     ///
     /// # Errors
-    /// `BadToken`, `TokenExpired`; the latter, too, if the message is not in the history any more or its endpoint is gone.
-    pub async fn check(&self, token: &str) -> Result<ActedOn, OutboxError> {
-        let delivery = self.opened(token)?;
+    /// `TokenExpired` if the message is not in the history any more or its endpoint is gone.
+    pub async fn acted_on(&self, delivery: DeliveryId) -> Result<ActedOn, OutboxError> {
         self.parts.store.acted_on(delivery).await?.ok_or(OutboxError::TokenExpired)
     }
 
-    /// Writes down what the holder of a token did.
+    /// Writes down what the holder of a delivery's token did, once per kind of event.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
-    pub async fn note(&self, token: &str, action: Action) -> Result<(), OutboxError> {
-        let delivery = self.opened(token)?;
-        Ok(self.parts.store.act(delivery, action.event(), self.parts.clock.now_us()).await?)
+    /// If the store fails.
+    pub async fn note(&self, delivery: DeliveryId, event: &'static str, text: &str) -> Result<(), MetaError> {
+        self.parts.store.act(delivery, event, text.to_owned(), self.parts.clock.now_us()).await
     }
 
     /// Tells many people something. It must have been checked.

@@ -404,7 +404,7 @@ pub trait OutboxStore: Send + Sync {
     async fn acted_on(&self, delivery: DeliveryId) -> Result<Option<ActedOn>, MetaError>;
     /// Writes into a delivery's timeline what its device or its person did, once per kind of event, and counts what was opened
     /// and dismissed.
-    async fn act(&self, delivery: DeliveryId, event: &'static str, now_us: i64) -> Result<(), MetaError>;
+    async fn act(&self, delivery: DeliveryId, event: &'static str, text: String, now_us: i64) -> Result<(), MetaError>;
     /// How many deliveries wait, by provider.
     async fn queued(&self) -> Result<Vec<(String, u64)>, MetaError>;
 }

@@ -32,7 +32,7 @@ pub(super) const PUSH: &[Key] = &[
         "per_origin_rate",
         Kind::Integer(1, 100_000),
         "1000",
-        "Most messages to one provider within a second; more wait.",
+        "Most messages to one provider within a second; more wait. A tenth of them may come at once.",
     ),
     key(
         "push",

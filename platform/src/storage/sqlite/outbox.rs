@@ -567,8 +567,8 @@ impl OutboxStore for SqliteMeta {
         self.read(move |connection| Ok(receipts::acted_on(connection, delivery)?)).await
     }
 
-    async fn act(&self, delivery: DeliveryId, event: &'static str, now_us: i64) -> Result<(), MetaError> {
-        self.write(move |connection| Ok(receipts::act(connection, delivery, event, now_us)?)).await
+    async fn act(&self, delivery: DeliveryId, event: &'static str, text: String, now_us: i64) -> Result<(), MetaError> {
+        self.write(move |connection| Ok(receipts::act(connection, delivery, event, &text, now_us)?)).await
     }
 
     async fn queued(&self) -> Result<Vec<(String, u64)>, MetaError> {

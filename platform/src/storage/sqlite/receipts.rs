@@ -25,7 +25,13 @@ pub(super) fn acted_on(connection: &Connection, delivery: DeliveryId) -> rusqlit
 }
 
 /// Notes an event, once per delivery and kind.
-pub(super) fn act(connection: &Connection, delivery: DeliveryId, event: &str, now_us: i64) -> rusqlite::Result<()> {
+pub(super) fn act(
+    connection: &Connection,
+    delivery: DeliveryId,
+    event: &str,
+    text: &str,
+    now_us: i64,
+) -> rusqlite::Result<()> {
     let id = delivery.0.to_bytes();
     let found: Option<(Bytes, Bytes)> = connection
         .prepare_cached(
@@ -35,7 +41,7 @@ pub(super) fn act(connection: &Connection, delivery: DeliveryId, event: &str, no
         .query_row(params![id, event], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((message, endpoint)) = found else { return Ok(()) };
-    outbox::note(connection, id, now_us, event, None, "")?;
+    outbox::note(connection, id, now_us, event, None, text)?;
     match event {
         "dismissed" => count(connection, "dismissed", message, endpoint, now_us),
         // Whoever acts on it has seen it, too.
