@@ -37,6 +37,7 @@ const EVENTS = [
   'dismissed',
   'acknowledged',
   'silenced',
+  'refused',
 ] as const;
 
 const HELD = ['quiet_hours', 'digest', 'storm', 'paused'] as const;
