@@ -38,16 +38,6 @@ fn warnings<const N: usize>(now_us: i64) -> [Alert; N] {
     std::array::from_fn(|number| fired(number as u128 + 1, Severity::Warning, now_us))
 }
 
-impl World {
-    /// Everything that is leased at a time arrives.
-    async fn deliver(&self, now_us: i64) -> Vec<Leased> {
-        let leased = self.step(step_at(now_us)).await.leased;
-        let settled = leased.iter().map(|one| settled(one, Next::Delivered)).collect();
-        self.step(OutboxStep { settled, ..step_at(now_us) }).await;
-        leased
-    }
-}
-
 #[tokio::test]
 async fn quiet_hours_hold_what_is_not_critical_and_their_end_tells_it_as_one_message() {
     let world = World::with_users(&["kim"]).await;

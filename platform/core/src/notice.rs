@@ -147,6 +147,11 @@ pub fn own_message_id(about: &[&[u8]], user: &UserName) -> MessageId {
     MessageId(Ulid::from_bytes(hash("pulsewire own message", &parts)))
 }
 
+/// The id of the message that someone takes care of what this one told.
+pub fn acknowledged_id(alarm: MessageId) -> MessageId {
+    MessageId(Ulid::from_bytes(hash("pulsewire acknowledged", &[&alarm.0.to_bytes()])))
+}
+
 /// The id of the message that stands for these deliveries; their order counts.
 pub fn digest_id(deliveries: &[[u8; 16]]) -> MessageId {
     let parts: Vec<&[u8]> = deliveries.iter().map(|id| &id[..]).collect();

@@ -122,6 +122,14 @@ impl World {
         Self { store, folder }
     }
 
+    /// Everything that is leased at a time arrives.
+    pub async fn deliver(&self, now_us: i64) -> Vec<Leased> {
+        let leased = self.step(step_at(now_us)).await.leased;
+        let settled = leased.iter().map(|one| settled(one, Next::Delivered)).collect();
+        self.step(OutboxStep { settled, ..step_at(now_us) }).await;
+        leased
+    }
+
     /// Each alert is its own group.
     pub async fn commit(&self, alerts: Vec<Alert>, now_us: i64) {
         let all: Vec<Told> =

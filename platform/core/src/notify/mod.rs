@@ -26,6 +26,7 @@ mod words;
 pub use group::{DELAYED_AFTER_US, Group, MEMBERS_MAX, UNHELD_MAX, decision_id, group_id};
 pub use matcher::{Matcher, MatcherError, MatcherOp};
 pub use member::{Member, Mute};
+pub use phrases::acknowledged;
 pub use policy::{EscalationStep, GroupPolicy, PolicyError, Recipients};
 pub use reason::{Decision, Reason, Suppressed};
 pub use silence::{SILENCES_MAX, Silence, SilenceError, SilenceKind, SilenceState, Silences};

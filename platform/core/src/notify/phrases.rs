@@ -33,3 +33,11 @@ pub fn over(language: Language) -> &'static str {
         Language::De => "vorbei",
     }
 }
+
+/// First line of the message that someone takes care of what this title told.
+pub fn acknowledged(language: Language, by: &str, title: &str) -> String {
+    match language {
+        Language::En => format!("Acknowledged by {by}: {title}"),
+        Language::De => format!("Quittiert von {by}: {title}"),
+    }
+}

@@ -7,6 +7,7 @@
 mod alert_rows;
 mod alerts;
 mod announcements;
+mod cared_for;
 mod columns;
 mod commands;
 mod digest;

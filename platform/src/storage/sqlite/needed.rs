@@ -52,6 +52,8 @@ macro_rules! newer_alarm {
     };
 }
 
+/// The delivery `d` was taken, is being sent, or may have arrived.
+pub(super) const ITSELF: &str = itself!();
 /// All its alerts are over.
 pub(super) const OVER: &str = no_alert!("a.resolved_us IS NULL");
 /// All are over, or someone takes care.

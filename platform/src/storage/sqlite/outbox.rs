@@ -3,8 +3,8 @@
 use super::columns::{damaged, notice_kind};
 use super::judge::Judge;
 use super::meta::{Failure, SqliteMeta};
-use super::needed::{CARED_FOR, CARED_FOR_SINCE, OVER, PRUNE, waiting_sql};
-use super::{announcements, lease, messages, operator, receipts};
+use super::needed::{CARED_FOR, PRUNE, waiting_sql};
+use super::{announcements, cared_for, lease, messages, operator, receipts};
 use crate::ports::{
     ActedOn, Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade,
 };
@@ -139,7 +139,8 @@ fn has_target(connection: &Connection, delivery: Bytes) -> rusqlite::Result<bool
         .query_row([delivery], |row| row.get(0))
 }
 
-/// What goes back into the queue is looked at again if one of its alerts changed while it was on its way.
+/// What was on its way is looked at again if one of its alerts changed meanwhile: it is not needed any more, or what it shows
+/// has to be replaced.
 fn look_again(connection: &Connection, message: Bytes) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -183,6 +184,7 @@ fn settle(connection: &Connection, one: &Settled, now_us: i64) -> rusqlite::Resu
                      WHERE id = ?1 AND user = (SELECT user FROM message WHERE id = ?3)",
                 )?
                 .execute(params![endpoint, now_us, message])?;
+            look_again(connection, message)?;
         }
         Next::RetryAt(_) => look_again(connection, message)?,
         Next::Dropped { reason, remove_endpoint: true } => {
@@ -243,24 +245,6 @@ fn expire(connection: &Connection, now_us: i64, touched: &mut BTreeSet<Bytes>) -
     let more = is_full(late.len(), STEP_ROWS);
     touched.extend(end(connection, &late, now_us, "dead", "its time was over before it could be sent")?);
     Ok(more)
-}
-
-/// Alarms that nobody needs any more, since all their alerts were acknowledged or are over.
-fn withdraw(connection: &Connection, alert: Bytes, now_us: i64) -> rusqlite::Result<Vec<Bytes>> {
-    let mut touched = Vec::new();
-    for (filter, waits, reason) in [
-        (OVER, "d.held IS NOT NULL", "not pushed: the alert was over before it was told"),
-        (OVER, "d.held IS NULL", "the alert is over; the message that says so takes its place"),
-        (CARED_FOR_SINCE, "1", "the alert was acknowledged"),
-    ] {
-        let sql = format!(
-            "SELECT d.id, d.message FROM message_alert o JOIN message m ON m.id = o.message JOIN delivery d ON d.message = m.id
-             WHERE o.alert = ?1 AND m.kind IN ('firing', 'digest') AND m.state = 'sending' AND d.state = 'queued' AND {waits}
-                 AND {filter}"
-        );
-        touched.extend(end(connection, &pairs(connection, &sql, [alert])?, now_us, "withdrawn", reason)?);
-    }
-    Ok(touched)
 }
 
 struct Waiting {
@@ -363,7 +347,8 @@ impl Run<'_> {
             .collect::<Result<_, _>>()?;
         self.more |= is_full(changed.len(), ALERTS_MAX);
         for alert in changed {
-            self.touched.extend(withdraw(connection, alert, self.step.now_us)?);
+            self.touched.extend(cared_for::withdraw(connection, alert, self.step.now_us)?);
+            cared_for::tell(connection, alert, self.step.now_us)?;
             let over = format!(
                 "m.kind = 'firing' AND m.id IN (SELECT message FROM message_alert WHERE alert = ?1) AND {CARED_FOR}"
             );
