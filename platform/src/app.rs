@@ -525,6 +525,7 @@ fn outbox_options(config: &Config) -> OutboxOptions {
         attempts_max: push.attempts_max,
         history_per_user: push.history_per_user,
         endpoints_per_user_max: push.endpoints_per_user_max,
+        endpoint_idle_max: push.endpoint_idle_max,
     }
 }
 

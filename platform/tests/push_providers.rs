@@ -6,7 +6,9 @@ use pulsewire::channels::{
     ServiceAccount, VapidKey, WebPushChannel, WebhookChannel,
 };
 use pulsewire::outbox::{ActionKey, Outbox, OutboxOptions, OutboxParts};
-use pulsewire::ports::{Attention, Clock, Delivery, Endpoint, Message, PushAddress, PushChannel, User, UserStore};
+use pulsewire::ports::{
+    Attention, Clock, Delivery, Endpoint, Message, NewEndpoint, PushAddress, PushChannel, User, UserStore,
+};
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire_core::ids::{EndpointId, MessageId, UserName};
 use pulsewire_core::role::Role;
@@ -45,7 +47,7 @@ const KINDS: [&str; 5] = ["webpush", "apns", "fcm", "webhook", "email"];
 struct World {
     emulator: Emulator,
     outbox: Outbox,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn kim() -> UserName {
@@ -108,9 +110,10 @@ impl World {
             attempts_max: 20,
             history_per_user: 1000,
             endpoints_per_user_max: 2000,
+            endpoint_idle_max: Duration::from_secs(86_400),
         };
         let (outbox, _) = Outbox::start(options, parts).await.expect("the outbox starts");
-        Self { emulator, outbox, _folder: folder }
+        Self { emulator, outbox, folder }
     }
 
     /// A new phone, or browser, of Kim's.
@@ -138,7 +141,17 @@ impl World {
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).expect("random bytes");
         let id = EndpointId(ulid(u128::from_be_bytes(seed)));
-        self.outbox.register(id, kim(), "phone".into(), address).await.expect("registered").0
+        if !matches!(address, PushAddress::Email { .. }) {
+            return self.outbox.register(id, kim(), "phone".into(), address).await.expect("registered").0;
+        }
+        // Without the mail that asks its owner.
+        let (label, provider) = ("phone".to_owned(), "email".to_owned());
+        let new = NewEndpoint { id, user: kim(), label, address, provider, now_us: 1, per_user_max: 2000 };
+        self.outbox.endpoints().register(new).await.expect("registered");
+        let store = rusqlite::Connection::open(self.folder.path().join("meta.db")).expect("the store");
+        store.busy_timeout(Duration::from_secs(5)).expect("a connection");
+        store.execute("UPDATE endpoint SET confirmed = 1 WHERE id = ?1", [id.0.to_bytes()]).expect("confirmed");
+        self.outbox.endpoints().endpoint(id).await.expect("read").expect("there")
     }
 
     async fn send(&self, endpoint: &Endpoint) -> MessageId {

@@ -222,3 +222,33 @@ fn the_history_pages_through_everything_that_is_kept_and_can_be_filtered() {
     kim.get("/api/v1/push/messages?kind=smoke").expect_problem(400, "invalid_field", "firing");
     kim.get("/api/v1/push/messages?state=gone").expect_problem(400, "invalid_field", "waiting");
 }
+
+#[test]
+fn acknowledging_takes_the_alarms_place_on_every_screen_in_the_persons_language() {
+    let emulator = PushEmulator::start();
+    let server = emulator.server().start();
+    let kim = server.admin().create_user("kim", "operator");
+    let phone = emulator.equip(&kim);
+    kim.put(PREFERENCES, &json!({ "language": "de" })).expect(200);
+    let secret = room(&server, "one", None);
+    send(&server, "one", &secret, 11.0);
+    come(&kim, "&kind=firing&state=done", 1);
+    let alerts = kim.get("/api/v1/alerts").expect(200);
+    let path = format!("/api/v1/alerts/{}/acknowledge", alerts["items"][0]["id"].as_str().expect("an id"));
+    kim.post(&path, &json!({})).expect(200);
+    let told = come(&kim, "&kind=acknowledged&state=done", 1).remove(0);
+    assert_eq!(told["title"], "Quittiert von kim: one too warm");
+    send(&server, "one", &secret, 9.0);
+    let over = come(&kim, "&kind=resolved&state=done", 1).remove(0);
+    assert_eq!(over["title"], "Entwarnung: one too warm");
+    assert_eq!(over["body"], "one: wieder normal; Dauer: weniger als eine Minute");
+    for target in &phone.targets {
+        let got = arrived(&emulator, target);
+        let kinds: Vec<_> = got.iter().map(|one| one["kind"].as_str().expect("a kind")).collect();
+        assert_eq!(kinds, ["firing", "acknowledged", "resolved"]);
+        assert_eq!(
+            (&got[0]["collapse_key"], &got[1]["collapse_key"]),
+            (&got[1]["collapse_key"], &got[2]["collapse_key"])
+        );
+    }
+}

@@ -144,7 +144,11 @@ fn what_is_no_endpoint_is_refused_with_its_reason() {
     let problem = post(browser("https://push.example.org/x", short)).expect_problem(422, "bad_endpoint", "P-256");
     assert_eq!(problem["errors"][0]["field"], "keys.p256dh");
     post(json!({ "kind": "apns", "token": "ab" })).expect_problem(409, "channel_not_configured", "apns");
-    post(json!({ "kind": "smoke", "token": "ab" })).expect_problem(422, "bad_endpoint", "webpush, apns or fcm");
+    post(json!({ "kind": "smoke", "token": "ab" })).expect_problem(
+        422,
+        "bad_endpoint",
+        "webpush, apns, fcm, email, webhook",
+    );
     let good = browser("https://push.example.org/x", made["keys"].clone());
     let first = post(good.clone()).expect(201);
     assert_eq!(post(good).expect(200)["id"], first["id"], "the same address again updates it");

@@ -1,7 +1,9 @@
 //! What people are told of an alert, and the ids by which a repeat is known as one.
 
-use crate::alert::{Alert, fired_text};
+use crate::alert::Alert;
 use crate::ids::{DeliveryId, EndpointId, MessageId, NotificationId, UserName};
+use crate::notify::phrases;
+use crate::push::Language;
 use crate::severity::Severity;
 use crate::ulid::Ulid;
 use sha2::{Digest, Sha256};
@@ -61,6 +63,17 @@ impl NoticeKind {
     }
 }
 
+/// What a notice says, in another language than English.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translation {
+    /// Which.
+    pub language: Language,
+    /// First line.
+    pub title: String,
+    /// The rest.
+    pub body: String,
+}
+
 /// What people are told. Who gets it, and where, is decided when it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -68,10 +81,12 @@ pub struct Notice {
     pub kind: NoticeKind,
     /// How bad.
     pub severity: Severity,
-    /// First line.
+    /// First line, in English.
     pub title: String,
-    /// The rest.
+    /// The rest, in English.
     pub body: String,
+    /// Both in other languages.
+    pub translations: Vec<Translation>,
     /// When the outbox may act, µs since the Unix epoch.
     pub due_us: i64,
     /// When it is not worth telling any more.
@@ -90,13 +105,13 @@ pub struct NoticePolicy {
 }
 
 impl NoticePolicy {
-    /// The notice of an alert that began to fire or ended. `unit` and the rest are in the alert. A resolve is due at once: it
-    /// replaces an alarm on the lock screen, or is not sent at all.
-    pub fn notice(&self, alert: &Alert, now_us: i64) -> Notice {
+    /// The notice of an alert that began to fire or ended, in one language. `unit` and the rest are in the alert. A resolve is due at
+    /// once: it replaces an alarm on the lock screen, or is not sent at all.
+    pub fn notice(&self, language: Language, alert: &Alert, now_us: i64) -> Notice {
         let ttl_us = self.ttl_us[alert.severity as usize];
         let (kind, title, body, due_us, event_us) = match alert.resolved {
             None => {
-                let mut body = format!("{}: {}", alert.device_name, fired_text(alert));
+                let mut body = format!("{}: {}", alert.device_name, phrases::fired(language, alert));
                 if !alert.text.is_empty() {
                     body.push_str(". ");
                     body.push_str(&alert.text);
@@ -110,14 +125,23 @@ impl NoticePolicy {
                 )
             }
             Some((resolved_us, reason)) => {
-                let minutes = (resolved_us.saturating_sub(alert.fired_us) / 60_000_000).max(0);
-                let lasted = if minutes == 0 { "less than a minute".into() } else { format!("{minutes} min") };
-                let body = format!("{}: {}; it lasted {lasted}", alert.device_name, reason.text());
-                (NoticeKind::Resolved, format!("Resolved: {}", alert.rule_name), body, now_us, resolved_us)
+                let lasted_us = resolved_us.saturating_sub(alert.fired_us);
+                let why = phrases::resolved_body(language, reason, lasted_us);
+                let body = format!("{}: {why}", alert.device_name);
+                (NoticeKind::Resolved, phrases::resolved_title(language, &alert.rule_name), body, now_us, resolved_us)
             }
         };
         let expires_us = now_us.saturating_add(ttl_us);
-        Notice { kind, severity: alert.severity, title, body, due_us, expires_us, event_us }
+        let translations = Vec::new();
+        Notice { kind, severity: alert.severity, title, body, translations, due_us, expires_us, event_us }
+    }
+}
+
+impl Notice {
+    /// Title and body in a language; in English, if there are none.
+    pub fn words(&self, language: Language) -> (&str, &str) {
+        let translated = self.translations.iter().find(|words| words.language == language);
+        translated.map_or((&self.title, &self.body), |words| (&words.title, &words.body))
     }
 }
 

@@ -175,6 +175,7 @@ pub struct Push {
     pub attempts_max: u32,
     pub history_per_user: usize,
     pub endpoints_per_user_max: usize,
+    pub endpoint_idle_max: Duration,
     pub allow_private_endpoints: bool,
     pub extra_root_file: Option<PathBuf>,
     pub vapid_subject: Option<String>,

@@ -62,6 +62,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::push::endpoints::list,
         super::push::endpoints::register,
         super::push::endpoints::update,
+        super::push::endpoints::confirm,
+        super::push::endpoints::resend,
         super::push::endpoints::delete,
         super::push::endpoints::test,
         super::push::messages::list,

@@ -76,6 +76,8 @@ pub fn all(config: &mut web::ServiceConfig) {
             [(PATCH, web::to(push::endpoints::update)), (DELETE, web::to(push::endpoints::delete))],
         ))
         .service(path("/push/endpoints/{id}/test", [(POST, web::to(push::endpoints::test))]))
+        .service(path("/push/endpoints/{id}/confirm", [(POST, web::to(push::endpoints::confirm))]))
+        .service(path("/push/endpoints/{id}/confirm/resend", [(POST, web::to(push::endpoints::resend))]))
         .service(path(
             "/push/preferences",
             [(READ, web::to(push::preferences::show)), (PUT, web::to(push::preferences::put))],

@@ -180,6 +180,7 @@ mod tests {
             attempts_max: 10,
             history_per_user: 100,
             endpoints_per_user_max: 10,
+            endpoint_idle_max: Duration::from_secs(86_400),
         })
     }
 

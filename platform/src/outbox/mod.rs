@@ -8,13 +8,14 @@
 mod actions;
 mod board;
 mod guard;
+mod idle;
 mod providers;
 mod task;
 
 use crate::ports::{
     ANNOUNCEMENTS_UNFINISHED_MAX, Acted, ActedOn, AddressProblem, Announced, AnnouncementStore, Attention, Bus,
-    BusEvent, Clock, Endpoint, EndpointChange, EndpointStore, Message, MetaError, NewEndpoint, OutboxStore,
-    PushAddress, PushChannel, Registered, Replayed, TestMade, Topic,
+    BusEvent, Clock, CodeMade, Confirmed, Endpoint, EndpointChange, EndpointStore, Message, MetaError, NewCode,
+    NewEndpoint, OutboxStore, PushAddress, PushChannel, Registered, Replayed, TestMade, Topic,
 };
 use actions::TokenError;
 pub use actions::{Action, ActionKey};
@@ -23,6 +24,7 @@ pub use board::ProviderState;
 use pulsewire_core::ids::{AnnouncementId, DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::push::{Announcement, AnnouncementAct, AnnouncementState, ChannelKind, Preferences};
 use pulsewire_core::ulid::Ulid;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +33,17 @@ use tokio::task::JoinHandle;
 
 /// How long a test message is worth sending.
 const TEST_TTL_US: i64 = 600_000_000;
+
+/// How long a code is good: 15 minutes.
+const CODE_TTL_US: i64 = 900_000_000;
+
+fn code_hash(endpoint: EndpointId, code: &str) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(b"pulsewire endpoint code");
+    hasher.update(endpoint.0.to_bytes());
+    hasher.update(code.as_bytes());
+    hasher.finalize().into()
+}
 
 /// Bounds of the service; each is a key of `[push]` in the configuration.
 #[derive(Debug, Clone)]
@@ -44,6 +57,7 @@ pub struct OutboxOptions {
     pub attempts_max: u32,
     pub history_per_user: usize,
     pub endpoints_per_user_max: usize,
+    pub endpoint_idle_max: Duration,
 }
 
 /// What the service works with.
@@ -96,6 +110,20 @@ pub enum OutboxError {
     /// It was one.
     #[error("the message's time is over; open the page instead")]
     TokenExpired,
+    /// That is not the code.
+    #[error("that is not the code that was sent; after five wrong ones a new code is needed")]
+    WrongCode,
+    /// No code is good any more.
+    #[error(
+        "the code is not good any more: it was sent more than 15 minutes ago, or too many wrong ones were given; have a new one sent"
+    )]
+    CodeExpired,
+    /// Codes come a minute apart.
+    #[error("a code was sent less than a minute ago")]
+    CodeTooSoon,
+    /// Nothing to confirm.
+    #[error("this endpoint is confirmed, or not in use")]
+    NoCodeWanted,
     /// One test at a time.
     #[error("a test message to this endpoint is still on its way")]
     TestUnfinished,
@@ -128,6 +156,7 @@ impl Outbox {
         }
         let (stop, stopped) = watch::channel(false);
         let endpoints_per_user_max = options.endpoints_per_user_max;
+        tokio::spawn(idle::remove_regularly(parts.clone(), options.endpoint_idle_max, stopped.clone()));
         let events = parts.bus.subscribe(Topic::Outbox);
         let board = Arc::new(Mutex::new(Board::new(&options)));
         let task = tokio::spawn(task::Task::new(options, parts.clone(), board.clone(), stopped).run(events));
@@ -173,10 +202,62 @@ impl Outbox {
             now_us: self.parts.clock.now_us(),
             per_user_max: self.endpoints_per_user_max,
         };
-        match self.parts.endpoints.register(new).await? {
-            Registered::Created(endpoint) => Ok((endpoint, true)),
-            Registered::Updated(endpoint) => Ok((endpoint, false)),
-            Registered::TooMany => Err(OutboxError::TooManyEndpoints(self.endpoints_per_user_max)),
+        let (endpoint, created) = match self.parts.endpoints.register(new).await? {
+            Registered::Created(endpoint) => (endpoint, true),
+            Registered::Updated(endpoint) => (endpoint, false),
+            Registered::TooMany => return Err(OutboxError::TooManyEndpoints(self.endpoints_per_user_max)),
+        };
+        if !endpoint.confirmed {
+            match self.send_code(endpoint.id).await {
+                // One is on its way.
+                Ok(()) | Err(OutboxError::CodeTooSoon) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((endpoint, created))
+    }
+
+    /// Sends a new code to an endpoint that waits to be confirmed.
+    ///
+    /// # Errors
+    /// [`OutboxError`].
+    pub async fn send_code(&self, endpoint: EndpointId) -> Result<(), OutboxError> {
+        let now_us = self.parts.clock.now_us();
+        let mut bytes = [0; 24];
+        getrandom::fill(&mut bytes).map_err(|error| MetaError::Failed(anyhow::anyhow!("no random bytes: {error}")))?;
+        let (seed, number) = bytes.split_at(16);
+        let seed = seed.iter().fold(0_u128, |all, byte| (all << 8) | u128::from(*byte));
+        // Of 2^64 numbers a million is a part so small that each code is as likely as any other.
+        let number = number.iter().fold(0_u64, |all, byte| (all << 8) | u64::from(*byte)) % 1_000_000;
+        let code = format!("{number:06}");
+        let new = NewCode {
+            message: MessageId(Ulid::from_parts(now_us, seed)),
+            endpoint,
+            hash: code_hash(endpoint, &code),
+            code,
+            now_us,
+            expires_us: now_us.saturating_add(CODE_TTL_US),
+        };
+        match self.parts.store.create_code(new).await? {
+            CodeMade::Made => {
+                self.parts.bus.publish(BusEvent::MessagesQueued);
+                Ok(())
+            }
+            CodeMade::TooSoon => Err(OutboxError::CodeTooSoon),
+            CodeMade::NotWanted => Err(OutboxError::NoCodeWanted),
+        }
+    }
+
+    /// Confirms an endpoint by the code that was sent to it.
+    ///
+    /// # Errors
+    /// [`OutboxError`]; `Missing` if the endpoint is not in use.
+    pub async fn confirm(&self, endpoint: EndpointId, code: &str) -> Result<Endpoint, OutboxError> {
+        let hash = code_hash(endpoint, code.trim());
+        match self.parts.endpoints.confirm(endpoint, hash, self.parts.clock.now_us()).await? {
+            Confirmed::Done(endpoint) => Ok(*endpoint),
+            Confirmed::Wrong => Err(OutboxError::WrongCode),
+            Confirmed::Expired => Err(OutboxError::CodeExpired),
         }
     }
 

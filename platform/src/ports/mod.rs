@@ -29,8 +29,8 @@ pub use meta::{
     Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
 };
 pub use outbox::{
-    ActedOn, Delivery, DeliveryEvent, Endpoint, EndpointChange, EndpointStore, Leased, MESSAGE_ALERTS_MAX, Message,
-    MessageQuery, MessageState, NewEndpoint, OperatorNotice, OutboxStep, OutboxStore, Registered, Replayed, Settled,
-    Slots, Stepped, TestMade, Trouble,
+    ActedOn, CodeMade, Confirmed, Delivery, DeliveryEvent, Endpoint, EndpointChange, EndpointStore, Leased,
+    MESSAGE_ALERTS_MAX, Message, MessageQuery, MessageState, NewCode, NewEndpoint, OperatorNotice, OutboxStep,
+    OutboxStore, Registered, Replayed, Settled, Slots, Stepped, TestMade, Trouble,
 };
 pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};

@@ -79,6 +79,45 @@ pub enum Registered {
     TooMany,
 }
 
+/// A code that shows who can read what is sent to an endpoint.
+#[derive(Clone)]
+pub struct NewCode {
+    /// The message that carries it.
+    pub message: MessageId,
+    /// To which endpoint, which waits to be confirmed.
+    pub endpoint: EndpointId,
+    /// Six digits.
+    pub code: String,
+    /// What is kept to compare with.
+    pub hash: [u8; 32],
+    /// µs since the Unix epoch.
+    pub now_us: i64,
+    /// Until when it is good.
+    pub expires_us: i64,
+}
+
+/// What became of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeMade {
+    /// It is on its way.
+    Made,
+    /// One was made not long ago.
+    TooSoon,
+    /// The endpoint is not in use, or confirmed.
+    NotWanted,
+}
+
+/// What became of a confirmation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Confirmed {
+    /// The endpoint is confirmed.
+    Done(Box<Endpoint>),
+    /// That is not the code.
+    Wrong,
+    /// No code is good any more: its time is over, or too many wrong ones were given.
+    Expired,
+}
+
 /// Where messages go, and what people want to get there.
 #[async_trait]
 pub trait EndpointStore: Send + Sync {
@@ -91,6 +130,10 @@ pub trait EndpointStore: Send + Sync {
     /// Changes an endpoint that is in use; what is held for it is looked at again.
     async fn update_endpoint(&self, id: EndpointId, change: EndpointChange, now_us: i64)
     -> Result<Endpoint, MetaError>;
+    /// Confirms an endpoint by the hash of its code; one that is confirmed stays so.
+    async fn confirm(&self, id: EndpointId, hash: [u8; 32], now_us: i64) -> Result<Confirmed, MetaError>;
+    /// Removes browsers and apps that were neither registered nor delivered to since a time; answers how many.
+    async fn remove_idle(&self, before_us: i64, now_us: i64) -> Result<usize, MetaError>;
     /// Forgets an endpoint; what waits for it is withdrawn.
     async fn delete_endpoint(&self, id: EndpointId, now_us: i64) -> Result<(), MetaError>;
     /// What a user wants to be told; the default if they never chose.
@@ -394,6 +437,8 @@ pub trait OutboxStore: Send + Sync {
         now_us: i64,
         expires_us: i64,
     ) -> Result<TestMade, MetaError>;
+    /// Makes a message with a code to one endpoint that waits to be confirmed.
+    async fn create_code(&self, new: NewCode) -> Result<CodeMade, MetaError>;
     /// Messages, the newest first, each with its number.
     async fn messages(&self, query: MessageQuery) -> Result<Vec<(i64, Message)>, MetaError>;
     /// One message.

@@ -106,6 +106,7 @@ pub fn told(group: &str, alerts: &[Alert], now_us: i64) -> Told {
             severity: alerts[0].severity,
             title: alerts[0].rule_name.clone(),
             body: alerts[0].device_name.clone(),
+            translations: Vec::new(),
             due_us,
             expires_us: now_us + LIFETIME_US,
             event_us,

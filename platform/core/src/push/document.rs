@@ -122,6 +122,11 @@ impl Language {
             Self::De => "de",
         }
     }
+
+    /// The language with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        LANGUAGES.into_iter().find(|(one, _)| *one == name).map(|(_, language)| language)
+    }
 }
 
 fn severities(names: &[String]) -> Result<Severities, PreferencesError> {

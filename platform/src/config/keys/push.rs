@@ -85,6 +85,13 @@ pub(super) const PUSH: &[Key] = &[
     ),
     key(
         "push",
+        "endpoint_idle_max",
+        Kind::Duration(7 * DAY, 3650 * DAY),
+        "180d",
+        "Browsers and apps that were neither registered again nor delivered to for so long are removed.",
+    ),
+    key(
+        "push",
         "allow_private_endpoints",
         Kind::Bool,
         "false",

@@ -34,6 +34,7 @@ impl Reader {
             attempts_max: self.integer("push.attempts_max"),
             history_per_user: self.integer("push.history_per_user"),
             endpoints_per_user_max: self.integer("push.endpoints_per_user_max"),
+            endpoint_idle_max: self.duration("push.endpoint_idle_max"),
             allow_private_endpoints: self.bool("push.allow_private_endpoints"),
             extra_root_file: self.file_path("push.extra_root_file"),
             vapid_subject: Some(subject).filter(|s| !s.is_empty()).or(public),

@@ -2,7 +2,7 @@
 
 use super::super::State;
 use super::super::problem::Problem;
-use super::super::query::{Page, time_text};
+use super::super::query::{Page, clip, time_text};
 use super::super::request::{Body, Caller};
 use super::messages::MessageJson;
 use super::preferences::read_own;
@@ -10,6 +10,8 @@ use super::{TESTS_PER_MINUTE, allow, random, whose};
 use crate::ports::{Endpoint, EndpointChange, PushAddress};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use pulsewire_core::ids::EndpointId;
 use pulsewire_core::push::{ChannelKind, EndpointPreferencesDocument};
 use pulsewire_core::ulid::Ulid;
@@ -41,6 +43,9 @@ pub struct EndpointJson {
     opened: u64,
     /// Messages that were dismissed there.
     dismissed: u64,
+    /// Of a webhook without one: the secret that was made for it. Said once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
 }
 
 impl From<Endpoint> for EndpointJson {
@@ -62,6 +67,7 @@ impl From<Endpoint> for EndpointJson {
             muted: endpoint.muted,
             opened: endpoint.opened,
             dismissed: endpoint.dismissed,
+            secret: None,
         }
     }
 }
@@ -80,9 +86,9 @@ pub struct KeysJson {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewEndpointJson {
-    /// `webpush`, `apns` or `fcm`.
+    /// `webpush`, `apns`, `fcm`, `email` or `webhook`.
     kind: String,
-    /// Of Web Push.
+    /// Of Web Push, and of a webhook.
     url: Option<String>,
     /// Of Web Push.
     keys: Option<KeysJson>,
@@ -90,6 +96,10 @@ pub struct NewEndpointJson {
     token: Option<String>,
     /// Of APNs: the app's bundle id, if it is not the configured one.
     topic: Option<String>,
+    /// Of e-mail: `name@example.org`.
+    mailbox: Option<String>,
+    /// Of a webhook: `whsec_` and 24 to 64 bytes in base64. One is made if it is absent.
+    secret: Option<String>,
     label: Option<String>,
     /// Whose; only admins may name another user.
     user: Option<String>,
@@ -135,44 +145,74 @@ pub struct EndpointChangeJson {
     preferences: Option<Value>,
 }
 
-fn address(new: NewEndpointJson) -> Result<PushAddress, Problem> {
-    let missing = |field: &'static str| {
-        let detail = format!("an endpoint of kind {} needs {field}", new.kind);
-        Problem::unprocessable("bad_endpoint", field, &detail)
+/// Fields that only some kinds have, by name, and whether they are given.
+fn given(new: &NewEndpointJson) -> [(&'static str, bool); 6] {
+    [
+        ("url", new.url.is_some()),
+        ("keys", new.keys.is_some()),
+        ("token", new.token.is_some()),
+        ("topic", new.topic.is_some()),
+        ("mailbox", new.mailbox.is_some()),
+        ("secret", new.secret.is_some()),
+    ]
+}
+
+/// The address, and the secret that was made for it.
+fn address(new: NewEndpointJson) -> Result<(PushAddress, Option<String>), Problem> {
+    let Some(kind) = ChannelKind::from_name(&new.kind) else {
+        let allowed = ChannelKind::ALL.map(ChannelKind::name).join(", ");
+        let detail = format!("kind is {:?}; {allowed} is allowed", clip(&new.kind));
+        return Err(Problem::unprocessable("bad_endpoint", "kind", &detail));
     };
-    let foreign = |field: &'static str, given: bool| {
-        let detail = format!("an endpoint of kind {} has no {field}", new.kind);
-        if given { Err(Problem::unprocessable("bad_endpoint", field, &detail)) } else { Ok(()) }
+    let (needed, optional): (&[&str], &[&str]) = match kind {
+        ChannelKind::WebPush => (&["url", "keys"], &[]),
+        ChannelKind::Apns => (&["token"], &["topic"]),
+        ChannelKind::Fcm => (&["token"], &[]),
+        ChannelKind::Email => (&["mailbox"], &[]),
+        ChannelKind::Webhook => (&["url"], &["secret"]),
     };
-    match ChannelKind::from_name(&new.kind) {
-        Some(ChannelKind::WebPush) => {
-            foreign("token", new.token.is_some())?;
-            foreign("topic", new.topic.is_some())?;
-            let url = new.url.ok_or_else(|| missing("url"))?;
-            let keys = new.keys.ok_or_else(|| missing("keys"))?;
-            Ok(PushAddress::WebPush { url, p256dh: keys.p256dh, auth: keys.auth })
-        }
-        Some(kind @ (ChannelKind::Apns | ChannelKind::Fcm)) => {
-            foreign("url", new.url.is_some())?;
-            foreign("keys", new.keys.is_some())?;
-            foreign("topic", kind == ChannelKind::Fcm && new.topic.is_some())?;
-            let token = new.token.ok_or_else(|| missing("token"))?;
-            Ok(match kind {
-                ChannelKind::Fcm => PushAddress::Fcm { token },
-                _ => PushAddress::Apns { token, topic: new.topic },
-            })
-        }
-        Some(ChannelKind::Email | ChannelKind::Webhook) | None => {
-            let detail = format!("kind is {:?}; webpush, apns or fcm is allowed", new.kind);
-            Err(Problem::unprocessable("bad_endpoint", "kind", &detail))
-        }
+    for (field, is_given) in given(&new) {
+        let detail = match (needed.contains(&field), optional.contains(&field)) {
+            (true, _) if !is_given => format!("an endpoint of kind {} needs {field}", kind.name()),
+            (false, false) if is_given => format!("an endpoint of kind {} has no {field}", kind.name()),
+            _ => continue,
+        };
+        return Err(Problem::unprocessable("bad_endpoint", field, &detail));
     }
+    let NewEndpointJson { url, keys, token, topic, mailbox, secret, .. } = new;
+    // What is needed is there.
+    let (url, token) = (url.unwrap_or_default(), token.unwrap_or_default());
+    Ok(match kind {
+        ChannelKind::WebPush => {
+            let KeysJson { p256dh, auth } = keys.unwrap_or(KeysJson { p256dh: String::new(), auth: String::new() });
+            (PushAddress::WebPush { url, p256dh, auth }, None)
+        }
+        ChannelKind::Apns => (PushAddress::Apns { token, topic }, None),
+        ChannelKind::Fcm => (PushAddress::Fcm { token }, None),
+        ChannelKind::Email => (PushAddress::Email { mailbox: mailbox.unwrap_or_default() }, None),
+        ChannelKind::Webhook => match secret {
+            Some(secret) => (PushAddress::Webhook { url, secret }, None),
+            None => {
+                let made = new_secret()?;
+                (PushAddress::Webhook { url, secret: made.clone() }, Some(made))
+            }
+        },
+    })
+}
+
+/// As the Standard Webhooks specification has it.
+fn new_secret() -> Result<String, Problem> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(Problem::internal)?;
+    Ok(format!("whsec_{}", STANDARD.encode(bytes)))
 }
 
 fn label(given: Option<&str>, kind: &str) -> Result<String, Problem> {
     let default = match kind {
         "webpush" => "Browser",
         "apns" => "Apple app",
+        "email" => "Mailbox",
+        "webhook" => "Webhook",
         _ => "Android app",
     };
     checked_label(given.unwrap_or(default))
@@ -202,11 +242,55 @@ pub async fn register(
         return Err(Problem::missing("user", user.as_str()));
     }
     let label = label(new.label.as_deref(), &new.kind)?;
-    let address = address(new)?;
+    let (address, secret) = address(new)?;
+    if address.kind() == ChannelKind::Email {
+        // A code goes to a mailbox that may be a stranger's.
+        check_rate(&state, &caller)?;
+    }
     let id = EndpointId(Ulid::from_parts(state.clock.now_us(), random()?));
     let (endpoint, created) = state.outbox.register(id, user, label, address).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(HttpResponse::build(status).json(EndpointJson::from(endpoint)))
+    Ok(HttpResponse::build(status).json(EndpointJson { secret, ..EndpointJson::from(endpoint) }))
+}
+
+fn check_rate(state: &State, caller: &Caller) -> Result<(), Problem> {
+    state.push_tests.check(&caller.identity.session.user.name).map_err(|wait| {
+        let detail = format!("no more than {TESTS_PER_MINUTE} test messages and codes per minute");
+        Problem::too_many(detail, wait.as_secs() + 1)
+    })
+}
+
+/// The code that was sent.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CodeJson {
+    /// Six digits.
+    code: String,
+}
+
+/// Confirm a mailbox by the code that was sent to it.
+#[utoipa::path(post, path = "/push/endpoints/{id}/confirm", tag = "push", params(("id" = String, Path)),
+    request_body = CodeJson, responses((status = 200, body = EndpointJson), (status = 404, body = Problem),
+    (status = 422, body = Problem)))]
+pub async fn confirm(
+    state: web::Data<State>,
+    caller: Caller,
+    path: web::Path<String>,
+    body: Body<CodeJson>,
+) -> Result<web::Json<EndpointJson>, Problem> {
+    let endpoint = own_endpoint(&state, &caller, &path).await?;
+    let asked = body.read().await?;
+    Ok(web::Json(state.outbox.confirm(endpoint.id, &asked.code).await?.into()))
+}
+
+/// Send another code to a mailbox that waits to be confirmed.
+#[utoipa::path(post, path = "/push/endpoints/{id}/confirm/resend", tag = "push", params(("id" = String, Path)), responses(
+    (status = 202), (status = 404, body = Problem), (status = 409, body = Problem), (status = 429, body = Problem)))]
+pub async fn resend(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let endpoint = own_endpoint(&state, &caller, &path).await?;
+    check_rate(&state, &caller)?;
+    state.outbox.send_code(endpoint.id).await?;
+    Ok(HttpResponse::Accepted().json(EndpointJson::from(endpoint)))
 }
 
 /// Name an endpoint, mute it, or choose what is told there.
@@ -243,9 +327,7 @@ pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<Str
     (status = 202, body = MessageJson), (status = 404, body = Problem), (status = 429, body = Problem)))]
 pub async fn test(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let endpoint = own_endpoint(&state, &caller, &path).await?;
-    state.push_tests.check(&caller.identity.session.user.name).map_err(|wait| {
-        Problem::too_many(format!("no more than {TESTS_PER_MINUTE} test messages per minute"), wait.as_secs() + 1)
-    })?;
+    check_rate(&state, &caller)?;
     let message = state.outbox.test(endpoint.id, random()?).await?;
     Ok(HttpResponse::Accepted().json(MessageJson::from(message)))
 }

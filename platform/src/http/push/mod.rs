@@ -34,6 +34,8 @@ pub struct PushConfigJson {
     webpush: ChannelJson,
     apns: ChannelJson,
     fcm: ChannelJson,
+    email: ChannelJson,
+    webhook: ChannelJson,
 }
 
 impl From<OutboxError> for Problem {
@@ -57,6 +59,10 @@ impl From<OutboxError> for Problem {
             OutboxError::AnnouncementOver(_) => Self::new(StatusCode::CONFLICT, "announcement_over", error.to_string()),
             OutboxError::BadToken => Self::new(StatusCode::UNAUTHORIZED, "bad_token", error.to_string()),
             OutboxError::TokenExpired => Self::new(StatusCode::GONE, "token_expired", error.to_string()),
+            OutboxError::WrongCode => Self::unprocessable("wrong_code", "code", &error.to_string()),
+            OutboxError::CodeExpired => Self::unprocessable("code_expired", "code", &error.to_string()),
+            OutboxError::CodeTooSoon => Self::too_many(error.to_string(), 60),
+            OutboxError::NoCodeWanted => Self::new(StatusCode::CONFLICT, "no_code_wanted", error.to_string()),
             OutboxError::TestUnfinished => Self::too_many(error.to_string(), 5),
             OutboxError::Store(error) => error.into(),
         }
@@ -98,5 +104,7 @@ pub async fn config(state: web::Data<State>, _: Caller) -> web::Json<PushConfigJ
         webpush: ChannelJson { public_key: state.outbox.public_key(), ..channel(ChannelKind::WebPush) },
         apns: channel(ChannelKind::Apns),
         fcm: channel(ChannelKind::Fcm),
+        email: channel(ChannelKind::Email),
+        webhook: channel(ChannelKind::Webhook),
     })
 }

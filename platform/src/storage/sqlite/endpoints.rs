@@ -2,11 +2,13 @@
 
 use super::columns::{channel_kind, damaged};
 use super::meta::{Failure, SqliteMeta};
-use super::{outbox, preferences};
-use crate::ports::{Endpoint, EndpointChange, EndpointStore, MetaError, NewEndpoint, PushAddress, Registered};
+use super::{confirmation, outbox, preferences};
+use crate::ports::{
+    Confirmed, Endpoint, EndpointChange, EndpointStore, MetaError, NewEndpoint, PushAddress, Registered,
+};
 use async_trait::async_trait;
 use pulsewire_core::ids::{EndpointId, UserName};
-use pulsewire_core::push::{EndpointPreferencesDocument, Preferences, Unwanted};
+use pulsewire_core::push::{ChannelKind, EndpointPreferencesDocument, Preferences, Unwanted};
 use pulsewire_core::ulid::Ulid;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -35,22 +37,29 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
     })
 }
 
-fn find(connection: &Connection, id: EndpointId) -> rusqlite::Result<Option<Endpoint>> {
+pub(super) fn find(connection: &Connection, id: EndpointId) -> rusqlite::Result<Option<Endpoint>> {
     let sql = format!("SELECT {COLUMNS} FROM endpoint WHERE id = ?1");
     connection.prepare_cached(&sql)?.query_row([id.0.to_bytes()], endpoint).optional()
 }
 
-/// One place is one endpoint, however its keys change.
-fn hash(address: &PushAddress) -> [u8; 32] {
+/// One place is one endpoint, however its keys change. Who has a subscription or a token has the device; a mailbox or a service may
+/// be several people's.
+fn hash(address: &PushAddress, user: &UserName) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(address.kind().name().as_bytes());
     hasher.update([0]);
     hasher.update(address.place().as_bytes());
+    if matches!(address.kind(), ChannelKind::Email | ChannelKind::Webhook) {
+        hasher.update([0]);
+        hasher.update(user.as_str().as_bytes());
+    }
     hasher.finalize().into()
 }
 
 fn register(connection: &Connection, new: &NewEndpoint) -> Result<Registered, Failure> {
-    let (user, hash) = (new.user.as_str(), hash(&new.address));
+    let (user, hash) = (new.user.as_str(), hash(&new.address, &new.user));
+    // Whoever types a mailbox has to show that they read it.
+    let confirmed = new.address.kind() != ChannelKind::Email;
     let known: Option<(EndpointId, String)> = connection
         .prepare_cached("SELECT id, user FROM endpoint WHERE address_hash = ?1")?
         .query_row([hash], |row| Ok((EndpointId(Ulid::from_bytes(row.get(0)?)), row.get(1)?)))
@@ -69,13 +78,15 @@ fn register(connection: &Connection, new: &NewEndpoint) -> Result<Registered, Fa
     }
     connection
         .prepare_cached(
-            "INSERT INTO endpoint (id, user, kind, label, address, address_hash, provider, created_us, registered_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
+            "INSERT INTO endpoint (id, user, kind, label, address, address_hash, provider, created_us, registered_us,
+                 confirmed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)
              ON CONFLICT (address_hash) DO UPDATE SET
                  created_us = iif(user = excluded.user, created_us, excluded.created_us),
                  last_delivered_us = iif(user = excluded.user, last_delivered_us, NULL),
                  preferences = iif(user = excluded.user, preferences, '{}'), muted = iif(user = excluded.user, muted, 0),
                  opened = iif(user = excluded.user, opened, 0), dismissed = iif(user = excluded.user, dismissed, 0),
+                 confirmed = iif(user = excluded.user AND removed_us IS NULL, confirmed, excluded.confirmed),
                  user = excluded.user, label = excluded.label, address = excluded.address, provider = excluded.provider,
                  registered_us = excluded.registered_us, removed_us = NULL, removed_reason = NULL",
         )?
@@ -88,6 +99,7 @@ fn register(connection: &Connection, new: &NewEndpoint) -> Result<Registered, Fa
             hash,
             new.provider,
             new.now_us,
+            confirmed,
         ])?;
     let stored = find(connection, id)?.ok_or_else(|| damaged("an endpoint just written is not there"))?;
     Ok(if known.is_some() { Registered::Updated(stored) } else { Registered::Created(stored) })
@@ -146,6 +158,29 @@ impl EndpointStore for SqliteMeta {
 
     async fn put_preferences(&self, user: UserName, preferences: Preferences, now_us: i64) -> Result<(), MetaError> {
         self.write(move |connection| preferences::put(connection, &user, &preferences, now_us)).await
+    }
+
+    async fn confirm(&self, id: EndpointId, hash: [u8; 32], now_us: i64) -> Result<Confirmed, MetaError> {
+        self.write(move |connection| confirmation::confirm(connection, id, hash, now_us)).await
+    }
+
+    async fn remove_idle(&self, before_us: i64, now_us: i64) -> Result<usize, MetaError> {
+        self.write(move |connection| {
+            let idle: Vec<[u8; 16]> = connection
+                .prepare_cached(
+                    "UPDATE endpoint SET removed_us = ?2, removed_reason = 'stale'
+                     WHERE removed_us IS NULL AND kind IN ('webpush', 'apns', 'fcm')
+                         AND max(registered_us, coalesce(last_delivered_us, 0)) < ?1 RETURNING id",
+                )?
+                .query_map(params![before_us, now_us], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for id in &idle {
+                let why = "the endpoint was not used for too long";
+                outbox::withdraw_endpoint(connection, EndpointId(Ulid::from_bytes(*id)), now_us, why)?;
+            }
+            Ok(idle.len())
+        })
+        .await
     }
 
     async fn delete_endpoint(&self, id: EndpointId, now_us: i64) -> Result<(), MetaError> {

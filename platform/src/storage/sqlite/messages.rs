@@ -1,6 +1,7 @@
 //! Messages as people read them.
 
 use super::columns::{alert_id, channel_kind, damaged, notice_kind, severity};
+use super::confirmation;
 use crate::ports::{Delivery, DeliveryEvent, Message, MessageQuery, MessageState};
 use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
 use pulsewire_core::notice::NoticeKind;
@@ -13,16 +14,20 @@ const COLUMNS: &str =
 
 fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
     let text = |name: &str| row.get::<_, String>(name);
-    let state = text("state")?;
+    let (state, cause) = (text("state")?, text("cause")?);
     let message = Message {
         id: MessageId(Ulid::from_bytes(row.get("id")?)),
         user: UserName::parse(&text("user")?).map_err(damaged)?,
         kind: notice_kind(&text("kind")?)?,
-        cause: text("cause")?,
+        cause: cause.clone(),
         alert: row.get::<_, Option<[u8; 16]>>("alert")?.map(alert_id),
         alerts: Vec::new(),
         severity: severity(row.get("severity")?)?,
-        title: text("title")?,
+        title: match cause == confirmation::CAUSE {
+            // Who registers a mailbox must not read here what only its owner can.
+            true => text("title")?.replace(|c: char| c.is_ascii_digit(), "•"),
+            false => text("title")?,
+        },
         body: text("body")?,
         created_us: row.get("created_us")?,
         state: MessageState::from_name(&state).ok_or_else(|| damaged(format!("there is no state {state:?}")))?,

@@ -10,6 +10,7 @@ mod announcements;
 mod cared_for;
 mod columns;
 mod commands;
+mod confirmation;
 mod digest;
 mod endpoints;
 mod folder;
@@ -30,6 +31,7 @@ mod schema_4;
 mod secrets;
 mod silences;
 mod states;
+mod test_message;
 mod told;
 mod users;
 

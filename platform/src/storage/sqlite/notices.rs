@@ -7,7 +7,7 @@ use crate::ports::{MESSAGE_ALERTS_MAX, Told};
 use pulsewire_core::ids::{AlertId, EndpointId, GroupName, MessageId, UserName};
 use pulsewire_core::notice::{Notice, NoticeKind, delivery_id, group_collapse_key, told_message_id};
 use pulsewire_core::notify::Recipients;
-use pulsewire_core::push::Priority;
+use pulsewire_core::push::{Language, Priority};
 use pulsewire_core::role::Role;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
@@ -20,6 +20,7 @@ pub struct Audience(Vec<Person>);
 pub(super) struct Person {
     pub(super) name: UserName,
     role: Option<Role>,
+    language: Language,
     targets: Vec<Target>,
 }
 
@@ -36,7 +37,7 @@ impl Person {
                 targets.push(target.clone());
             }
         }
-        let person = Self { name: self.name.clone(), role: self.role, targets };
+        let person = Self { name: self.name.clone(), role: self.role, language: self.language, targets };
         Ok((!person.targets.is_empty()).then_some(person))
     }
 
@@ -102,23 +103,28 @@ impl Audience {
 
     /// So many users whose names come after this one; all, if `limit` is negative.
     pub(super) fn after(connection: &Connection, name: &str, limit: i64) -> Result<Self, Failure> {
-        let mut users =
-            connection.prepare_cached("SELECT name, role FROM user WHERE name > ?1 ORDER BY name LIMIT ?2")?;
+        let mut users = connection.prepare_cached(
+            "SELECT u.name, u.role, json_extract(p.document, '$.language')
+             FROM user u LEFT JOIN preference p ON p.user = u.name WHERE u.name > ?1 ORDER BY u.name LIMIT ?2",
+        )?;
         let mut endpoints = connection.prepare_cached(
             "SELECT id, kind, label, provider FROM endpoint WHERE user = ?1 AND removed_us IS NULL AND confirmed = 1",
         )?;
         let mut all = Vec::new();
-        let found =
-            users.query_map(params![name, limit], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+        let found = users.query_map(params![name, limit], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+        });
         for user in found? {
-            let (name, role) = user?;
+            let (name, role, language) = user?;
             let name = UserName::parse(&name).map_err(damaged)?;
             let targets = endpoints.query_map([name.as_str()], |row| {
                 let id = EndpointId(Ulid::from_bytes(row.get("id")?));
                 Ok(Target { id, kind: row.get("kind")?, label: row.get("label")?, provider: row.get("provider")? })
             })?;
             // Whose role means nothing gets what is for everyone, or for them by name.
-            all.push(Person { name, role: Role::from_name(&role), targets: targets.collect::<Result<_, _>>()? });
+            let language = language.as_deref().and_then(Language::from_name).unwrap_or_default();
+            let targets = targets.collect::<Result<_, _>>()?;
+            all.push(Person { name, role: Role::from_name(&role), language, targets });
         }
         Ok(Self(all))
     }
@@ -150,13 +156,14 @@ impl Audience {
 
 fn put_for(
     connection: &Connection,
-    Person { name: user, targets, .. }: &Person,
+    Person { name: user, targets, language, .. }: &Person,
     told: &Told,
     subject: &Subject,
     notice: &Notice,
     now_us: i64,
 ) -> Result<(), Failure> {
     let id = told_message_id(told.id, user);
+    let (title, body) = notice.words(*language);
     let (state, reason, reason_text) = match targets.is_empty() {
         true => ("done", "no_endpoint", format!("not pushed: {user} has no endpoint")),
         false => ("waiting", "", String::new()),
@@ -173,8 +180,8 @@ fn put_for(
             notice.kind.name(),
             told.about.map(|about| about.0.to_bytes()),
             notice.severity as u8,
-            notice.title,
-            notice.body,
+            title,
+            body,
             subject.url,
             group_collapse_key(told.group_id, user),
             now_us,

@@ -4,13 +4,13 @@ use super::columns::{damaged, notice_kind};
 use super::judge::Judge;
 use super::meta::{Failure, SqliteMeta};
 use super::needed::{CARED_FOR, PRUNE, waiting_sql};
-use super::{announcements, cared_for, lease, messages, operator, receipts};
+use super::{announcements, cared_for, confirmation, lease, messages, operator, receipts, test_message};
 use crate::ports::{
-    ActedOn, Message, MessageQuery, MetaError, OutboxStep, OutboxStore, Replayed, Settled, Stepped, TestMade,
+    ActedOn, CodeMade, Message, MessageQuery, MetaError, NewCode, OutboxStep, OutboxStore, Replayed, Settled, Stepped,
+    TestMade,
 };
 use async_trait::async_trait;
 use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
-use pulsewire_core::notice::delivery_id;
 use pulsewire_core::push::{Decision, Gate, Next, Unwanted, decide};
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
@@ -459,42 +459,11 @@ impl OutboxStore for SqliteMeta {
         now_us: i64,
         expires_us: i64,
     ) -> Result<TestMade, MetaError> {
-        self.write(move |connection| {
-            let (own, target) = (id.0.to_bytes(), endpoint.0.to_bytes());
-            let found: Option<(String, String, String, String)> = connection
-                .prepare_cached("SELECT user, kind, label, provider FROM endpoint WHERE id = ?1 AND removed_us IS NULL")?
-                .query_row([target], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-                .optional()?;
-            let Some((user, kind, label, provider)) = found else { return Ok(TestMade::NoEndpoint) };
-            let unfinished: bool = connection
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM delivery d JOIN message m ON m.id = d.message
-                         WHERE d.endpoint = ?1 AND d.state IN ('queued', 'sending') AND m.kind = 'test')",
-                )?
-                .query_row([target], |row| row.get(0))?;
-            if unfinished {
-                return Ok(TestMade::Unfinished);
-            }
-            // Its tag is its own, so that no alarm is replaced by it.
-            let tag = hex::encode(delivery_id(id, endpoint).0.to_bytes());
-            connection.execute(
-                "INSERT INTO message (id, user, kind, alert, severity, title, body, url, tag, created_us, event_us, due_us,
-                     expires_us, state, reason, reason_text)
-                 VALUES (?1, ?2, 'test', NULL, ?3, 'Test message', ?4, '/', ?5, ?6, ?6, ?6, ?7, 'waiting', '', '')",
-                params![own, user, Severity::Warning as u8, format!("Messages reach {label}."), tag, now_us, expires_us],
-            )?;
-            let seq = connection.last_insert_rowid();
-            let delivery = delivery_id(id, endpoint).0.to_bytes();
-            connection.execute(
-                "INSERT INTO delivery (id, message, endpoint, kind, label, state, attempts, next_us, reason, provider, priority,
-                     seq, expires_us)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, '', ?7, 1, ?8, ?9)",
-                params![delivery, own, target, kind, label, now_us, provider, seq, expires_us],
-            )?;
-            let made = messages::find(connection, id)?.ok_or_else(|| damaged("a message just written is not there"))?;
-            Ok(TestMade::Made(Box::new(made)))
-        })
-        .await
+        self.write(move |connection| test_message::create(connection, id, endpoint, now_us, expires_us)).await
+    }
+
+    async fn create_code(&self, new: NewCode) -> Result<CodeMade, MetaError> {
+        self.write(move |connection| Ok(confirmation::create(connection, &new)?)).await
     }
 
     async fn messages(&self, query: MessageQuery) -> Result<Vec<(i64, Message)>, MetaError> {
