@@ -217,6 +217,59 @@ test('what was not pushed because someone was looking says so', async ({ page, r
   await removeRule(request, server.url, rule.id);
 });
 
+test('a mailbox is told nothing before its code is entered, and is tested then', async ({ page, request, server }) => {
+  const { mailbox } = await (await request.post(`${server.phone}api/mailboxes`, { data: { label: 'Mailbox of admin' } })).json();
+  await page.goto('/settings/notifications');
+  await page.getByText('Add a place').click();
+  await page.getByRole('button', { name: 'E-mail' }).click();
+  await page.getByLabel('Mailbox').fill('no mailbox');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await expect(page.getByLabel('Mailbox')).toHaveAttribute('aria-invalid', 'true');
+  await page.getByLabel('Mailbox').fill(mailbox);
+  await page.getByLabel('Name').last().fill('My mailbox');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  const row = page.getByRole('listitem').filter({ hasText: 'My mailbox' }).first();
+  await expect(row).toContainText('Not confirmed');
+  await expect(row.getByRole('button', { name: 'Send a test' })).toHaveCount(0);
+  let code = '';
+  await expect(async () => {
+    const [mail] = await received(request, server, 'Mailbox of admin');
+    code = /\b\d{6}\b/.exec(`${mail?.payload.title} ${mail?.payload.body}`)?.[0] ?? '';
+    expect(code).not.toBe('');
+  }).toPass({ timeout: 30_000 });
+  await row.getByRole('textbox').fill(code === '000000' ? '000001' : '000000');
+  await row.getByRole('button', { name: 'Confirm' }).click();
+  await expect(row.getByRole('alert')).toContainText('not the code');
+  expect(await violations(page)).toEqual([]);
+  await row.getByRole('textbox').fill(code);
+  await row.getByRole('button', { name: 'Confirm' }).click();
+  await expect(row).not.toContainText('Not confirmed');
+  await row.getByRole('button', { name: 'Send a test to My mailbox' }).click();
+  await expect(row.getByTestId('push-test')).toContainText('Delivered', { timeout: 30_000 });
+  expect((await received(request, server, 'Mailbox of admin')).map((one) => one.kind)).toContain('test');
+});
+
+test('a webhook shows its secret once, with how to check what comes', async ({ page }) => {
+  await page.goto('/settings/notifications');
+  await page.getByText('Add a place').click();
+  await page.getByRole('button', { name: 'Webhook' }).click();
+  await page.getByLabel('Address').fill('https://example.org/hooks/pulsewire');
+  await page.getByLabel('Name').last().fill('On-call tool');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  const dialog = page.getByRole('dialog');
+  await expect(dialog).toContainText('whsec_');
+  await expect(dialog).toContainText('webhook-signature');
+  expect(await violations(page)).toEqual([]);
+  // It is not closed by accident.
+  await page.keyboard.press('Escape');
+  await expect(dialog).toBeVisible();
+  await dialog.getByRole('button', { name: 'I have kept it' }).click();
+  await expect(dialog).toHaveCount(0);
+  const row = page.getByRole('listitem').filter({ hasText: 'On-call tool' }).first();
+  await expect(row).toContainText('Webhook');
+  await expect(page.locator('main')).not.toContainText('whsec_');
+});
+
 test('an announcement from the form reaches the phone, and its progress is shown', async ({ page, request, server }) => {
   await addPhone(request, server, 'Phone of admin');
   await page.goto('/announcements');
