@@ -32,7 +32,7 @@ async fn acknowledging_replaces_the_alarm_where_it_was_delivered_and_nowhere_els
     world.step(OutboxStep { settled: done, ..step_at(31) }).await;
     // At the phone, with a button of the notification.
     let there = alarms.iter().find(|one| one.endpoint == phone).unwrap();
-    world.store.act(there.notification.delivery, "acknowledged", 40).await.unwrap();
+    world.store.act(there.notification.delivery, "acknowledged", String::new(), 40).await.unwrap();
     world.change(&[seen(&one, 41)], Vec::new(), 41).await;
     let told = world.deliver(42).await;
     assert_eq!(told.len(), 1, "the tablet: the phone knows, and Lee was never told");
