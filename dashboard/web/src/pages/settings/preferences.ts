@@ -108,7 +108,7 @@ export type Mistakes = Record<string, 'severities' | 'groups' | 'zone' | 'days' 
 
 const CLOCK = /^([01]\d|2[0-3]):[0-5]\d$/;
 
-export function read(draft: Draft): { preferences: Preferences } | { wrong: Mistakes } {
+function mistakes(draft: Draft): Mistakes {
   const wrong: Mistakes = {};
   if (draft.severities.length === 0) wrong.severities = 'severities';
   if (!draft.allGroups && draft.groups.length === 0) wrong.groups = 'groups';
@@ -122,20 +122,33 @@ export function read(draft: Draft): { preferences: Preferences } | { wrong: Mist
   }
   const perMinute = Number(draft.perMinute);
   if (!Number.isInteger(perMinute) || perMinute < 1 || perMinute > PER_MINUTE_MAX) wrong.per_minute = 'per_minute';
-  if (Object.keys(wrong).length > 0) return { wrong };
+  return wrong;
+}
+
+/** As the API has them. Means something only where there is no mistake. */
+function written(draft: Draft): Preferences {
   return {
-    preferences: {
-      severities: SEVERITIES.filter((one) => draft.severities.includes(one)),
-      groups: draft.allGroups ? null : [...draft.groups],
-      resolved: draft.resolved,
-      quiet_hours: draft.quiet ? { zone: draft.zone.trim(), windows: draft.windows.map(writeWindow), critical_passes: draft.criticalPasses } : null,
-      digest: draft.digest === '' ? null : draft.digest,
-      per_minute: perMinute,
-      sound: draft.sound,
-      require_interaction: draft.stay,
-      language: draft.language,
-    },
+    severities: SEVERITIES.filter((one) => draft.severities.includes(one)),
+    groups: draft.allGroups ? null : [...draft.groups],
+    resolved: draft.resolved,
+    quiet_hours: draft.quiet ? { zone: draft.zone.trim(), windows: draft.windows.map(writeWindow), critical_passes: draft.criticalPasses } : null,
+    digest: draft.digest === '' ? null : draft.digest,
+    per_minute: Number(draft.perMinute),
+    sound: draft.sound,
+    require_interaction: draft.stay,
+    language: draft.language,
   };
+}
+
+export function read(draft: Draft): { preferences: Preferences } | { wrong: Mistakes } {
+  const wrong = mistakes(draft);
+  return Object.keys(wrong).length > 0 ? { wrong } : { preferences: written(draft) };
+}
+
+/** What an endpoint has of its own. Mistakes in the rest, which is as everywhere, do not count. */
+export function readOwn(draft: Draft, own: readonly Own[]): { preferences: EndpointPreferences } | { wrong: Mistakes } {
+  const here = Object.entries(mistakes(draft)).filter(([field]) => own.some((key) => field === key || field.startsWith(`${key}.`)));
+  return here.length > 0 ? { wrong: Object.fromEntries(here) } : { preferences: ownOf(written(draft), own) };
 }
 
 /** What counts at an endpoint. */
@@ -151,6 +164,13 @@ export function ownOf(preferences: Preferences, own: readonly Own[]): EndpointPr
 /** Whether two drafts say the same, whatever is typed in parts that are switched off. */
 export function sameDraft(a: Draft, b: Draft): boolean {
   const [first, second] = [read(a), read(b)];
+  if ('wrong' in first || 'wrong' in second) return JSON.stringify(a) === JSON.stringify(b);
+  return JSON.stringify(first.preferences) === JSON.stringify(second.preferences);
+}
+
+/** The same, of what an endpoint has of its own. */
+export function sameOwn(a: Draft, b: Draft, own: readonly Own[]): boolean {
+  const [first, second] = [readOwn(a, own), readOwn(b, own)];
   if ('wrong' in first || 'wrong' in second) return JSON.stringify(a) === JSON.stringify(b);
   return JSON.stringify(first.preferences) === JSON.stringify(second.preferences);
 }
