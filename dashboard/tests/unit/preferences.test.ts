@@ -6,7 +6,8 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Delivery, Preferences, PushMessage, User } from '../../web/src/api/types';
 import { loadTexts } from '../../web/src/i18n';
 import { bytes, empty, reach, read as readAnnouncement, strangers } from '../../web/src/pages/announcements/form';
-import { at, draftOf, ownOf, read, readWindow, sameDraft, writeDays } from '../../web/src/pages/settings/preferences';
+import { together } from '../../web/src/pages/settings/outcomes';
+import { at, draftOf, ownOf, read, readOwn, readWindow, sameDraft, sameOwn, writeDays } from '../../web/src/pages/settings/preferences';
 import { inShort, windowWords } from '../../web/src/pages/settings/words';
 import { eventWords, heldWords, kindWords, outcome, reasonWords, whyWords } from '../../web/src/push/words';
 
@@ -111,6 +112,24 @@ describe('preferences', () => {
     expect(ownOf(PLAIN, [])).toEqual({});
   });
 
+  it('saving an endpoint keeps what it has of its own, whatever is wrong in what is as everywhere', () => {
+    const stored = draftOf(at(PLAIN, { severities: ['critical'] }));
+    const draft = draftOf(at(PLAIN, { severities: ['critical'] }));
+    // "Only some groups", with none: wrong while it is the endpoint's own, nothing after "As everywhere".
+    draft.allGroups = false;
+    expect(readOwn(draft, ['severities', 'groups'])).toEqual({ wrong: { groups: 'groups' } });
+    expect(readOwn(draft, ['severities'])).toEqual({ preferences: { severities: ['critical'] } });
+    expect(sameOwn(draft, stored, ['severities'])).toBe(true);
+    draft.severities = ['warning', 'critical'];
+    expect(sameOwn(draft, stored, ['severities'])).toBe(false);
+    // Also what a later server allows and this form does not.
+    draft.perMinute = '600';
+    draft.quiet = true;
+    draft.windows = [{ days: [], from: '', to: '' }];
+    expect(readOwn(draft, ['severities'])).toEqual({ preferences: { severities: ['warning', 'critical'] } });
+    expect(readOwn(draft, ['severities', 'quiet_hours'])).toEqual({ wrong: { 'quiet_hours.windows[0]': 'days' } });
+  });
+
   it('in short', () => {
     const all = (preferences: Preferences) => (['severities', 'groups', 'resolved', 'quiet_hours', 'digest', 'sound', 'require_interaction'] as const).map((key) => inShort(key, preferences));
     expect(all(PREFERENCES)).toEqual(['Warning, Critical', 'north', 'no', 'Mon, Tue, Wed, Thu, Fri 22:00–06:00; Sat, Sun 00:00–24:00 (Europe/Berlin)', 'Gathered, every 30 min', 'warnings and worse', 'what is critical']);
@@ -137,6 +156,15 @@ describe('what became of a message', () => {
     ['for one reason', { deliveries: [delivery({ state: 'withdrawn', reason: 'muted' }), delivery({ state: 'withdrawn', reason: 'muted' })] }, 'silenced', 'Not pushed: the place is muted'],
   ])('%s', (_name, change, icon, text) => {
     expect(outcome(message(change))).toEqual({ icon, text });
+  });
+
+  it('what newer messages push off the first page stays in the list, each once', () => {
+    const named = (...ids: string[]) => ids.map((id) => message({ id }));
+    // "Show older ones" with 4, 3 in sight; then 6 and 5 come.
+    const shown = together(together(named('4', '3'), []), named('3', '2', '1'));
+    expect(together(named('6', '5'), shown).map((one) => one.id)).toEqual(['6', '5', '4', '3', '2', '1']);
+    // What is asked for again is shown as it is now.
+    expect(together([message({ id: '4', state: 'sending' })], shown)[0]).toMatchObject({ id: '4', state: 'sending' });
   });
 
   it('held messages say until when and why', () => {

@@ -1,5 +1,6 @@
 /** What became of messages, as the history is filtered by it. */
 
+import type { PushMessage } from '../../api/types';
 import type { MessageFilter } from '../../push/calls';
 
 export const OUTCOMES = {
@@ -16,3 +17,9 @@ export const OUTCOMES = {
 } as const satisfies Record<string, MessageFilter>;
 
 export type OutcomeFilter = keyof typeof OUTCOMES;
+
+/** Newer messages before older ones, each once: what was on one page may be on the next one meanwhile. */
+export function together(newer: readonly PushMessage[], older: readonly PushMessage[]): PushMessage[] {
+  const known = new Set(newer.map((one) => one.id));
+  return [...newer, ...older.filter((one) => !known.has(one.id))];
+}
