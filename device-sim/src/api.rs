@@ -158,6 +158,11 @@ impl ApiClient {
         self.call("POST", path, Some(body))?.map_err(|refusal| refusal.error(&format!("POST {path}")))
     }
 
+    /// Replaces anything.
+    pub fn put(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, SimError> {
+        self.call("PUT", path, Some(body))?.map_err(|refusal| refusal.error(&format!("PUT {path}")))
+    }
+
     /// Changes anything by a merge patch.
     pub fn patch(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, SimError> {
         self.call("PATCH", path, Some(body))?.map_err(|refusal| refusal.error(&format!("PATCH {path}")))
@@ -271,6 +276,7 @@ impl ApiClient {
         let response = match (method, body) {
             ("GET", _) => self.agent.get(&url).header("authorization", &bearer).call(),
             ("PATCH", Some(body)) => self.agent.patch(&url).header("authorization", &bearer).send_json(body),
+            ("PUT", Some(body)) => self.agent.put(&url).header("authorization", &bearer).send_json(body),
             (_, Some(body)) if self.token.is_empty() => self.agent.post(&url).send_json(body),
             (_, Some(body)) => self.agent.post(&url).header("authorization", &bearer).send_json(body),
             (_, None) => self.agent.post(&url).header("authorization", &bearer).send_empty(),

@@ -117,7 +117,7 @@ pub struct BenchPushArgs {
     /// Devices that trip a rule and recover by turns
     #[arg(long, default_value_t = 20)]
     pub devices: u32,
-    /// Time between two transitions of one device, at least 100ms
+    /// Time between two transitions of one device, at least 500ms
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub interval: Duration,
     /// A server that runs already: where devices connect. Needs --api and --emulator; its push.grace counts

@@ -113,6 +113,7 @@ fn route(state: &State, head: &Parts, body: Option<&Bytes>) -> Result<Answer, An
             state.touch();
             Ok(Answer::status(204))
         }
+        ("GET", "/api/count") => Ok(Answer::json(200, &state.count())),
         ("GET", "/api/state") => Ok(Answer::json(200, &state.targets())),
         ("POST", "/api/subscriptions") => {
             let new: NewSubscription = read(head, body)?;

@@ -213,6 +213,7 @@ async fn provide(state: &State, request: http::Request<Incoming>, connection: Ar
     }
     let mut message = Received::new(provider, received_us, format!("{:?}", request.head.version));
     message.headers = headers(&request.head);
+    message.path = request.head.uri.path().to_owned();
     let answer = match provider {
         "fcm_token" => fcm::token(state, &request),
         "webpush" => webpush::handle(state, &request, &mut message),

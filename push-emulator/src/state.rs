@@ -156,6 +156,8 @@ pub struct Received {
     /// How many requests with this id this target had before.
     pub repeat: usize,
     pub http: String,
+    /// What was asked for.
+    pub path: String,
     pub headers: Vec<(String, String)>,
     pub payload: Value,
     /// The body as it came, base64.
@@ -178,6 +180,7 @@ impl Received {
             status: 0,
             repeat: 0,
             http: http.into(),
+            path: String::new(),
             headers: Vec::new(),
             payload: Value::Null,
             raw: String::new(),
@@ -368,6 +371,15 @@ impl State {
         inner.messages.push_back(message);
         drop(inner);
         self.touch();
+    }
+
+    /// How many requests arrived since the start, and when the oldest and the newest did that are kept.
+    pub fn count(&self) -> Value {
+        let inner = self.lock();
+        let at = |message: Option<&Received>| message.map(|message| message.received_us);
+        serde_json::json!({
+            "received": inner.seq, "first_us": at(inner.messages.front()), "last_us": at(inner.messages.back()),
+        })
     }
 
     /// Everything but the messages, for the page.

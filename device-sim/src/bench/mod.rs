@@ -9,6 +9,7 @@ pub mod ingest;
 mod noop;
 mod peers;
 pub mod push;
+mod throughput;
 mod viewers;
 
 pub use figures::{Figures, Latency};

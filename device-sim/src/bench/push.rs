@@ -19,19 +19,26 @@ use tokio::time::Instant;
 
 use super::Latency;
 use super::children::{OwnServer, Program, Scratch, Usage};
+use super::throughput;
 use crate::api::{ApiClient, DeviceSpec};
 use crate::client::{ClientOptions, ClientStats, DeviceClient, Next, Source, Spool};
 use crate::error::blocking;
 use crate::fleet::unix_us;
 use crate::{ApiOptions, Shutdown, SimError, Target};
 
-/// Endpoints of the user: one per provider.
+/// Endpoints of each person: one per provider.
 const ENDPOINTS: u64 = 3;
+/// Most messages that a person gets in a minute; what only takes the place of another does not count.
+const PER_MINUTE: u64 = 60;
+/// Shortest interval: see [`PushBench::interval`].
+const INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// Devices connect and log in before the first sample is due.
 const LEAD: Duration = Duration::from_secs(1);
 /// How long the last messages may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(500);
+/// No grace between alert and push, and no rate but what the providers stand.
+const VARIABLES: [(&str, &str); 2] = [("PULSEWIRE_PUSH_GRACE", "0ms"), ("PULSEWIRE_PUSH_PER_ORIGIN_RATE", "100000")];
 
 /// A server that runs already.
 #[derive(Clone)]
@@ -51,7 +58,8 @@ pub struct PushBench {
     pub seconds: u64,
     /// How many devices take turns.
     pub devices: u32,
-    /// Time between two transitions of one device, at least 100 ms.
+    /// Time between two transitions of one device, at least 500 ms: every second one is news, and there are at most
+    /// [`PER_MINUTE`] of them.
     pub interval: Duration,
     /// Where; None starts server and emulator, with no grace between alert and push.
     pub running: Option<Running>,
@@ -75,6 +83,10 @@ pub struct PushReport {
     pub missing: u64,
     pub doubled: u64,
     pub generator_ceiling_per_s: f64,
+    pub queued_at_once: Option<u64>,
+    pub push_per_s: Option<f64>,
+    pub ceiling_per_s: Option<f64>,
+    pub share_of_ceiling: Option<f64>,
     pub peers: Vec<Json>,
 }
 
@@ -108,6 +120,9 @@ impl fmt::Display for PushReport {
             "{} samples, {} messages in {:.1} s ({:.1} messages/s); {} errors, {} missing, {} doubled",
             self.samples, self.messages, self.seconds, self.messages_per_s, self.errors, self.missing, self.doubled
         )?;
+        if let (Some(queued), Some(push), Some(ceiling)) = (self.queued_at_once, self.push_per_s, self.ceiling_per_s) {
+            writeln!(f, "{queued} messages at once: {push:.0}/s; the same requests by a bare client: {ceiling:.0}/s")?;
+        }
         match (self.server_cpu_us_per_message, self.server_rss_bytes) {
             (Some(cpu), Some(rss)) => {
                 write!(f, "server: {cpu:.0} µs of processor time per message, {:.1} MB resident", rss as f64 / 1e6)
@@ -195,14 +210,14 @@ struct Bed {
     running: Running,
     server: Option<Program>,
     // Dropped after the server.
-    _emulator: Option<Program>,
+    emulator: Option<Program>,
     _scratch: Option<Scratch>,
 }
 
 impl Bed {
     fn make(given: Option<Running>) -> Result<Bed, SimError> {
         if let Some(running) = given {
-            return Ok(Bed { running, server: None, _emulator: None, _scratch: None });
+            return Ok(Bed { running, server: None, emulator: None, _scratch: None });
         }
         let scratch = Scratch::make("push")?;
         let dir = scratch.0.join("emulator");
@@ -210,10 +225,10 @@ impl Bed {
         let arguments = ["push-emulator", "--listen", any, "--page", any, "--dir", &dir.to_string_lossy(), "--json"];
         let emulator = Program::start(&arguments, &[])?;
         let config = PathBuf::from(emulator.text("config"));
-        let server = OwnServer::start(&config, &scratch.0.join("data"), &[("PULSEWIRE_PUSH_GRACE", "0ms")])?;
+        let server = OwnServer::start(&config, &scratch.0.join("data"), &VARIABLES)?;
         let OwnServer { program, target, api } = server;
         let running = Running { target, api, emulator: emulator.text("page") };
-        Ok(Bed { running, server: Some(program), _emulator: Some(emulator), _scratch: Some(scratch) })
+        Ok(Bed { running, server: Some(program), emulator: Some(emulator), _scratch: Some(scratch) })
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -221,33 +236,36 @@ impl Bed {
     }
 }
 
-/// Makes devices, rule and endpoints; answers the devices' secrets.
+/// Makes devices, each with a rule and a person of its own, so that nobody is told more than the cap of messages per minute
+/// lets through; answers the devices' secrets.
 fn set_up(bench: &PushBench, running: &Running) -> Result<Vec<(String, [u8; 32])>, SimError> {
     let api = ApiClient::sign_in(&running.api)?;
     let page = ApiClient::open(&running.emulator);
-    let browser = page.post("/api/subscriptions", &json!({ "label": "Browser" }))?;
-    let mut endpoints = vec![json!({ "kind": "webpush", "url": browser["endpoint"], "keys": browser["keys"] })];
-    for kind in ["apns", "fcm"] {
-        let app = page.post("/api/apps", &json!({ "kind": kind, "label": kind }))?;
-        endpoints.push(json!({ "kind": kind, "token": app["token"] }));
-    }
-    for endpoint in endpoints {
-        api.post("/api/v1/push/endpoints", &endpoint)?;
-    }
     // A name of its own, so that a server which runs already can be measured again.
     let run = format!("bench-push-{}", unix_us());
     let mut devices = Vec::new();
     for index in 0..bench.devices {
         let id = format!("{run}-{index}");
+        let person = json!({ "name": id, "password": format!("password of {id}"), "role": "operator" });
+        api.post("/api/v1/users", &person)?;
+        api.put(&format!("/api/v1/push/preferences?user={id}"), &json!({ "per_minute": PER_MINUTE }))?;
+        let browser = page.post("/api/subscriptions", &json!({ "label": "Browser" }))?;
+        let browser = json!({ "kind": "webpush", "url": browser["endpoint"], "keys": browser["keys"], "user": id });
+        api.post("/api/v1/push/endpoints", &browser)?;
+        for kind in ["apns", "fcm"] {
+            let app = page.post("/api/apps", &json!({ "kind": kind, "label": kind }))?;
+            api.post("/api/v1/push/endpoints", &json!({ "kind": kind, "token": app["token"], "user": id }))?;
+        }
         let spec = DeviceSpec { id: id.clone(), group: Some(run.clone()), ..DeviceSpec::default() };
         let secret = api.create_device(&spec)?.ok_or_else(|| SimError::Task(format!("device {id} exists already")))?;
+        let rule = json!({ "name": "Bench", "metric": "level", "comparison": ">", "threshold": 10.0,
+            "severity": "critical", "scope": { "device": id }, "allow_unknown_metric": true,
+            // Each alert is told by itself and at once: what is measured is the way of one message.
+            "notify": { "to": [format!("user:{id}")], "group_by": ["alert"], "wait": "0s", "interval": "1s" },
+            "flapping": false });
+        api.post("/api/v1/rules", &rule)?;
         devices.push((id, secret));
     }
-    let rule = json!({ "name": "Bench", "metric": "level", "comparison": ">", "threshold": 10.0, "severity": "critical",
-        "scope": { "group": run }, "allow_unknown_metric": true,
-        // Each alert is told by itself and at once: what is measured is the way of one message.
-        "notify": { "group_by": ["alert"], "wait": "0s", "interval": "1s" }, "flapping": false });
-    api.post("/api/v1/rules", &rule)?;
     Ok(devices)
 }
 
@@ -310,9 +328,9 @@ fn ceiling() -> f64 {
 
 /// Measures.
 pub async fn run(bench: PushBench, mut shutdown: Shutdown) -> Result<PushReport, SimError> {
-    if bench.interval < Duration::from_millis(100) || bench.devices == 0 || bench.seconds == 0 {
+    if bench.interval < INTERVAL_MIN || bench.devices == 0 || bench.seconds == 0 {
         let value = format!("{:?}, {} devices, {} s", bench.interval, bench.devices, bench.seconds);
-        let allowed = "an interval of at least 100ms, and at least one device and second".into();
+        let allowed = "an interval of at least 500ms, and at least one device and second".into();
         return Err(SimError::Invalid { name: "bench push", value, allowed });
     }
     let given = bench.running.clone();
@@ -371,6 +389,10 @@ pub async fn run(bench: PushBench, mut shutdown: Shutdown) -> Result<PushReport,
     }
     let after = bed.usage();
     let ceiling = blocking(|| Ok(ceiling())).await?;
+    let throughput = match &bed.emulator {
+        Some(emulator) => Some(throughput::measure(&bed.running, emulator).await?),
+        None => None,
+    };
     let messages = arrivals.seen.len() as u64;
     let seconds = (last - begin).as_secs_f64().max(0.001);
     let of = |name: &'static str| {
@@ -393,6 +415,10 @@ pub async fn run(bench: PushBench, mut shutdown: Shutdown) -> Result<PushReport,
         missing: (samples * ENDPOINTS).saturating_sub(messages),
         doubled: arrivals.doubled,
         generator_ceiling_per_s: ceiling,
+        queued_at_once: throughput.as_ref().map(|found| found.messages),
+        push_per_s: throughput.as_ref().map(|found| found.push_per_s),
+        ceiling_per_s: throughput.as_ref().map(|found| found.ceiling_per_s),
+        share_of_ceiling: throughput.as_ref().map(|found| found.push_per_s / found.ceiling_per_s),
         peers: Vec::new(),
     })
 }
