@@ -177,6 +177,8 @@ fn each_message_arrives_over_kills_between_alert_and_provider_and_a_repeat_has_t
     let emulator = PushEmulator::start();
     let mut server = emulator.server().start();
     let kim = server.admin().create_user("kim", "operator");
+    // More alarms a minute than people want by themselves.
+    kim.put("/api/v1/push/preferences", &json!({ "per_minute": 60 })).expect(200);
     let phone: Phone = emulator.equip(&kim);
     let room = Room::make(&server);
     let mut repeats = 0;
