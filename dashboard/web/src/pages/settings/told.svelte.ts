@@ -5,6 +5,7 @@ import type { Preferences } from '../../api/types';
 import { t } from '../../i18n';
 import { calls } from '../../push/calls';
 import { session } from '../../state/session.svelte';
+import { toasts } from '../../state/toasts.svelte';
 import { byControl, type WrongFields } from '../rules/wrong';
 import { type Draft, draftOf, type Mistakes, read, sameDraft } from './preferences';
 
@@ -32,6 +33,8 @@ class Told {
   draft = $state<Draft | null>(null);
   failure = $state<string | null>(null);
   busy = $state(false);
+  /** Nothing was saved: whoever shows the form takes people to the first field that is wrong, and takes this back. */
+  pointing = $state(false);
   #tried = $state(false);
   #refused = $state.raw<{ key: string; wrong: WrongFields }>({ key: '', wrong: {} });
   groups = $state.raw<string[]>([]);
@@ -70,6 +73,7 @@ class Told {
     this.stored = stored;
     this.draft = draftOf(stored);
     this.failure = null;
+    this.pointing = false;
     this.#tried = false;
     this.#refused = { key: '', wrong: {} };
   }
@@ -78,8 +82,15 @@ class Told {
     if (this.stored !== null) this.#take(this.stored);
   }
 
-  /** True if they are saved. */
+  /** True if they are saved, which is said. */
   async save(): Promise<boolean> {
+    const saved = await this.#save();
+    if (saved) toasts.ok(t('prefs.saved'));
+    this.pointing = !saved;
+    return saved;
+  }
+
+  async #save(): Promise<boolean> {
     this.#tried = true;
     this.failure = null;
     if (this.draft === null) return false;
