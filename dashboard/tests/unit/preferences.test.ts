@@ -130,6 +130,19 @@ describe('preferences', () => {
     expect(readOwn(draft, ['severities', 'quiet_hours'])).toEqual({ wrong: { 'quiet_hours.windows[0]': 'days' } });
   });
 
+  it('a group that is typed and not added is saved with the others', () => {
+    const draft = draftOf(PREFERENCES);
+    draft.typed = ' south ';
+    expect(read(draft)).toMatchObject({ preferences: { groups: ['north', 'south'] } });
+    expect(sameDraft(draft, draftOf(PREFERENCES))).toBe(false);
+    draft.typed = 'north';
+    expect(sameDraft(draft, draftOf(PREFERENCES))).toBe(true);
+    expect(readOwn({ ...draft, groups: [], typed: 'south' }, ['groups'])).toEqual({ preferences: { groups: ['south'] } });
+    expect(read({ ...draft, groups: [], typed: ' ' })).toEqual({ wrong: { groups: 'groups' } });
+    // Nothing is chosen where all are.
+    expect(read({ ...draftOf(PLAIN), typed: 'south' })).toMatchObject({ preferences: { groups: null } });
+  });
+
   it('in short', () => {
     const all = (preferences: Preferences) => (['severities', 'groups', 'resolved', 'quiet_hours', 'digest', 'sound', 'require_interaction'] as const).map((key) => inShort(key, preferences));
     expect(all(PREFERENCES)).toEqual(['Warning, Critical', 'north', 'no', 'Mon, Tue, Wed, Thu, Fri 22:00–06:00; Sat, Sun 00:00–24:00 (Europe/Berlin)', 'Gathered, every 30 min', 'warnings and worse', 'what is critical']);

@@ -20,6 +20,8 @@ export interface Draft {
   severities: Severity[];
   allGroups: boolean;
   groups: string[];
+  /** A group that is typed and not added yet: it counts. */
+  typed: string;
   resolved: boolean;
   quiet: boolean;
   zone: string;
@@ -90,6 +92,7 @@ export function draftOf(preferences: Preferences): Draft {
     severities: SEVERITIES.filter((one) => preferences.severities.includes(one)),
     allGroups: preferences.groups === null,
     groups: [...(preferences.groups ?? [])],
+    typed: '',
     resolved: preferences.resolved,
     quiet: quiet !== null,
     zone: quiet?.zone ?? browserZone(),
@@ -108,10 +111,15 @@ export type Mistakes = Record<string, 'severities' | 'groups' | 'zone' | 'days' 
 
 const CLOCK = /^([01]\d|2[0-3]):[0-5]\d$/;
 
+/** The groups that are chosen, with the one that is typed. */
+export function groupsOf({ groups, typed }: Draft): string[] {
+  return [...new Set([...groups, typed.trim()])].filter((group) => group !== '');
+}
+
 function mistakes(draft: Draft): Mistakes {
   const wrong: Mistakes = {};
   if (draft.severities.length === 0) wrong.severities = 'severities';
-  if (!draft.allGroups && draft.groups.length === 0) wrong.groups = 'groups';
+  if (!draft.allGroups && groupsOf(draft).length === 0) wrong.groups = 'groups';
   if (draft.quiet) {
     if (draft.zone.trim() === '') wrong['quiet_hours.zone'] = 'zone';
     for (const [index, window] of draft.windows.entries()) {
@@ -129,7 +137,7 @@ function mistakes(draft: Draft): Mistakes {
 function written(draft: Draft): Preferences {
   return {
     severities: SEVERITIES.filter((one) => draft.severities.includes(one)),
-    groups: draft.allGroups ? null : [...draft.groups],
+    groups: draft.allGroups ? null : groupsOf(draft),
     resolved: draft.resolved,
     quiet_hours: draft.quiet ? { zone: draft.zone.trim(), windows: draft.windows.map(writeWindow), critical_passes: draft.criticalPasses } : null,
     digest: draft.digest === '' ? null : draft.digest,
