@@ -16,6 +16,8 @@ use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Mutex;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
@@ -25,6 +27,9 @@ const ASSERTION_S: i64 = 3600;
 const EARLY_US: i64 = 5 * 60_000_000;
 /// After a refusal nobody asks again for this long, so that a queue of messages does not become a queue of refusals.
 const PAUSE_US: i64 = 5_000_000;
+/// FCM may refuse each new token, for instance since the account lost its rights: for that reason no more than one is thrown
+/// away within this time, and none that is newer and was never taken.
+const RENEWAL_US: i64 = 60_000_000;
 
 /// The parts of the JSON file that are used; it has more.
 #[derive(Deserialize)]
@@ -44,10 +49,49 @@ struct Granted {
     expires_in: i64,
 }
 
+/// An access token.
+pub(super) struct Token {
+    text: String,
+    fetched_us: i64,
+    renew_us: i64,
+    taken: AtomicBool,
+}
+
+impl Token {
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// FCM took a message with it.
+    pub(super) fn was_taken(&self) {
+        self.taken.store(true, Ordering::Relaxed);
+    }
+}
+
 #[derive(Default)]
 struct Current {
-    token: Option<(String, i64)>,
+    token: Option<Arc<Token>>,
     failed: Option<(Verdict, i64)>,
+    /// When a token was last thrown away because FCM refused it.
+    refused_us: Option<i64>,
+}
+
+impl Current {
+    /// True if the next message gets another token than this one.
+    fn refuse(&mut self, token: &Arc<Token>, now_us: i64) -> bool {
+        if !self.token.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
+            // It was refused to another message before.
+            return true;
+        }
+        // The clock may have been set back, and messages begin in another order than they end.
+        let lately = |at_us: i64| now_us.abs_diff(at_us) < RENEWAL_US.unsigned_abs();
+        let is_new = lately(token.fetched_us) && !token.taken.load(Ordering::Relaxed);
+        if is_new || self.refused_us.is_some_and(lately) {
+            return false;
+        }
+        (self.token, self.refused_us) = (None, Some(now_us));
+        true
+    }
 }
 
 /// See the module.
@@ -111,12 +155,12 @@ impl ServiceAccount {
     }
 
     /// The access token to send with; a verdict on the message if there is none.
-    pub(super) async fn bearer(&self, client: &PushClient, now_us: i64) -> Result<String, Verdict> {
+    pub(super) async fn bearer(&self, client: &PushClient, now_us: i64) -> Result<Arc<Token>, Verdict> {
         let mut current = self.current.lock().await;
-        if let Some((token, renew_us)) = &current.token
-            && now_us < *renew_us
+        if let Some(token) = &current.token
+            && now_us < token.renew_us
         {
-            return Ok(token.clone());
+            return Ok(Arc::clone(token));
         }
         if let Some((verdict, until_us)) = &current.failed
             && (until_us - PAUSE_US..*until_us).contains(&now_us)
@@ -128,22 +172,23 @@ impl ServiceAccount {
                 let life_us = granted.expires_in.clamp(0, 86_400) * 1_000_000;
                 // A token of a short life is used for half of it.
                 let renew_us = now_us + (life_us - EARLY_US).max(life_us / 2);
-                *current = Current { token: Some((granted.access_token.clone(), renew_us)), failed: None };
-                Ok(granted.access_token)
+                let token =
+                    Token { text: granted.access_token, fetched_us: now_us, renew_us, taken: AtomicBool::new(false) };
+                let token = Arc::new(token);
+                (current.token, current.failed) = (Some(Arc::clone(&token)), None);
+                Ok(token)
             }
             Err(verdict) => {
-                *current = Current { token: None, failed: Some((verdict.clone(), now_us + PAUSE_US)) };
+                (current.token, current.failed) = (None, Some((verdict.clone(), now_us + PAUSE_US)));
                 Err(verdict)
             }
         }
     }
 
-    /// FCM did not take this token: the next message gets another.
-    pub(super) async fn refuse(&self, token: &str) {
-        let mut current = self.current.lock().await;
-        if current.token.as_ref().is_some_and(|(held, _)| held == token) {
-            current.token = None;
-        }
+    /// FCM did not take this token. True if the next message gets another; false if the token is so new, or the one before
+    /// was refused so lately, that another would hardly be better ([`RENEWAL_US`]).
+    pub(super) async fn refuse(&self, token: &Arc<Token>, now_us: i64) -> bool {
+        self.current.lock().await.refuse(token, now_us)
     }
 
     fn request(&self, now_us: i64) -> Result<Request<Full<Bytes>>, String> {
@@ -197,6 +242,50 @@ impl ServiceAccount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn current(fetched_us: i64, refused_us: Option<i64>, taken: bool) -> (Current, Arc<Token>) {
+        let taken = AtomicBool::new(taken);
+        let token = Arc::new(Token { text: "t".into(), fetched_us, renew_us: i64::MAX, taken });
+        (Current { token: Some(Arc::clone(&token)), failed: None, refused_us }, token)
+    }
+
+    #[test]
+    fn a_refused_token_is_renewed_if_it_was_good_or_is_old_and_once_a_minute() {
+        let now_us = 1_800_000_000_000_000;
+        for (age_s, refused_s, taken, renewed) in [
+            (0, None, false, false),
+            (59, None, false, false),
+            // This message began before the token came.
+            (-5, None, false, false),
+            (60, None, false, true),
+            (3000, None, true, true),
+            // It was good, and then a key was changed.
+            (5, None, true, true),
+            (5, Some(5), true, false),
+            (59, Some(59), false, false),
+            (60, Some(60), false, true),
+            // A clock that was set back by an hour.
+            (-3600, Some(-3600), false, true),
+        ] {
+            let us = |s: i64| now_us - s * 1_000_000;
+            let (mut held, token) = current(us(age_s), refused_s.map(us), taken);
+            assert_eq!(held.refuse(&token, now_us), renewed, "{age_s} {refused_s:?} {taken}");
+            assert_eq!(held.token.is_none(), renewed);
+            if renewed {
+                assert_eq!(held.refused_us, Some(now_us));
+            }
+        }
+    }
+
+    #[test]
+    fn many_messages_with_one_refused_token_throw_no_newer_one_away() {
+        let (mut held, token) = current(0, None, true);
+        assert!(held.refuse(&token, 70_000_000));
+        let (_, newer) = current(70_000_000, None, false);
+        held.token = Some(Arc::clone(&newer));
+        assert!(held.refuse(&token, 70_000_000));
+        assert!(held.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, &newer)));
+    }
 
     #[test]
     fn a_file_that_is_no_account_says_what_it_lacks_and_never_what_it_holds() {

@@ -76,17 +76,21 @@ impl PushChannel for FcmChannel {
             Ok(bearer) => bearer,
             Err(verdict) => return verdict,
         };
-        let request = match self.request(address, notification, &bearer, now_us) {
+        let request = match self.request(address, notification, bearer.text(), now_us) {
             Ok(request) => request,
             Err(reason) => return Verdict::DropMessage { reason, status: None },
         };
         match self.client.send(request).await {
             Ok(reply) => {
                 let answer = Answer::of(&reply, now_us);
-                if verdict::token_is_old(&answer) {
-                    self.account.refuse(&bearer).await;
+                let verdict = verdict::classify(&answer);
+                if answer.status == 200 {
+                    bearer.was_taken();
                 }
-                verdict::classify(&answer)
+                if verdict::refuses_token(&answer) && !self.account.refuse(&bearer, now_us).await {
+                    return answer.misconfigured(format!("{}, to an access token that is new", verdict.reason()));
+                }
+                verdict
             }
             Err(error) => unanswered("FCM", &error),
         }

@@ -49,7 +49,7 @@ fn refusal(body: &Value) -> Option<Refusal> {
 }
 
 /// True if the access token was refused.
-pub(super) fn token_is_old(answer: &Answer<'_>) -> bool {
+pub(super) fn refuses_token(answer: &Answer<'_>) -> bool {
     answer.status == 401
         && answer.json().as_ref().and_then(refusal).is_none_or(|refusal| refusal.code != "THIRD_PARTY_AUTH_ERROR")
 }
