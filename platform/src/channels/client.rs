@@ -33,6 +33,10 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// A connection that does not answer a ping of HTTP/2 for this long is given up.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request that was refused unread is sent again so often, after this time and then twice of it: another stream, or the next
+/// connection, takes it.
+const REFUSED_REPEATS: u32 = 2;
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Which addresses may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,9 @@ pub enum NoReply {
     /// There is no connection; the request was not sent.
     #[error("no connection: {0}")]
     Unreachable(String),
+    /// The provider refused the request before it looked at it, or closed the connection before it got it: it was not taken.
+    #[error("the request was refused unread: {0}")]
+    Refused(String),
     /// The connection ended; the request may have been taken.
     #[error("the connection ended before the answer: {0}")]
     Interrupted(String),
@@ -239,7 +246,8 @@ impl PushClient {
         Ok(Self { client, request_timeout: options.request_timeout })
     }
 
-    /// Sends a request and reads the answer. Redirects are answers like any other.
+    /// Sends a request and reads the answer. Redirects are answers like any other. What is refused unread is sent again some
+    /// times.
     ///
     /// # Errors
     /// [`NoReply`].
@@ -251,6 +259,16 @@ impl PushClient {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
+        for repeat in 0..REFUSED_REPEATS {
+            match self.exchange_once(request.clone()).await {
+                Err(NoReply::Refused(_)) => tokio::time::sleep(REFUSED_PAUSE * 2_u32.pow(repeat)).await,
+                reply => return reply,
+            }
+        }
+        self.exchange_once(request).await
+    }
+
+    async fn exchange_once(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
         let response = self.client.request(request).await.map_err(|error| no_reply(&error))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok().map(|whole| whole.to_bytes());
@@ -259,23 +277,155 @@ impl PushClient {
 }
 
 fn no_reply(error: &hyper_util::client::legacy::Error) -> NoReply {
-    let mut text = String::new();
+    let (mut text, mut refused) = (String::new(), false);
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(one) = cause {
         if one.is::<PrivateAddress>() {
             return NoReply::Private;
         }
+        refused |= is_refusal(one);
         // The first ones only say that something failed.
         text = one.to_string();
         cause = one.source();
     }
     let text = pulsewire_core::push::clip(&text, 160);
-    if error.is_connect() { NoReply::Unreachable(text) } else { NoReply::Interrupted(text) }
+    match error.is_connect() {
+        true => NoReply::Unreachable(text),
+        false if refused => NoReply::Refused(text),
+        false => NoReply::Interrupted(text),
+    }
+}
+
+/// The request was not looked at: a stream that was reset with REFUSED_STREAM (RFC 9113 §8.7), one above the last that a
+/// GOAWAY names (§6.8; h2 gives a provider's GOAWAY to no other stream), or one that was never begun.
+fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<h2::Error>() {
+        let unread = error.is_go_away() || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        return unread && error.is_remote();
+    }
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const HEADERS: u8 = 1;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    fn answer(stream: u32) -> Vec<u8> {
+        // END_STREAM and END_HEADERS; `:status: 200` of HPACK's table.
+        frame(HEADERS, 5, stream, &[0x88])
+    }
+
+    fn reset(stream: u32, reason: u32) -> Vec<u8> {
+        frame(3, 0, stream, &reason.to_be_bytes())
+    }
+
+    fn goaway(last: u32) -> Vec<u8> {
+        frame(7, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
+    }
+
+    /// What is written to a request's stream, and whether the connection ends with it.
+    type Step = (fn(u32) -> Vec<u8>, bool);
+
+    struct Script {
+        steps: Mutex<VecDeque<Step>>,
+        count: AtomicUsize,
+    }
+
+    async fn serve(mut stream: tokio_rustls::server::TlsStream<TcpStream>, script: Arc<Script>) -> std::io::Result<()> {
+        stream.read_exact(&mut [0; 24]).await?;
+        stream.write_all(&frame(4, 0, 0, &[])).await?;
+        let mut head = [0; 9];
+        loop {
+            stream.read_exact(&mut head).await?;
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await?;
+            if head[3] != HEADERS {
+                continue;
+            }
+            script.count.fetch_add(1, Ordering::SeqCst);
+            let step = script.steps.lock().expect("whole").pop_front();
+            let Some((bytes, ends)) = step else { continue };
+            stream.write_all(&bytes(u32::from_be_bytes([head[5], head[6], head[7], head[8]]))).await?;
+            stream.flush().await?;
+            if ends {
+                stream.shutdown().await?;
+            }
+        }
+    }
+
+    /// What a client gets from an HTTP/2 server that takes these steps, one with each request; and how many requests came.
+    async fn served(steps: &[Step]) -> (Result<Reply, NoReply>, usize) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("cert.pem");
+        std::fs::write(&file, made.cert.pem()).expect("written");
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let tls = tls.expect("versions").with_no_client_auth();
+        let mut tls = tls.with_single_cert(vec![made.cert.der().clone()], key).expect("a configuration");
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let script = Script { steps: Mutex::new(steps.iter().copied().collect()), count: AtomicUsize::new(0) };
+        let script = Arc::new(script);
+        let shared = Arc::clone(&script);
+        let server = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let stream = acceptor.accept(stream).await.expect("TLS");
+                connections.spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        let options = ClientOptions {
+            extra_root_file: Some(file),
+            connect_timeout: Duration::from_secs(20),
+            request_timeout: Duration::from_secs(20),
+        };
+        let client = PushClient::new(&options, Reach::Anywhere).expect("a client");
+        let request = Request::post(format!("https://localhost:{port}/")).body(Full::default()).expect("a request");
+        let answer = client.send(request).await;
+        server.abort();
+        (answer, script.count.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_unread_is_sent_again() {
+        let steps: [Step; 3] = [(|id| reset(id, 7), false), (|_| goaway(0), false), (answer, false)];
+        let (answer, count) = served(&steps).await;
+        assert!(matches!(&answer, Ok(reply) if reply.status == 200), "{answer:?}");
+        assert_eq!(count, 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_unread_each_time_is_not_unclear() {
+        let steps: [Step; 4] = [(|id| reset(id, 7), false); 4];
+        let (answer, count) = served(&steps).await;
+        assert!(matches!(answer, Err(NoReply::Refused(_))), "{answer:?}");
+        assert_eq!(count, 3);
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_taken_is_not_sent_again_here() {
+        let ended: [Step; 3] = [(|id| reset(id, 2), false), (goaway, true), (|_| Vec::new(), true)];
+        for step in ended {
+            let (answer, count) = served(&[step]).await;
+            assert!(matches!(answer, Err(NoReply::Interrupted(_))), "{answer:?}");
+            assert_eq!(count, 1);
+        }
+    }
 
     #[test]
     fn families_take_turns() {

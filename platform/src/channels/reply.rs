@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use pulsewire_core::push::Verdict;
 use serde_json::Value;
+use std::time::UNIX_EPOCH;
 
 /// What a classifier sees of an answer.
 #[derive(Debug, Clone, Copy)]
@@ -76,20 +77,25 @@ pub(super) fn unanswered(provider: &str, error: &NoReply) -> Verdict {
     match error {
         // A private address where there was a public one is a resolver's bad moment as often as an attack.
         NoReply::Private | NoReply::Unreachable(_) => Verdict::ProviderDown { after_us: None, reason, status: None },
+        NoReply::Refused(_) => Verdict::Retry { after_us: None, reason, status: None, unclear: false },
         NoReply::Interrupted(_) | NoReply::TimedOut(_) => {
             Verdict::Retry { after_us: None, reason, status: None, unclear: true }
         }
     }
 }
 
-/// Retry-After, in seconds or as a date (RFC 9110 §10.2.3); a date in the past is no wait.
+/// Retry-After, in seconds or as a date in any of its three forms (RFC 9110 §10.2.3 and §5.6.7); a date in the past is no
+/// wait. Dates as mails have them, with a zone of digits, are taken, too.
 pub(super) fn retry_after_us(headers: &HeaderMap, now_us: i64) -> Option<i64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u32>() {
         return Some(i64::from(seconds) * 1_000_000);
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(date.as_microsecond().saturating_sub(now_us).max(0))
+    let date_us = match httpdate::parse_http_date(text) {
+        Ok(date) => i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()?,
+        Err(_) => jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?.as_microsecond(),
+    };
+    Some(date_us.saturating_sub(now_us).max(0))
 }
 
 #[cfg(test)]
@@ -114,6 +120,12 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_unread_is_not_unclear() {
+        let unclear = |error: &NoReply| matches!(unanswered("it", error), Verdict::Retry { unclear: true, .. });
+        assert!(!unclear(&NoReply::Refused("refused".into())) && unclear(&NoReply::Interrupted("ended".into())));
+    }
+
+    #[test]
     fn an_address_that_is_private_for_a_moment_costs_no_message() {
         assert_eq!(unanswered("it", &NoReply::Private).name(), "provider_down");
     }
@@ -127,7 +139,11 @@ mod tests {
         assert_eq!(after("120"), Some(120_000_000));
         assert_eq!(after("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60_000_000));
         assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
-        for nonsense in ["soon", "-1", "", "99999999999999999999"] {
+        assert_eq!(after("Sunday, 06-Nov-94 08:50:37 GMT"), Some(60_000_000));
+        assert_eq!(after("Sun Nov  6 08:50:37 1994"), Some(60_000_000));
+        assert_eq!(after("Sun, 06 Nov 1994 09:50:37 +0100"), Some(60_000_000));
+        assert_eq!(after("Wednesday, 16-Nov-94 08:49:37 GMT"), Some(864_000_000_000));
+        for nonsense in ["soon", "-1", "", "Sun Nov 31 08:50:37 1994", "Sunday, 06-Nov-94", "99999999999999999999"] {
             assert_eq!(after(nonsense), None, "{nonsense}");
         }
     }
