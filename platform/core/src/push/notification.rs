@@ -126,6 +126,11 @@ impl Notification {
         }
     }
 
+    /// Whether it should wake a sleeping device: news of more than an information. What may be heard has no part in it.
+    pub fn is_urgent(&self) -> bool {
+        self.kind.is_news() && self.severity > Severity::Info
+    }
+
     /// Whether it stays on the screen until someone touches it.
     pub fn stays(&self) -> bool {
         let news = self.kind.is_news();

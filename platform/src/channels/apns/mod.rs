@@ -34,9 +34,9 @@ fn apns_id(notification: &Notification) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// 10: at once; 5: when it suits the phone's battery, for what does not ring.
+/// 10: at once; 5: when it suits the phone's battery, for what is not urgent.
 pub(super) fn priority(notification: &Notification) -> &'static str {
-    if notification.rings() { "10" } else { "5" }
+    if notification.is_urgent() { "10" } else { "5" }
 }
 
 impl ApnsChannel {
@@ -61,7 +61,7 @@ impl ApnsChannel {
             .header("apns-topic", topic.as_deref().unwrap_or(&self.topic))
             // Also for what only takes the place of an earlier message. Of type `background` it could carry no text, badge or
             // sound, would come a few times an hour at most, never to an app that was closed by hand, and the app itself
-            // would have to look for what to replace. What must not ring has no sound and is passive instead.
+            // would have to look for what to replace. What only takes a place has no sound and is passive instead.
             .header("apns-push-type", "alert")
             .header("apns-priority", priority(notification))
             .header("apns-expiration", notification.expires_us / 1_000_000)

@@ -24,10 +24,10 @@ fn document(notification: &Notification, words: &Words) -> Value {
 
 /// How the system shows it: all but the words. developer.apple.com, "Generating a remote notification".
 pub(in crate::channels) fn aps(notification: &Notification, words: &Words) -> Value {
-    // Time-sensitive messages break through a Focus; nothing else should. What does not ring lights no screen either.
-    let level = match notification.severity {
-        _ if !notification.rings() => "passive",
-        Severity::Critical => "time-sensitive",
+    // Time-sensitive messages break through a Focus; nothing else should. What is neither urgent nor heard lights no screen.
+    let level = match notification.is_urgent() {
+        true if notification.severity == Severity::Critical => "time-sensitive",
+        false if !notification.rings() => "passive",
         _ => "active",
     };
     let mut aps = json!({
@@ -72,13 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_ring_makes_no_sound_and_is_passive() {
-        let over = Notification { kind: NoticeKind::Resolved, ..notification("Resolved: Cold room too warm", "") };
-        let quiet = Look { sound: Sound::Never, ..Look::default() };
-        for silent in [over, Notification { look: quiet, ..complete() }] {
-            let value: Value = serde_json::from_slice(&json(&silent)).expect("JSON");
+    fn what_may_be_heard_decides_on_the_sound_and_what_is_urgent_on_the_level() {
+        let (never, always) = (Sound::Never, Sound::Always);
+        for (kind, severity, sound, level, heard) in [
+            (NoticeKind::Firing, Severity::Critical, never, "time-sensitive", Value::Null),
+            (NoticeKind::Firing, Severity::Warning, never, "active", Value::Null),
+            (NoticeKind::Firing, Severity::Info, never, "passive", Value::Null),
+            (NoticeKind::Firing, Severity::Info, always, "active", json!("default")),
+            (NoticeKind::Resolved, Severity::Critical, always, "passive", Value::Null),
+        ] {
+            let look = Look { sound, ..Look::default() };
+            let value: Value =
+                serde_json::from_slice(&json(&Notification { kind, severity, look, ..complete() })).expect("JSON");
             let found = (&value["aps"]["interruption-level"], &value["aps"]["sound"]);
-            assert_eq!(found, (&json!("passive"), &Value::Null));
+            assert_eq!(found, (&json!(level), &heard), "{kind:?} {severity:?} {sound:?}");
         }
     }
 }

@@ -85,7 +85,7 @@ fn android(notification: &Notification, ttl_s: i64) -> Value {
     json!({
         "collapse_key": notification.tag,
         // Only a high priority wakes a sleeping phone.
-        "priority": if notification.rings() { "HIGH" } else { "NORMAL" },
+        "priority": if notification.is_urgent() { "HIGH" } else { "NORMAL" },
         "ttl": format!("{ttl_s}s"),
         "notification": shown,
     })
@@ -119,6 +119,7 @@ fn webpush(notification: &Notification, words: &Words, public_url: Option<&str>,
 mod tests {
     use super::*;
     use crate::channels::fit::tests::{complete, ended, notification, pretty};
+    use pulsewire_core::push::{Look, Sound};
 
     const NOW: i64 = 1_800_000_000_000_000;
     const HERE: Option<&str> = Some("https://pulsewire.example.org");
@@ -127,6 +128,19 @@ mod tests {
     fn android_iphone_and_browser_get_what_they_need_to_show_and_to_act() {
         insta::assert_snapshot!("fcm_firing", pretty(&json(&complete(), "registration", HERE, NOW)));
         insta::assert_snapshot!("fcm_resolved", pretty(&json(&ended(), "registration", None, NOW)));
+    }
+
+    #[test]
+    fn who_wants_to_hear_nothing_still_gets_what_is_urgent_at_once() {
+        let look = Look { sound: Sound::Never, ..Look::default() };
+        let value: Value =
+            serde_json::from_slice(&json(&Notification { look, ..complete() }, "t", HERE, NOW)).expect("JSON");
+        let message = &value["message"];
+        assert_eq!(message["android"]["priority"], "HIGH");
+        assert_eq!(message["android"]["notification"]["channel_id"], "pulsewire_quiet");
+        assert_eq!(message["apns"]["headers"]["apns-priority"], "10");
+        assert_eq!(message["webpush"]["headers"]["Urgency"], "high");
+        assert_eq!(message["webpush"]["notification"]["silent"], true);
     }
 
     #[test]

@@ -62,9 +62,9 @@ impl WebPushChannel {
     }
 }
 
-/// What rings wakes a sleeping phone; the rest comes when the device is awake: RFC 8030 §5.3.
+/// What is urgent wakes a sleeping phone; the rest comes when the device is awake: RFC 8030 §5.3.
 pub(super) fn urgency(notification: &Notification) -> &'static str {
-    if notification.rings() { "high" } else { "normal" }
+    if notification.is_urgent() { "high" } else { "normal" }
 }
 
 /// Encrypts for a browser.
