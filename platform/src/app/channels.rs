@@ -44,6 +44,7 @@ pub(super) async fn open(config: &Config, secrets: &dyn SecretStore) -> anyhow::
         };
         let (host, login) = (email.host.clone(), email.login.clone());
         let server = EmailOptions { host, port: email.port, tls, login };
+        let options = ClientOptions { request_timeout: email.timeout, ..options };
         channels.push(Arc::new(EmailChannel::new(server, &options, email.from.clone(), public_url)?));
     }
     Ok(channels)

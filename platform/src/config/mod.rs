@@ -212,6 +212,7 @@ pub struct Email {
     /// User and the file with its password.
     pub login: Option<(String, PathBuf)>,
     pub from: Mailbox,
+    pub timeout: Duration,
 }
 
 /// How a connection to a mail server is protected.

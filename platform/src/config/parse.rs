@@ -421,6 +421,8 @@ mod tests {
             ("smtps://mail.example.org:0", "", "smtps://"),
             ("smtps://mail.example.org/path", "", "smtps://"),
             ("smtps://mail.example.org", "user = \"u\"", "email.password_file"),
+            ("smtps://mail.example.org", "timeout = \"5m\"", "push.lease"),
+            ("smtps://mail.example.org", "timeout = \"60s\"\n[push]\nlease = \"61s\"", "push.lease"),
         ] {
             let found = email(url, more).expect_err("a mistake").0;
             assert!(found.len() == 1 && found[0].contains(word) && !found[0].contains("secret"), "{url}: {found:?}");

@@ -12,10 +12,14 @@ use pulsewire_core::push::clip;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
-/// Connections that are kept for the next mail, and for how long; servers close them after some minutes.
-const IDLE_MAX: usize = 4;
+/// Most connections at once: mail servers allow one client only a few. More mails wait.
+const CONNECTIONS_MAX: usize = 4;
+/// For how long a connection is kept for the next mail; servers close them after some minutes.
 const IDLE: Duration = Duration::from_secs(30);
+/// A kept connection that does not answer NOOP within this is given up, and QUIT is not waited for any longer.
+const COURTESY: Duration = Duration::from_secs(2);
 /// Largest file with a password.
 const PASSWORD_BYTES_MAX: usize = 4096;
 
@@ -52,7 +56,8 @@ pub(super) struct MailServer {
     login: Option<Credentials>,
     hello: ClientId,
     connect_timeout: Duration,
-    request_timeout: Duration,
+    timeout: Duration,
+    connections: Semaphore,
     idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
 }
 
@@ -70,6 +75,7 @@ fn trouble(error: &Error) -> Trouble {
 }
 
 impl MailServer {
+    /// `client.request_timeout`: for a mail, from the wait for a connection to the last reply.
     pub(super) fn new(options: EmailOptions, client: &ClientOptions, domain: String) -> Result<Self, ChannelError> {
         let mut tls = TlsParameters::builder(options.host.clone()).certificate_store(CertificateStore::WebpkiRoots);
         if let Some(path) = &client.extra_root_file {
@@ -90,23 +96,30 @@ impl MailServer {
             login: login.transpose()?,
             hello: ClientId::Domain(domain),
             connect_timeout: client.connect_timeout,
-            request_timeout: client.request_timeout,
+            timeout: client.request_timeout,
+            connections: Semaphore::new(CONNECTIONS_MAX),
             idle: Mutex::default(),
         })
     }
 
     /// Hands a mail over; answers the server's code.
     pub(super) async fn send(&self, from: &Address, to: &Address, mail: &[u8]) -> Result<u16, Failure> {
-        let mut step = Step::Connect;
+        let mut step = Step::Wait;
         let conversation = self.converse(&mut step, from, to, mail);
-        match tokio::time::timeout(self.request_timeout, conversation).await {
+        match tokio::time::timeout(self.timeout, conversation).await {
             Ok(Ok(code)) => Ok(code),
             Ok(Err(trouble)) => Err((step, trouble)),
-            Err(_) => Err((step, Trouble::Silent(format!("no answer within {:?}", self.request_timeout)))),
+            Err(_) if step == Step::Wait => {
+                Err((step, Trouble::Silent(format!("{CONNECTIONS_MAX} connections were busy for {:?}", self.timeout))))
+            }
+            Err(_) => Err((step, Trouble::Silent(format!("not done within {:?}", self.timeout)))),
         }
     }
 
     async fn converse(&self, step: &mut Step, from: &Address, to: &Address, mail: &[u8]) -> Result<u16, Trouble> {
+        // It is never closed.
+        let _permit = self.connections.acquire().await.map_err(|error| Trouble::Silent(error.to_string()))?;
+        *step = Step::Connect;
         let mut connection = match self.kept().await {
             Some(connection) => connection,
             None => self.connect(step).await?,
@@ -115,7 +128,9 @@ impl MailServer {
         match &result {
             Ok(_) => self.keep(connection),
             // It ends politely, so that the server counts no broken connection.
-            Err(Trouble::Refused { .. } | Trouble::Unfit(_)) => connection.abort().await,
+            Err(Trouble::Refused { .. } | Trouble::Unfit(_)) => {
+                let _ = tokio::time::timeout(COURTESY, connection.abort()).await;
+            }
             Err(_) => {}
         }
         result
@@ -147,8 +162,17 @@ impl MailServer {
     async fn kept(&self) -> Option<AsyncSmtpConnection> {
         loop {
             let (mut connection, since) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            if since.elapsed() < IDLE && connection.test_connected().await {
-                return Some(connection);
+            if since.elapsed() >= IDLE {
+                continue;
+            }
+            match tokio::time::timeout(COURTESY, connection.test_connected()).await {
+                Ok(true) => return Some(connection),
+                Ok(false) => {}
+                // Something between here and there forgot it, and the others with it.
+                Err(_) => {
+                    self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    return None;
+                }
             }
         }
     }
@@ -156,9 +180,8 @@ impl MailServer {
     fn keep(&self, connection: AsyncSmtpConnection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(_, since)| since.elapsed() < IDLE);
-        if idle.len() < IDLE_MAX {
-            idle.push((connection, Instant::now()));
-        }
+        // The permits bound them.
+        idle.push((connection, Instant::now()));
     }
 }
 

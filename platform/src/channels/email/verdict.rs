@@ -5,6 +5,8 @@ use pulsewire_core::push::Verdict;
 /// A step of handing a mail over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
+    /// Until a connection is free.
+    Wait,
     /// Connection, greeting, EHLO and TLS.
     Connect,
     /// Signing in.
@@ -68,7 +70,7 @@ fn refused(step: Step, code: u16, enhanced: Option<[u16; 3]>) -> Verdict {
         reason.push_str(&format!(" {class}.{subject}.{detail}"));
     }
     reason.push_str(match step {
-        Step::Connect => " to the connection",
+        Step::Wait | Step::Connect => " to the connection",
         Step::Auth => " to user and password",
         Step::Mail => " to the sender",
         Step::Rcpt => " to the mailbox",
@@ -86,8 +88,9 @@ fn refused(step: Step, code: u16, enhanced: Option<[u16; 3]>) -> Verdict {
         // Authentication is wanted, or the sender is not this account's.
         (_, 530 | 535 | 538) | (Step::Mail, 550 | 553 | 554) => misconfigured(reason),
         (_, 400..=499) => retry(reason),
-        // Of 5.1.x the last two of the first ten are about the sender.
-        (Step::Rcpt, 550 | 551 | 553) if matches!(enhanced, Some([5, 1, detail]) if !matches!(detail, 7 | 8)) => {
+        // No such mailbox, no such host, bad syntax, moved (RFC 3463 §3.2), and a domain that takes no mail (RFC 7505). The other
+        // codes of 5.1 are about the sender, or say nothing certain.
+        (Step::Rcpt, 550 | 551 | 553 | 556) if matches!(enhanced, Some([5, 1, 1 | 2 | 3 | 6 | 10])) => {
             Verdict::DropEndpoint { reason, since_us: None, status: code, certain: false }
         }
         (_, 500..=599) => dropped(reason),
@@ -114,6 +117,12 @@ mod tests {
             (Step::Rcpt, 550, "5.1.1 no such user", "drop_endpoint"),
             (Step::Rcpt, 551, "5.1.6 moved", "drop_endpoint"),
             (Step::Rcpt, 553, "5.1.3 syntax", "drop_endpoint"),
+            (Step::Rcpt, 550, "5.1.2 no such host", "drop_endpoint"),
+            (Step::Rcpt, 556, "5.1.10 takes no mail", "drop_endpoint"),
+            (Step::Rcpt, 550, "5.1.0 address rejected", "drop_message"),
+            (Step::Rcpt, 553, "5.1.4 ambiguous", "drop_message"),
+            (Step::Rcpt, 553, "5.1.7 syntax of the sender", "drop_message"),
+            (Step::Rcpt, 550, "5.1.9 of another system", "drop_message"),
             (Step::Rcpt, 550, "5.1.8 bad sender", "drop_message"),
             (Step::Rcpt, 550, "5.7.1 no relay", "drop_message"),
             (Step::Rcpt, 550, "no such user", "drop_message"),
@@ -141,7 +150,9 @@ mod tests {
         for step in [Step::Connect, Step::Auth] {
             assert_eq!(verdict(step).name(), "provider_down");
         }
-        for (step, may_be) in [(Step::Mail, false), (Step::Rcpt, false), (Step::Data, false), (Step::Content, true)] {
+        for (step, may_be) in
+            [(Step::Wait, false), (Step::Mail, false), (Step::Rcpt, false), (Step::Data, false), (Step::Content, true)]
+        {
             assert!(matches!(verdict(step), Verdict::Retry { unclear, .. } if unclear == may_be), "{step:?}");
         }
     }

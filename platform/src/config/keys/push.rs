@@ -45,8 +45,8 @@ pub(super) const PUSH: &[Key] = &[
         "push",
         "lease",
         Kind::Duration(1000, 10 * MINUTE),
-        "60s",
-        "A message of whose sending nothing was heard is sent again after this, under the same id; after a restart, at once. Must be longer than `request_timeout` and `connect_timeout` together.",
+        "90s",
+        "A message of whose sending nothing was heard is sent again after this, under the same id; after a restart, at once. Must be longer than `request_timeout` and `connect_timeout` together, and with mails by more than a second longer than `email.timeout`.",
     ),
     key(
         "push",
@@ -161,5 +161,12 @@ pub(super) const EMAIL: &[Key] = &[
         Kind::Text,
         "",
         "Sender of the mails: `alerts@example.org` or `Pulsewire <alerts@example.org>`.",
+    ),
+    key(
+        "email",
+        "timeout",
+        Kind::Duration(5000, 5 * MINUTE),
+        "60s",
+        "A mail that the server has not taken for this long is tried again later: mail servers look at a mail before they answer. Must be shorter than `push.lease` by more than a second.",
     ),
 ];

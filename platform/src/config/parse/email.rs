@@ -3,9 +3,12 @@
 use super::Reader;
 use crate::config::{Email, SmtpTls};
 use lettre::message::Mailbox;
+use std::time::Duration;
 
 const IMPLICIT_PORT: u16 = 465;
 const SUBMISSION_PORT: u16 = 587;
+/// What an attempt needs of its lease after the last reply.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
 /// Host, port and protection; None if it is no address of a mail server.
 fn server(url: &str) -> Option<(String, u16, SmtpTls)> {
@@ -77,6 +80,13 @@ impl Reader {
             ));
             return None;
         };
-        Some(Email { host, port, tls, login: password_file.map(|file| (user, file)), from })
+        let (timeout, lease) = (self.duration("email.timeout"), self.duration("push.lease"));
+        // Else an attempt would be given up before its mail is.
+        if lease <= timeout + SETTLE_TIME {
+            self.mistakes.push(format!(
+                "email.timeout is {timeout:?} and push.lease {lease:?}; the lease must be longer by more than {SETTLE_TIME:?}"
+            ));
+        }
+        Some(Email { host, port, tls, login: password_file.map(|file| (user, file)), from, timeout })
     }
 }
