@@ -10,6 +10,7 @@ const faultWords = {
   goaway: () => "ends connections", nonsense: () => "answers nonsense", huge: () => "answers far too much", gone: () => "says gone",
 };
 const shownMax = 200;
+const screensMax = 20;
 const cards = new Map();
 let after = 0;
 let asking = false;
@@ -25,6 +26,12 @@ function make(tag, className, ...content) {
 
 const time = (us) => new Date(us / 1000).toLocaleTimeString();
 
+// Of a picture's address; empty where there is none that a phone would load.
+function hostOf(address) {
+  if (typeof address !== "string" || !address.startsWith("https://") || !URL.canParse(address)) return "";
+  return new URL(address).host;
+}
+
 // The services carry the same things in different places; FCM has texts only.
 function read(message) {
   const payload = message.payload ?? {};
@@ -39,7 +46,7 @@ function read(message) {
     rings: String(data.ring) === "true",
     stays: String(data.stay) === "true",
     lang: data.lang === "de" ? "de" : "en",
-    image: typeof data.image === "string" && data.image.startsWith("https://") ? data.image : "",
+    image: hostOf(data.image),
     token: Boolean(data.token),
     actions,
   };
@@ -85,13 +92,8 @@ function show(message) {
   if (times > 1) meta.append(make("span", "", `arrived ${times} times`));
   if (message.provider !== "email") meta.append(make("span", "", [seen.rings ? "rang" : "silent", seen.stays && "stays"].filter(Boolean).join(", ")));
   card.append(meta, make("div", "title", seen.title), make("div", "body", seen.body));
-  if (seen.image) {
-    const image = make("img", "picture");
-    image.alt = "";
-    image.src = seen.image;
-    image.onerror = () => image.remove();
-    card.append(image);
-  }
+  // Named, not loaded: a picture is on someone else's machine.
+  if (seen.image) card.append(make("div", "picture", `Picture from ${seen.image}`));
   if (seen.open > 0) card.append(make("div", "meta", seen.open === 1 ? "1 alert is open" : `${seen.open} alerts are open`));
   if (seen.token && message.provider !== "email") controls(message, seen, card);
   card.hidden = Boolean(find("screen").value) && find("screen").value !== message.target_id;
@@ -163,7 +165,14 @@ function state(now) {
   const names = now.targets.map((t) => `${t.label} (${services[t.provider]}${t.gone ? ", gone" : ""})`);
   find("targets").textContent = names.length ? `Receives for: ${names.slice(0, 20).join(", ")}${names.length > 20 ? " …" : ""}` : "No endpoint is registered here yet.";
   const screen = find("screen");
-  for (const target of now.targets.slice(screen.options.length - 1, 20)) screen.append(new Option(target.label, target.id));
+  const there = new Set(now.targets.map((target) => target.id));
+  // What is looked at stays, also when its target is deleted.
+  for (const option of [...screen.options]) if (option.value && !option.selected && !there.has(option.value)) option.remove();
+  const listed = new Set(Array.from(screen.options, (option) => option.value));
+  for (const target of now.targets) {
+    if (listed.has(target.id) || screen.options.length > screensMax) continue;
+    screen.append(new Option(target.label, target.id));
+  }
   const fault = (f) => {
     const often = f.share && f.share < 1 ? `${Math.round(f.share * 100)} % of the time` : "";
     const left = f.seconds ? `for ${f.seconds} s` : `for ${f.count} request${f.count === 1 ? "" : "s"}`;
