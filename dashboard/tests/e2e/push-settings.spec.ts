@@ -331,6 +331,7 @@ test('a planned announcement waits and is canceled', async ({ page }) => {
   const row = page.getByRole('list', { name: 'Announcements' }).getByRole('listitem').filter({ hasText: 'Not yet' }).first();
   await expect(row).toContainText('Planned');
   await row.getByRole('button', { name: 'Cancel: Not yet' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel it' }).click();
   await expect(row).toContainText('Canceled');
   await expect(row.getByRole('button')).toHaveCount(0);
 });

@@ -7,7 +7,7 @@ import type { Delivery, Preferences, PushMessage, User } from '../../web/src/api
 import { loadTexts } from '../../web/src/i18n';
 import { bytes, empty, reach, read as readAnnouncement, strangers } from '../../web/src/pages/announcements/form';
 import { together } from '../../web/src/pages/settings/outcomes';
-import { at, draftOf, ownOf, read, readOwn, readWindow, sameDraft, sameOwn, writeDays } from '../../web/src/pages/settings/preferences';
+import { at, draftOf, ownOf, placeChanged, placeOf, read, readOwn, readWindow, sameDraft, sameOwn, writeDays } from '../../web/src/pages/settings/preferences';
 import { inShort, windowWords } from '../../web/src/pages/settings/words';
 import { eventWords, heldWords, kindWords, outcome, reasonWords, whyWords } from '../../web/src/push/words';
 
@@ -143,6 +143,21 @@ describe('preferences', () => {
     expect(read({ ...draftOf(PLAIN), typed: 'south' })).toMatchObject({ preferences: { groups: null } });
   });
 
+  it('an endpoint that is edited knows whether anything would be saved', () => {
+    const place = placeOf('Phone', { severities: ['critical'] }, PLAIN);
+    expect(place).toMatchObject({ label: 'Phone', own: ['severities'], draft: { severities: ['critical'], allGroups: true } });
+    expect(placeChanged(place)).toBe(false);
+    place.draft.sound = 'never';
+    expect(placeChanged(place)).toBe(false);
+    place.own.push('sound');
+    expect(placeChanged(place)).toBe(true);
+    place.own = ['severities'];
+    place.draft.severities.push('warning');
+    expect(placeChanged(place)).toBe(true);
+    expect(placeChanged({ ...placeOf('Phone', {}, PLAIN), label: 'Telephone' })).toBe(true);
+    expect(placeChanged({ ...placeOf('Phone', {}, PLAIN), label: ' Phone ' })).toBe(false);
+  });
+
   it('in short', () => {
     const all = (preferences: Preferences) => (['severities', 'groups', 'resolved', 'quiet_hours', 'digest', 'sound', 'require_interaction'] as const).map((key) => inShort(key, preferences));
     expect(all(PREFERENCES)).toEqual(['Warning, Critical', 'north', 'no', 'Mon, Tue, Wed, Thu, Fri 22:00–06:00; Sat, Sun 00:00–24:00 (Europe/Berlin)', 'Gathered, every 30 min', 'warnings and worse', 'what is critical']);
@@ -219,6 +234,13 @@ describe('an announcement', () => {
     expect(readAnnouncement(draft, NOW)).toEqual({ wrong: { title: 'required', body: 'body_long', url: 'url', image: 'image', to: 'users', not_before: 'not_before' } });
     expect(readAnnouncement({ ...empty(), title: 'é'.repeat(61), to: 'group', notBefore: '2028-01-01T00:00', url: '/\\evil' }, NOW)).toEqual({ wrong: { title: 'title_long', group: 'group', not_before: 'not_before', url: 'url' } });
     expect(bytes('é')).toBe(2);
+  });
+
+  it('a time that was ahead when it was written is refused when it is past at sending', () => {
+    const draft = { ...empty(), title: 'T', notBefore: '2026-11-22T09:00' };
+    const then = new Date('2026-11-22T09:00').getTime();
+    expect(readAnnouncement(draft, then - 60_000)).toHaveProperty('announcement');
+    expect(readAnnouncement(draft, then + 120_000)).toEqual({ wrong: { not_before: 'not_before' } });
   });
 
   it('says how many people it is for, where that is known', () => {

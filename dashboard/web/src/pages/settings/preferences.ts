@@ -182,3 +182,21 @@ export function sameOwn(a: Draft, b: Draft, own: readonly Own[]): boolean {
   if ('wrong' in first || 'wrong' in second) return JSON.stringify(a) === JSON.stringify(b);
   return JSON.stringify(first.preferences) === JSON.stringify(second.preferences);
 }
+
+/** An endpoint as it is edited, and as it was when that began. */
+export interface Place {
+  label: string;
+  own: Own[];
+  draft: Draft;
+  readonly began: { readonly label: string; readonly own: readonly Own[]; readonly draft: Draft };
+}
+
+export function placeOf(label: string, preferences: EndpointPreferences, person: Preferences): Place {
+  const own = OWN.filter((key) => key in preferences);
+  const all = at(person, preferences);
+  return { label, own: [...own], draft: draftOf(all), began: { label, own, draft: draftOf(all) } };
+}
+
+export function placeChanged({ label, own, draft, began }: Place): boolean {
+  return label.trim() !== began.label || own.toSorted().join() !== began.own.toSorted().join() || !sameOwn(draft, began.draft, own);
+}

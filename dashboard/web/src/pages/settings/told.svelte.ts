@@ -6,8 +6,9 @@ import { t } from '../../i18n';
 import { calls } from '../../push/calls';
 import { session } from '../../state/session.svelte';
 import { toasts } from '../../state/toasts.svelte';
+import { askBeforeClosing } from '../../state/unsaved';
 import { byControl, type WrongFields } from '../rules/wrong';
-import { type Draft, draftOf, type Mistakes, read, sameDraft } from './preferences';
+import { type Draft, draftOf, type Mistakes, type Place, placeChanged, read, sameDraft } from './preferences';
 
 /** Where the form shows what is wrong. */
 export function controlsOf(draft: Draft): string[] {
@@ -38,6 +39,8 @@ class Told {
   #tried = $state(false);
   #refused = $state.raw<{ key: string; wrong: WrongFields }>({ key: '', wrong: {} });
   groups = $state.raw<string[]>([]);
+  /** Endpoints that are edited, by their ids. */
+  places = $state<Record<string, Place>>({});
 
   readonly changed = $derived(this.stored !== null && this.draft !== null && !sameDraft(this.draft, draftOf(this.stored)));
   readonly wrong: WrongFields = $derived.by(() => {
@@ -55,6 +58,7 @@ class Told {
       this.#user = user;
       this.stored = null;
       this.draft = null;
+      this.places = {};
     }
     if (this.changed) return;
     try {
@@ -76,6 +80,16 @@ class Told {
     this.pointing = false;
     this.#tried = false;
     this.#refused = { key: '', wrong: {} };
+  }
+
+  /** Something is written and not saved, by who is signed in. */
+  get unsaved(): boolean {
+    return this.#user === (session.current?.user.name ?? null) && (this.changed || Object.values(this.places).some(placeChanged));
+  }
+
+  /** Forgets what was written for endpoints that are gone. */
+  keepPlaces(ids: readonly string[]): void {
+    for (const id of Object.keys(this.places)) if (!ids.includes(id)) delete this.places[id];
   }
 
   undo(): void {
@@ -113,3 +127,4 @@ class Told {
 }
 
 export const told = new Told();
+askBeforeClosing(() => told.unsaved);
