@@ -7,8 +7,12 @@ use crate::ports::{OperatorNotice, Slots, Trouble};
 use pulsewire_core::push::{Next, Priority, Verdict};
 use std::collections::HashMap;
 
-/// Notices to admins that wait to be stored; above it the newest are only in the log.
-const NOTICES_MAX: usize = 32;
+/// Notices to admins within [`NOTICE_SPAN_US`]; above it troubles are only in the log and in the list of providers.
+const NOTICES_MAX: usize = 8;
+/// The same trouble with the same provider is told once within this: an hour.
+const NOTICE_SPAN_US: i64 = 3_600_000_000;
+/// The push services of the large browsers end in these. Other hosts are named by users, who could make admins read what they like.
+const SERVICES: [&str; 4] = ["googleapis.com", "mozilla.com", "push.apple.com", "notify.windows.com"];
 
 /// See the module.
 pub struct Board {
@@ -17,6 +21,8 @@ pub struct Board {
     /// Why providers refuse this server, so that each is said once.
     refusals: HashMap<String, String>,
     notices: Vec<OperatorNotice>,
+    /// What was told within [`NOTICE_SPAN_US`], and when.
+    told: Vec<(String, Trouble, i64)>,
 }
 
 /// How a provider is, for people.
@@ -62,6 +68,7 @@ impl Board {
             guard: PruneGuard::default(),
             refusals: HashMap::new(),
             notices: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -128,8 +135,14 @@ impl Board {
     }
 
     fn tell(&mut self, provider: &str, trouble: Trouble, reason: &str, now_us: i64) {
-        if self.notices.len() < NOTICES_MAX {
+        self.told.retain(|(_, _, at)| (0..NOTICE_SPAN_US).contains(&(now_us - at)));
+        let known = self.told.iter().any(|(other, what, _)| other == provider && *what == trouble);
+        // Hosts have points, the others are this server's own.
+        let ours =
+            !provider.contains(['.', ':', '[']) || SERVICES.iter().any(|end| provider.ends_with(&format!(".{end}")));
+        if ours && !known && self.told.len() < NOTICES_MAX {
             let (provider, reason) = (provider.to_owned(), reason.to_owned());
+            self.told.push((provider.clone(), trouble, now_us));
             self.notices.push(OperatorNotice { provider, trouble, reason, time_us: now_us });
         }
     }
@@ -190,23 +203,44 @@ mod tests {
         board.end(&attempt, verdict)
     }
 
+    fn refuses(reason: &str) -> Verdict {
+        Verdict::Misconfigured { reason: reason.into(), status: Some(403) }
+    }
+
     #[test]
-    fn admins_hear_once_that_a_provider_refuses_and_again_when_it_does_so_for_another_reason() {
+    fn admins_hear_once_an_hour_that_a_provider_refuses() {
         let mut board = board();
-        let refuses = |reason: &str| Verdict::Misconfigured { reason: reason.into(), status: Some(403) };
         assert!(!end(&mut board, "apns", &refuses("InvalidProviderToken")).known_refusal);
         assert!(end(&mut board, "apns", &refuses("InvalidProviderToken")).known_refusal);
         end(&mut board, "apns", &refuses("BadTopic"));
         assert_eq!(board.view(0)[0].refuses.as_deref(), Some("BadTopic"));
-        let told: Vec<_> = board.notices().into_iter().map(|n| (n.trouble, n.reason)).collect();
+        end(&mut board, "fcm", &refuses("SENDER_ID_MISMATCH"));
+        let told: Vec<_> = board.notices().into_iter().map(|n| (n.provider, n.reason)).collect();
         assert_eq!(
             told,
-            [(Trouble::Refuses, "InvalidProviderToken".to_owned()), (Trouble::Refuses, "BadTopic".to_owned())]
+            [("apns", "InvalidProviderToken"), ("fcm", "SENDER_ID_MISMATCH")]
+                .map(|(p, r)| (p.to_owned(), r.to_owned()))
         );
         board.stored(1);
         assert_eq!(board.notices().len(), 1);
         end(&mut board, "apns", &Verdict::Delivered { provider_id: None, status: 200 });
         assert_eq!(board.view(0)[0].refuses, None);
+        board.begin("apns", Priority::Normal, NOTICE_SPAN_US);
+        let late =
+            Attempt { provider: "apns", priority: Priority::Normal, proven: true, now_us: NOTICE_SPAN_US, random: 0 };
+        board.end(&late, &refuses("InvalidProviderToken"));
+        assert_eq!(board.notices().len(), 2, "an hour later it is news");
+    }
+
+    #[test]
+    fn hosts_that_users_name_cannot_make_admins_read_anything() {
+        let mut board = board();
+        for host in ["evil.example", "evilmozilla.com", "127.0.0.1", "[2606:4700::1111]"] {
+            end(&mut board, host, &refuses("read this"));
+        }
+        assert_eq!(board.notices(), []);
+        end(&mut board, "web.push.apple.com", &refuses("BadJwtToken"));
+        assert_eq!(board.notices().len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::columns::{damaged, severity};
 use super::meta::{Failure, SqliteMeta};
 use super::notices::{Audience, Words};
-use super::outbox::{end, finish, pairs};
+use super::outbox::{Bytes, end, finish, pairs};
 use crate::ports::{
     ANNOUNCEMENTS_KEPT_MAX, ANNOUNCEMENTS_UNFINISHED_MAX, Acted, Announced, AnnouncementStore, MetaError,
 };
@@ -21,6 +21,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 const STEP_PEOPLE: usize = 256;
 /// What waits for a paused announcement is due then: never, until it goes on.
 pub(super) const PAUSED_US: i64 = i64::MAX / 2;
+
+/// Why what waited is not sent.
+const CANCELED: &str = "the announcement was canceled";
 
 const COLUMNS: &str = "seq, id, title, body, url, image, severity, recipients, grp, created_us, created_by, not_before_us, \
                        expires_us, state, people, endpoints, delivered, failed, withdrawn";
@@ -71,83 +74,125 @@ fn set_state(connection: &Connection, id: AnnouncementId, state: AnnouncementSta
     Ok(())
 }
 
-/// Makes announcements whose time has come out to further people, as far as the queue has room; says whether there are more
-/// for whom there is room.
-pub(super) fn expand(connection: &Connection, now_us: i64, queue_max: usize) -> Result<bool, Failure> {
-    connection
-        .prepare_cached("UPDATE announcement SET state = 'running' WHERE state = 'scheduled' AND not_before_us <= ?1")?
-        .execute([now_us])?;
-    // People who were not reached in time are not reached any more.
+/// Ends announcements of which nothing is left to be done. People who were not reached in time are not reached any more.
+fn close(connection: &Connection, now_us: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "UPDATE announcement SET state = 'done' WHERE endpoints <= delivered + failed + withdrawn AND (
                  state = 'running' AND expanded = 1 OR state IN ('running', 'paused', 'scheduled') AND expires_us <= ?1)",
         )?
         .execute([now_us])?;
-    let sql = format!(
-        "SELECT {COLUMNS}, taken FROM announcement
-         WHERE state = 'running' AND expanded = 0 AND expires_us > ?1 ORDER BY seq"
-    );
-    let running: Vec<(Announcement, Option<String>)> = connection
-        .prepare_cached(&sql)?
-        .query_map([now_us], |row| Ok((stored(row)?.1, row.get("taken")?)))?
-        .collect::<Result<_, _>>()?;
-    if running.is_empty() {
-        return Ok(false);
-    }
+    Ok(())
+}
+
+/// How many deliveries may be added to the queue. What its people want held does not count: it would keep all others waiting.
+fn room(connection: &Connection, queue_max: usize) -> rusqlite::Result<usize> {
     let waiting: i64 = connection
         .prepare_cached(
-            "SELECT coalesce(sum(endpoints - delivered - failed - withdrawn), 0)
-             FROM announcement WHERE state NOT IN ('done', 'canceled')",
+            "SELECT count(*) FROM delivery INDEXED BY delivery_bulk
+             WHERE announcement IS NOT NULL AND state = 'queued' AND held IS NULL",
         )?
         .query_row([], |row| row.get(0))?;
-    let mut room = queue_max.saturating_sub(usize::try_from(waiting).unwrap_or(0));
-    let mut left = STEP_PEOPLE;
-    for (announcement, taken) in running {
-        if room == 0 || left == 0 {
+    Ok(queue_max.saturating_sub(usize::try_from(waiting).unwrap_or(0)))
+}
+
+const UNTAKEN: &str = "state = 'running' AND expanded = 0 AND expires_us > ?1";
+
+/// Makes announcements whose time has come out to further people, as far as the queue has room.
+pub(super) fn expand(connection: &Connection, now_us: i64, queue_max: usize) -> Result<(), Failure> {
+    connection
+        .prepare_cached("UPDATE announcement SET state = 'running' WHERE state = 'scheduled' AND not_before_us <= ?1")?
+        .execute([now_us])?;
+    let sql = format!("SELECT {COLUMNS}, taken FROM announcement WHERE {UNTAKEN} ORDER BY seq");
+    let running: Vec<(Bytes, rusqlite::Result<Announcement>, Option<String>)> = connection
+        .prepare_cached(&sql)?
+        .query_map([now_us], |row| Ok((row.get("id")?, stored(row).map(|(_, one)| one), row.get("taken")?)))?
+        .collect::<Result<_, _>>()?;
+    if running.is_empty() {
+        return Ok(());
+    }
+    let (mut room, mut people) = (room(connection, queue_max)?, STEP_PEOPLE);
+    for (id, announcement, taken) in running {
+        if room == 0 || people == 0 {
             break;
         }
-        let people = left.min(room);
+        let announcement = match announcement {
+            Ok(announcement) => announcement,
+            Err(error) => {
+                // One that cannot be read must not hold up all others.
+                let id = AnnouncementId(Ulid::from_bytes(id));
+                tracing::error!(announcement = %id, %error, "a stored announcement is damaged and is not sent");
+                set_state(connection, id, AnnouncementState::Canceled)?;
+                continue;
+            }
+        };
         let audience = Audience::after(connection, &taken.unwrap_or_default(), i64::try_from(people).unwrap_or(0))?;
-        let endpoints = make_out(connection, &announcement, &audience, now_us)?;
-        let read = audience.last().map_or(0, |(_, count)| count);
-        (room, left) = (room.saturating_sub(endpoints), left - read.min(left));
-        if read < people {
-            connection
-                .prepare_cached("UPDATE announcement SET expanded = 1 WHERE id = ?1")?
-                .execute([announcement.id.0.to_bytes()])?;
+        let all = audience.people().len() < people;
+        let (read, endpoints) = make_out(connection, &announcement, &audience, room, now_us)?;
+        if all && read == audience.people().len() {
+            connection.prepare_cached("UPDATE announcement SET expanded = 1 WHERE id = ?1")?.execute([id])?;
         }
+        (room, people) = (room.saturating_sub(endpoints), people.saturating_sub(read));
     }
-    // Done ones are seen in the next step, which there is: something was just queued, or is when it ends.
-    Ok(room > 0 && unfinished(connection)?)
+    Ok(())
 }
 
-fn unfinished(connection: &Connection) -> rusqlite::Result<bool> {
-    connection
+/// What became of announcements at a step's end; true if there is room for further people.
+pub(super) fn finish_step(connection: &Connection, now_us: i64, queue_max: usize) -> rusqlite::Result<bool> {
+    close(connection, now_us)?;
+    let untaken: bool = connection
+        .prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM announcement WHERE {UNTAKEN})"))?
+        .query_row([now_us], |row| row.get(0))?;
+    Ok(untaken && room(connection, queue_max)? > 0)
+}
+
+/// What goes back into the queue stays there while its announcement is paused, and goes if that was canceled; answers its message
+/// if it went.
+pub(super) fn went_back(connection: &Connection, delivery: Bytes, now_us: i64) -> rusqlite::Result<Option<Bytes>> {
+    let found: Option<(String, Bytes)> = connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM announcement WHERE state = 'running'
-                 AND (expanded = 0 OR endpoints <= delivered + failed + withdrawn))",
+            "SELECT a.state, d.message FROM delivery d JOIN announcement a ON a.id = d.announcement
+             WHERE d.id = ?1 AND d.state = 'queued' AND a.state IN ('paused', 'canceled')",
         )?
-        .query_row([], |row| row.get(0))
+        .query_row([delivery], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((state, message)) = found else { return Ok(None) };
+    if state == AnnouncementState::Paused.name() {
+        connection
+            .prepare_cached("UPDATE delivery SET held = 'paused', next_us = ?2 WHERE id = ?1")?
+            .execute(params![delivery, PAUSED_US])?;
+        return Ok(None);
+    }
+    end(connection, &[(delivery, message)], now_us, "withdrawn", CANCELED)?;
+    Ok(Some(message))
 }
 
-/// Answers how many endpoints were added.
+/// Answers how many people were looked at, and how many endpoints were added: no more than there is room for, but that the last
+/// person's are not parted.
 fn make_out(
     connection: &Connection,
     announcement: &Announcement,
     audience: &Audience,
+    room: usize,
     now_us: i64,
-) -> Result<usize, Failure> {
-    let Some((last, _)) = audience.last() else { return Ok(0) };
+) -> Result<(usize, usize), Failure> {
     let id = announcement.id.0.to_bytes();
-    let (mut people, mut endpoints) = (0_usize, 0);
+    let (mut read, mut people, mut endpoints) = (0_usize, 0_usize, 0_usize);
     let (to, group) = match &announcement.to {
         Addressees::People(to) => (to, None),
         Addressees::Group(group) => (&Recipients::Everyone, Some(group)),
     };
     // A critical one must not wait behind others that are only long.
     let priority = if announcement.severity == Severity::Critical { Priority::Normal } else { Priority::Bulk };
-    for person in audience.of(to) {
+    let mut last = None;
+    for person in audience.people() {
+        if endpoints >= room {
+            break;
+        }
+        (read, last) = (read + 1, Some(person.name.as_str()));
+        if !person.is_one_of(to) {
+            continue;
+        }
         let narrowed = group.map(|group| person.who_follows(connection, group)).transpose()?;
         let person = match &narrowed {
             None => person,
@@ -168,16 +213,18 @@ fn make_out(
             expires_us: announcement.expires_us,
             announcement: Some(id),
         };
-        endpoints += words.put(connection, person, now_us)?;
-        people += 1;
+        let added = words.put(connection, person, now_us)?;
+        endpoints += added;
+        people += usize::from(added > 0);
     }
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
-            "UPDATE announcement SET taken = ?2, people = people + ?3, endpoints = endpoints + ?4 WHERE id = ?1",
+            "UPDATE announcement SET taken = coalesce(?2, taken), people = people + ?3, endpoints = endpoints + ?4
+             WHERE id = ?1",
         )?
-        .execute(params![id, last.as_str(), count(people), count(endpoints)])?;
-    Ok(endpoints)
+        .execute(params![id, last, count(people), count(endpoints)])?;
+    Ok((read, endpoints))
 }
 
 fn announce(connection: &Connection, new: &Announcement) -> Result<Announced, Failure> {
@@ -254,13 +301,14 @@ fn act(connection: &Connection, id: AnnouncementId, act: AnnouncementAct, now_us
         AnnouncementState::Canceled => {
             let waiting = "SELECT id, message FROM delivery WHERE announcement = ?1 AND state = 'queued'";
             let waiting = pairs(connection, waiting, [own])?;
-            let touched = end(connection, &waiting, now_us, "withdrawn", "the announcement was canceled")?;
+            let touched = end(connection, &waiting, now_us, "withdrawn", CANCELED)?;
             connection
                 .prepare_cached(
-                    "UPDATE message SET state = 'done', reason = 'canceled', reason_text = 'the announcement was canceled'
+                    "UPDATE message SET reason = 'canceled', reason_text = ?2, state = iif(EXISTS
+                         (SELECT 1 FROM delivery d WHERE d.message = message.id AND d.state = 'sending'), 'sending', 'done')
                      WHERE announcement = ?1 AND state = 'waiting'",
                 )?
-                .execute([own])?;
+                .execute(params![own, CANCELED])?;
             finish(connection, &touched.into_iter().collect())?;
         }
         _ => {}

@@ -1,5 +1,6 @@
 //! Messages as people read them.
 
+use super::announcements;
 use super::columns::{alert_id, channel_kind, damaged, notice_kind, severity};
 use super::confirmation;
 use crate::ports::{Delivery, DeliveryEvent, Message, MessageQuery, MessageState};
@@ -53,7 +54,7 @@ fn deliveries(connection: &Connection, message: MessageId) -> rusqlite::Result<V
             endpoint: EndpointId(Ulid::from_bytes(row.get("endpoint")?)),
             label: row.get("label")?,
             kind: channel_kind(&row.get::<_, String>("kind")?)?,
-            next_us: (state == "queued").then_some(next_us),
+            next_us: (state == "queued" && next_us < announcements::PAUSED_US).then_some(next_us),
             held: row.get("held")?,
             state,
             attempts: row.get("attempts")?,

@@ -41,7 +41,7 @@ impl Person {
         Ok((!person.targets.is_empty()).then_some(person))
     }
 
-    fn is_one_of(&self, to: &Recipients) -> bool {
+    pub(super) fn is_one_of(&self, to: &Recipients) -> bool {
         match to {
             Recipients::Everyone => true,
             Recipients::Users(names) => names.contains(&self.name),
@@ -129,9 +129,9 @@ impl Audience {
         Ok(Self(all))
     }
 
-    /// The last of them by name, and how many they are.
-    pub(super) fn last(&self) -> Option<(&UserName, usize)> {
-        Some((&self.0.last()?.name, self.0.len()))
+    /// All of them, by name.
+    pub(super) fn people(&self) -> &[Person] {
+        &self.0
     }
 
     /// Those who are meant.
@@ -244,18 +244,18 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// Writes it for a person, with a delivery for each endpoint; answers how many. One with this id that is there already stays.
+    /// Writes it for a person, with a delivery for each endpoint; answers how many. One with this id that is there already stays,
+    /// and who has no endpoint has no message: nothing would ever be told of it.
     pub(super) fn put(&self, connection: &Connection, person: &Person, now_us: i64) -> Result<usize, Failure> {
-        let (state, reason, reason_text) = match person.targets.is_empty() {
-            true => ("done", "no_endpoint", format!("not pushed: {} has no endpoint", person.name)),
-            false => ("waiting", "", String::new()),
-        };
+        if person.targets.is_empty() {
+            return Ok(0);
+        }
         let id = self.id.0.to_bytes();
         let written = connection
             .prepare_cached(
                 "INSERT INTO message (id, user, kind, severity, title, body, url, image, tag, created_us, event_us, due_us,
                      expires_us, state, reason, reason_text, announcement)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10, ?12, ?13, ?14, ?15, ?16)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?10, ?12, 'waiting', '', '', ?13)
                  ON CONFLICT (id) DO NOTHING",
             )?
             .execute(params![
@@ -271,9 +271,6 @@ impl Words<'_> {
                 now_us,
                 self.event_us,
                 self.expires_us,
-                state,
-                reason,
-                reason_text,
                 self.announcement,
             ])?;
         if written == 0 {

@@ -186,7 +186,10 @@ fn settle(connection: &Connection, one: &Settled, now_us: i64) -> rusqlite::Resu
                 .execute(params![endpoint, now_us, message])?;
             look_again(connection, message)?;
         }
-        Next::RetryAt(_) => look_again(connection, message)?,
+        Next::RetryAt(_) => {
+            look_again(connection, message)?;
+            announcements::went_back(connection, id, now_us)?;
+        }
         Next::Dropped { reason, remove_endpoint: true } => {
             let removed = connection
                 .prepare_cached(
@@ -222,6 +225,7 @@ fn give_back(
             .prepare_cached("UPDATE delivery SET state = 'queued', next_us = ?2, lease_us = NULL WHERE id = ?1")?
             .execute(params![delivery, now_us])?;
         look_again(connection, *message)?;
+        touched.extend(announcements::went_back(connection, *delivery, now_us)?);
     }
     Ok(touched)
 }
@@ -381,7 +385,7 @@ impl Run<'_> {
         self.alerts_changed()?;
         // What waited comes before what is new.
         self.more |= self.judge.look_again()?;
-        self.more |= announcements::expand(connection, now_us, self.step.bulk_queue_max)?;
+        announcements::expand(connection, now_us, self.step.bulk_queue_max)?;
         self.pass_due()?;
         self.touched.append(&mut self.judge.touched);
         Ok(())
@@ -396,6 +400,7 @@ impl Run<'_> {
         }
         self.users.extend(finish(connection, &self.touched)?);
         prune(connection, &self.users, step.history_per_user, step.now_us)?;
+        self.more |= announcements::finish_step(connection, step.now_us, step.bulk_queue_max)?;
         self.stepped.next_us = if self.more { Some(step.now_us) } else { next_us(connection, step.now_us)? };
         Ok(self.stepped)
     }
@@ -491,7 +496,8 @@ impl OutboxStore for SqliteMeta {
             let dead = pairs(
                 connection,
                 "SELECT d.id, d.message FROM delivery d JOIN message m ON m.id = d.message JOIN endpoint e ON e.id = d.endpoint
-                 WHERE d.message = ?1 AND d.state IN ('dead', 'dropped') AND e.removed_us IS NULL AND e.user = m.user",
+                 WHERE d.message = ?1 AND d.state IN ('dead', 'dropped') AND e.removed_us IS NULL AND e.user = m.user
+                     AND NOT EXISTS (SELECT 1 FROM announcement a WHERE a.id = m.announcement AND a.state IN ('paused', 'canceled'))",
                 [own],
             )?;
             if dead.is_empty() {

@@ -66,6 +66,7 @@ ALTER TABLE delivery ADD COLUMN announcement BLOB;
 ALTER TABLE delivery ADD COLUMN digest BLOB;
 CREATE INDEX delivery_held ON delivery (next_us) WHERE held IS NOT NULL AND held <> 'paused';
 CREATE INDEX delivery_announcement ON delivery (announcement, state) WHERE announcement IS NOT NULL;
+CREATE INDEX delivery_bulk ON delivery (announcement) WHERE announcement IS NOT NULL AND state = 'queued' AND held IS NULL;
 -- An announcement knows how far it has come without counting a hundred thousand rows.
 CREATE TRIGGER announcement_progress AFTER UPDATE OF state ON delivery
 WHEN NEW.announcement IS NOT NULL AND OLD.state IS NOT NEW.state BEGIN
