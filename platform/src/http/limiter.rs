@@ -55,6 +55,11 @@ impl<K: Clone + Eq + Hash> PerKey<K> {
         Self { limiter: RateLimiter::keyed(Quota::per_minute(most)) }
     }
 
+    /// Allows so many per key and hour.
+    pub fn per_hour(most: NonZeroU32) -> Self {
+        Self { limiter: RateLimiter::keyed(Quota::per_hour(most)) }
+    }
+
     /// Counts one; the error is how long to wait.
     pub fn check(&self, key: &K) -> Result<(), Duration> {
         // Those that are gone are forgotten with those that are quiet.

@@ -149,7 +149,8 @@ pub fn deliver(preferences: &Preferences, muted: bool, about: &About<'_>, sent_u
     if muted {
         return Withdraw(Unwanted::Muted);
     }
-    let of_alerts = matches!(about.kind, NoticeKind::Firing | NoticeKind::Resolved | NoticeKind::Acknowledged);
+    // What takes the place of something that is shown goes where that went, whatever its severity and group are by now.
+    let of_alerts = matches!(about.kind, NoticeKind::Firing | NoticeKind::Resolved | NoticeKind::Acknowledged) && !about.replaces;
     if of_alerts && !preferences.severities.contains(about.severity) {
         return Withdraw(Unwanted::Severity);
     }

@@ -6,7 +6,7 @@ use super::super::query::{Page, clip, time_text};
 use super::super::request::{Body, Caller};
 use super::messages::MessageJson;
 use super::preferences::read_own;
-use super::{TESTS_PER_MINUTE, allow, random, whose};
+use super::{CODES_PER_HOUR, TESTS_PER_MINUTE, allow, random, whose};
 use crate::ports::{Endpoint, EndpointChange, PushAddress};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -245,12 +245,18 @@ pub async fn register(
     let (address, secret) = address(new)?;
     if address.kind() == ChannelKind::Email {
         // A code goes to a mailbox that may be a stranger's.
-        check_rate(&state, &caller)?;
+        check_codes(&state, &caller)?;
     }
     let id = EndpointId(Ulid::from_parts(state.clock.now_us(), random()?));
     let (endpoint, created) = state.outbox.register(id, user, label, address).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(HttpResponse::build(status).json(EndpointJson { secret, ..EndpointJson::from(endpoint) }))
+}
+
+fn check_codes(state: &State, caller: &Caller) -> Result<(), Problem> {
+    state.push_codes.check(&caller.identity.session.user.name).map_err(|wait| {
+        Problem::too_many(format!("no more than {CODES_PER_HOUR} codes to mailboxes per hour"), wait.as_secs() + 1)
+    })
 }
 
 fn check_rate(state: &State, caller: &Caller) -> Result<(), Problem> {
@@ -288,7 +294,7 @@ pub async fn confirm(
     (status = 202), (status = 404, body = Problem), (status = 409, body = Problem), (status = 429, body = Problem)))]
 pub async fn resend(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let endpoint = own_endpoint(&state, &caller, &path).await?;
-    check_rate(&state, &caller)?;
+    check_codes(&state, &caller)?;
     state.outbox.send_code(endpoint.id).await?;
     Ok(HttpResponse::Accepted().json(EndpointJson::from(endpoint)))
 }

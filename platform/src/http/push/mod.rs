@@ -18,6 +18,8 @@ use std::num::NonZeroU32;
 
 /// Test messages that a user may send.
 pub(super) const TESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// Codes that a user may have sent to mailboxes, which may be strangers'; with five tries for each nobody guesses one in a life.
+pub(super) const CODES_PER_HOUR: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// One channel.
 #[derive(Serialize, utoipa::ToSchema)]

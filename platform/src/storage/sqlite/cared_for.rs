@@ -31,7 +31,8 @@ pub(super) fn withdraw(connection: &Connection, alert: Bytes, now_us: i64) -> ru
 
 /// Where an alarm is shown of which all alerts are acknowledged or over, and one still fires, another message takes its place.
 /// Not where it was acknowledged: there it is gone. To do it twice does it once.
-pub(super) fn tell(connection: &Connection, alert: Bytes, now_us: i64) -> rusqlite::Result<()> {
+/// Answers how many screens that are.
+pub(super) fn tell(connection: &Connection, alert: Bytes, now_us: i64) -> rusqlite::Result<i64> {
     // Of alarms that replace each other an endpoint shows the newest.
     let sql = format!(
         "SELECT m.id, d.endpoint FROM message_alert o JOIN message m ON m.id = o.message JOIN delivery d ON d.message = m.id
@@ -42,10 +43,11 @@ pub(super) fn tell(connection: &Connection, alert: Bytes, now_us: i64) -> rusqli
                                  AND n.kind IN ('firing', 'resolved') AND w.state IN ('delivered', 'sending', 'queued'))
              AND {CARED_FOR_SINCE} AND NOT {OVER}"
     );
-    for (alarm, endpoint) in pairs(connection, &sql, [alert])? {
-        put(connection, alarm, endpoint, now_us)?;
+    let screens = pairs(connection, &sql, [alert])?;
+    for (alarm, endpoint) in &screens {
+        put(connection, *alarm, *endpoint, now_us)?;
     }
-    Ok(())
+    Ok(i64::try_from(screens.len()).unwrap_or(i64::MAX))
 }
 
 fn put(connection: &Connection, alarm: Bytes, endpoint: Bytes, now_us: i64) -> rusqlite::Result<()> {

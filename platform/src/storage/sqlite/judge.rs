@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
             expires_us: one.expires_us,
             told,
             replaces,
-            counted: facts.counted,
+            counted: facts.counted || is_uncounted(facts.kind),
         };
         Ok((
             deliver(&wanted, one.muted, &about, &person.sent_us(facts.severity == Severity::Critical), now_us),
@@ -181,7 +181,7 @@ impl<'a> Judge<'a> {
 
     /// The cap counts a message that goes.
     fn count(&mut self, message: Bytes, facts: &mut Facts, replaces: bool) -> rusqlite::Result<()> {
-        if facts.counted || replaces || facts.kind == NoticeKind::Test {
+        if facts.counted || replaces || is_uncounted(facts.kind) {
             return Ok(());
         }
         facts.counted = true;
@@ -360,6 +360,11 @@ impl<'a> Judge<'a> {
         }
         Ok(())
     }
+}
+
+/// Words of people and of the server about itself leave the room to alarms.
+fn is_uncounted(kind: NoticeKind) -> bool {
+    matches!(kind, NoticeKind::Test | NoticeKind::Announcement | NoticeKind::Operator)
 }
 
 /// The newest message, if all others are of its tag: it says what counts.

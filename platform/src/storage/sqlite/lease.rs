@@ -1,7 +1,7 @@
 //! Which deliveries begin: per provider what is due first, over all providers the critical ones first and bulk last.
 
 use super::columns::{damaged, notice_kind, severity};
-use super::outbox::Bytes;
+use super::outbox::{Bytes, pairs};
 use super::preferences;
 use crate::ports::{Leased, OutboxStep, PushAddress, Slots};
 use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId};
@@ -132,8 +132,25 @@ fn take(slots: &mut Slots, priority: Priority) -> bool {
     true
 }
 
-/// Leased deliveries, and others, each with its message, that cannot be read.
-type Lease = (Vec<Leased>, Vec<(Bytes, Bytes)>);
+/// What a lease took.
+#[derive(Default)]
+pub(super) struct Lease {
+    pub leased: Vec<Leased>,
+    /// Deliveries, each with its message, that cannot be read.
+    pub broken: Vec<(Bytes, Bytes)>,
+    /// Those whose place a newer message takes now.
+    pub overtaken: Vec<(Bytes, Bytes)>,
+}
+
+/// What waits for an endpoint, also in the hope of another try or for the morning, and would take the place of this newer message.
+fn overtaken(connection: &Connection, by: &Leased, seq: i64) -> rusqlite::Result<Vec<(Bytes, Bytes)>> {
+    pairs(
+        connection,
+        "SELECT d.id, d.message FROM delivery d JOIN message m ON m.id = d.message
+         WHERE d.endpoint = ?1 AND d.state = 'queued' AND d.seq < ?2 AND m.tag = ?3",
+        params![by.endpoint.0.to_bytes(), seq, by.notification.tag],
+    )
+}
 
 /// Leases what is due as far as there is room.
 pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Result<Lease> {
@@ -152,26 +169,27 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
         }
     }
     found.sort_by_key(|one| (one.priority, one.next_us, one.seq));
-    let (mut leased, mut broken): (Vec<Leased>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut took = Lease::default();
     for one in found {
         let Some(ready) = one.leased else {
-            broken.push((one.id, one.message));
+            took.broken.push((one.id, one.message));
             continue;
         };
         let own = providers.entry(ready.provider.clone()).or_insert(step.per_provider);
         let same =
             |other: &Leased| other.endpoint == ready.endpoint && other.notification.tag == ready.notification.tag;
-        if leased.iter().any(same) {
+        if took.leased.iter().any(same) {
             continue;
         }
         let (mut at_provider, mut all) = (*own, free);
         if take(&mut at_provider, one.priority) && take(&mut all, one.priority) {
             (*own, free) = (at_provider, all);
-            leased.push(ready);
+            took.overtaken.extend(overtaken(connection, &ready, one.seq)?);
+            took.leased.push(ready);
         }
     }
-    if leased.is_empty() {
-        return Ok((leased, broken));
+    if took.leased.is_empty() {
+        return Ok(took);
     }
     let (count, worst): (u32, Option<u8>) = connection
         .prepare_cached("SELECT count(*), max(severity) FROM alert WHERE resolved_us IS NULL")?
@@ -179,10 +197,10 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
     let open = OpenAlerts { count, worst: worst.map(severity).transpose()? };
     let mut update = connection
         .prepare_cached("UPDATE delivery SET state = 'sending', attempts = ?2, lease_us = ?3 WHERE id = ?1")?;
-    for one in &mut leased {
+    for one in &mut took.leased {
         one.notification.open = open;
         one.notification.look = preferences::look(connection, one.endpoint)?;
         update.execute(params![one.notification.delivery.0.to_bytes(), one.attempt, step.lease_until_us])?;
     }
-    Ok((leased, broken))
+    Ok(took)
 }

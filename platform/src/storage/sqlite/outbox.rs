@@ -11,6 +11,7 @@ use crate::ports::{
 };
 use async_trait::async_trait;
 use pulsewire_core::ids::{AlertId, DeliveryId, EndpointId, MessageId, UserName};
+use pulsewire_core::notice::NoticeKind;
 use pulsewire_core::push::{Decision, Gate, Next, Unwanted, decide};
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
@@ -146,7 +147,7 @@ fn look_again(connection: &Connection, message: Bytes) -> rusqlite::Result<()> {
         .prepare_cached(
             "INSERT OR IGNORE INTO alert_changed SELECT a.id
              FROM message m JOIN message_alert x ON x.message = m.id JOIN alert a ON a.id = x.alert
-             WHERE m.id = ?1 AND m.kind IN ('firing', 'digest') AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL) LIMIT 1",
+             WHERE m.id = ?1 AND m.kind IN ('firing', 'digest', 'acknowledged') AND (a.ack_us IS NOT NULL OR a.resolved_us IS NOT NULL) LIMIT 1",
         )?
         .execute([message])?;
     Ok(())
@@ -306,7 +307,11 @@ impl Run<'_> {
                 continue;
             };
             let gate = Gate { last_visible_us: self.step.attention.last_visible_us(&one.user), ..one.gate };
-            match decide(&gate) {
+            let decision = decide(&gate);
+            if gate.kind == NoticeKind::Resolved && !matches!(decision, Decision::WaitUntil(_)) {
+                self.end_held_alarms(*id)?;
+            }
+            match decision {
                 Decision::SendNow => {
                     connection.prepare_cached("UPDATE message SET state = 'sending' WHERE id = ?1")?.execute([id])?;
                     self.judge.pass(*id)?;
@@ -319,6 +324,21 @@ impl Run<'_> {
             }
         }
         Ok(found.len())
+    }
+
+    /// All is over: alarms of its group that are held, and so were not told, are not told any more. Those that say which alerts they
+    /// are about are withdrawn with these; of one that is about too many it is only known now.
+    fn end_held_alarms(&mut self, resolved: Bytes) -> rusqlite::Result<()> {
+        let held = pairs(
+            self.connection,
+            "SELECT d.id, d.message FROM message m JOIN message f ON f.grp = m.grp AND f.user = m.user AND f.seq < m.seq
+                 JOIN delivery d ON d.message = f.id
+             WHERE m.id = ?1 AND m.grp IS NOT NULL AND f.kind = 'firing' AND d.state = 'queued' AND d.held IS NOT NULL",
+            [resolved],
+        )?;
+        let why = "not pushed: the alert was over before it was told";
+        self.touched.extend(end(self.connection, &held, self.step.now_us, "withdrawn", why)?);
+        Ok(())
     }
 
     fn suppress(&mut self, id: Bytes, why: &'static str, text: &str) -> rusqlite::Result<()> {
@@ -350,9 +370,15 @@ impl Run<'_> {
             .query_map([ALERTS_MAX], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         self.more |= is_full(changed.len(), ALERTS_MAX);
+        let mut told = 0;
         for alert in changed {
+            // The rest in the next step: nothing critical waits for a thousand people's screens to be tidied up.
+            if told >= STEP_ROWS {
+                self.more = true;
+                break;
+            }
             self.touched.extend(cared_for::withdraw(connection, alert, self.step.now_us)?);
-            cared_for::tell(connection, alert, self.step.now_us)?;
+            told += cared_for::tell(connection, alert, self.step.now_us)?;
             let over = format!(
                 "m.kind = 'firing' AND m.id IN (SELECT message FROM message_alert WHERE alert = ?1) AND {CARED_FOR}"
             );
@@ -394,9 +420,12 @@ impl Run<'_> {
     fn finish(mut self) -> rusqlite::Result<Stepped> {
         let (connection, step) = (self.connection, self.step);
         if step.free.all > 0 {
-            let (leased, damaged) = lease::lease(connection, step)?;
-            self.stepped.leased = leased;
-            self.touched.extend(end(connection, &damaged, step.now_us, "dead", "what is stored of it cannot be read")?);
+            let took = lease::lease(connection, step)?;
+            self.stepped.leased = took.leased;
+            let unreadable = "what is stored of it cannot be read";
+            self.touched.extend(end(connection, &took.broken, step.now_us, "dead", unreadable)?);
+            let newer = "a newer message took its place";
+            self.touched.extend(end(connection, &took.overtaken, step.now_us, "withdrawn", newer)?);
         }
         self.users.extend(finish(connection, &self.touched)?);
         prune(connection, &self.users, step.history_per_user, step.now_us)?;
@@ -496,7 +525,7 @@ impl OutboxStore for SqliteMeta {
             let dead = pairs(
                 connection,
                 "SELECT d.id, d.message FROM delivery d JOIN message m ON m.id = d.message JOIN endpoint e ON e.id = d.endpoint
-                 WHERE d.message = ?1 AND d.state IN ('dead', 'dropped') AND e.removed_us IS NULL AND e.user = m.user
+                 WHERE d.message = ?1 AND d.state IN ('dead', 'dropped') AND e.removed_us IS NULL AND e.user = m.user AND e.confirmed = 1
                      AND NOT EXISTS (SELECT 1 FROM announcement a WHERE a.id = m.announcement AND a.state IN ('paused', 'canceled'))",
                 [own],
             )?;
