@@ -311,3 +311,29 @@ async fn who_replays_an_alarm_of_an_acknowledged_alert_gets_it_until_someone_ack
     world.step(OutboxStep { settled: vec![settled(&leased, Next::RetryAt(60))], ..step_at(51) }).await;
     assert_eq!(world.states("kim").await, ["withdrawn"]);
 }
+
+#[tokio::test]
+async fn what_is_tried_again_never_takes_the_place_of_what_is_newer() {
+    let world = World::with_users(&["kim"]).await;
+    world.register("kim", "phone", 1).await;
+    let first = [alert(1, Severity::Warning)];
+    world.commit_together(&first, 100).await;
+    let leased = world.store.step(step_at(100 + LIFETIME_US / 4)).await.unwrap().leased;
+    let now_us = 200 + LIFETIME_US / 4;
+    let again = settled(&leased[0], Next::RetryAt(now_us + 1000));
+    world.store.step(OutboxStep { settled: vec![again], ..step_at(now_us) }).await.unwrap();
+    // The group gets worse while the first message waits for another try.
+    let worse = [alert(2, Severity::Critical), first[0].clone()];
+    world.commit_together(&worse, now_us).await;
+    let newer = world.store.step(step_at(now_us + LIFETIME_US / 4)).await.unwrap().leased;
+    assert_eq!(newer.len(), 1);
+    let late_us = now_us + LIFETIME_US / 4 + 2000;
+    let done = settled(&newer[0], Next::Delivered);
+    let stepped = world.store.step(OutboxStep { settled: vec![done], ..step_at(late_us) }).await.unwrap();
+    assert!(stepped.leased.is_empty(), "the older one is not sent any more");
+    let query = MessageQuery { limit: 10, ..MessageQuery::default() };
+    let told: Vec<_> = world.store.messages(query).await.unwrap().into_iter().map(|(_, one)| one).collect();
+    assert_eq!(told[1].deliveries[0].state, "withdrawn");
+    assert!(told[1].deliveries[0].reason.contains("newer"), "{:?}", told[1].deliveries[0]);
+    assert_eq!(told[0].deliveries[0].state, "delivered");
+}

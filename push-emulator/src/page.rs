@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 /// Without any news the page hears this often that the line is alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const POLICY: &str =
-    "default-src 'self'; img-src 'self' data: https:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// A file of the page.
 pub fn asset(path: &str) -> Option<Answer> {

@@ -150,7 +150,8 @@ pub fn deliver(preferences: &Preferences, muted: bool, about: &About<'_>, sent_u
         return Withdraw(Unwanted::Muted);
     }
     // What takes the place of something that is shown goes where that went, whatever its severity and group are by now.
-    let of_alerts = matches!(about.kind, NoticeKind::Firing | NoticeKind::Resolved | NoticeKind::Acknowledged) && !about.replaces;
+    let of_alerts =
+        matches!(about.kind, NoticeKind::Firing | NoticeKind::Resolved | NoticeKind::Acknowledged) && !about.replaces;
     if of_alerts && !preferences.severities.contains(about.severity) {
         return Withdraw(Unwanted::Severity);
     }
