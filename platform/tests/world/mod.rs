@@ -106,7 +106,8 @@ impl World {
             bulk_queue_max: 1000,
             lease: Duration::from_secs(30),
             attempts_max: 20,
-            history_per_user: 1000,
+            // More than any round sends: each is looked at until it has ended.
+            history_per_user: 1_000_000,
             endpoints_per_user_max: 2000,
             endpoint_idle_max: Duration::from_secs(86_400),
         };

@@ -1,6 +1,7 @@
 //! Web Push: RFC 8030 (protocol), 8291 (encryption), 8292 (VAPID).
 
 mod payload;
+mod seal;
 mod vapid;
 mod verdict;
 
@@ -16,9 +17,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{Method, Request};
 use http_body_util::Full;
+use p256::PublicKey;
 use pulsewire_core::push::{AddressError, ChannelKind, Notification, Verdict, clip, host_of, webpush_url};
-use web_push_native::p256::PublicKey;
-use web_push_native::{Auth, encrypt};
+use seal::{Auth, seal};
 
 /// Largest text that can be encrypted: services take bodies of 4,096 bytes, of which RFC 8188's header takes 86 and its
 /// record 17.
@@ -72,7 +73,7 @@ fn sealed(text: Vec<u8>, key: &PublicKey, auth: &Auth) -> Result<Vec<u8>, String
     if text.len() > PAYLOAD_BYTES_MAX {
         return Err(format!("the message has {} bytes; {PAYLOAD_BYTES_MAX} fit", text.len()));
     }
-    encrypt(text, key, auth).map_err(|error| format!("the message cannot be encrypted: {error}"))
+    seal(&text, key, auth)
 }
 
 /// Base64url as browsers give it; the other alphabet and padding are taken, too, since scripts produce them.
@@ -87,9 +88,8 @@ fn keys(p256dh: &str, auth: &str) -> Result<(PublicKey, Auth), AddressProblem> {
     // Also checks that it is on the curve: anything else would give secrets away (RFC 8291 §7).
     let key = point.and_then(|point| PublicKey::from_sec1_bytes(&point).ok());
     let key = key.ok_or_else(|| problem("keys.p256dh", "p256dh is not an uncompressed point of P-256 in base64url"))?;
-    let secret = bytes(auth).filter(|auth| auth.len() == 16);
-    let secret = secret.ok_or_else(|| problem("keys.auth", "auth is not 16 bytes in base64url"))?;
-    Ok((key, Auth::clone_from_slice(&secret)))
+    let secret = bytes(auth).and_then(|auth| Auth::try_from(auth).ok());
+    Ok((key, secret.ok_or_else(|| problem("keys.auth", "auth is not 16 bytes in base64url"))?))
 }
 
 #[async_trait]
@@ -152,15 +152,15 @@ impl PushChannel for WebPushChannel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use p256::SecretKey;
+    use p256::elliptic_curve::sec1::ToEncodedPoint;
     use web_push_native::decrypt;
-    use web_push_native::p256::SecretKey;
-    use web_push_native::p256::elliptic_curve::sec1::ToEncodedPoint;
 
     fn browser() -> (SecretKey, Auth, String, String) {
         let secret = SecretKey::from_slice(&[7; 32]).expect("a scalar");
         let point = secret.public_key().to_encoded_point(false);
         let (p256dh, auth) = (URL_SAFE_NO_PAD.encode(point.as_bytes()), URL_SAFE_NO_PAD.encode([9; 16]));
-        (secret, Auth::clone_from_slice(&[9; 16]), p256dh, auth)
+        (secret, [9; 16], p256dh, auth)
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
             let text = vec![b'x'; length];
             let body = sealed(text.clone(), &key, &auth).expect("fits");
             assert_eq!(body.len(), length + 103);
-            assert_eq!(decrypt(body, &secret, &auth).expect("decrypts"), text);
+            assert_eq!(decrypt(body, &secret, &auth.into()).expect("decrypts"), text);
         }
         assert!(sealed(vec![b'x'; 3994], &key, &auth).expect_err("too large").contains("3993"));
     }
