@@ -158,7 +158,8 @@ impl Board {
     }
 
     /// Room for attempts: of all, at providers that are named, and at those that are not.
-    pub fn room(&self, now_us: i64) -> (Slots, Vec<(String, Slots)>, Slots) {
+    pub fn room(&mut self, now_us: i64) -> (Slots, Vec<(String, Slots)>, Slots) {
+        self.providers.refill(now_us);
         (self.providers.free(), self.providers.busy(now_us), self.providers.unknown())
     }
 

@@ -106,7 +106,7 @@ impl Task {
         let now_us = self.parts.clock.now_us();
         let none = Slots { all: 0, ordinary: 0, bulk: 0 };
         let ((free, busy, per_provider), notices) = {
-            let board = self.board();
+            let mut board = self.board();
             (board.room(now_us), board.notices())
         };
         let told = notices.len();
