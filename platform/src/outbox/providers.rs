@@ -40,6 +40,9 @@ struct Provider {
     until_us: i64,
     down: String,
     bucket: Option<Bucket>,
+    /// How many could begin when it was refilled, and how many have since.
+    allowed: usize,
+    begun: usize,
     counts: Counts,
 }
 
@@ -116,6 +119,10 @@ impl Providers {
         let rate = self.rate;
         let known = self.known.entry(provider.to_owned()).or_default();
         known.in_flight[priority as usize] += 1;
+        if known.bucket.is_none() {
+            known.allowed = burst(rate) as usize;
+        }
+        known.begun += 1;
         known.bucket = Some(Bucket { left: known.budget(rate, now_us) - 1.0, at_us: now_us });
     }
 
@@ -209,8 +216,8 @@ impl Providers {
     pub fn next_us(&self, now_us: i64) -> Option<i64> {
         let next = self.known.values().filter_map(|p| match p.bucket {
             _ if p.failures > 0 && p.is_paused(now_us) => Some(p.until_us),
-            Some(Bucket { left, at_us }) if left < 1.0 => {
-                let wait_us = ((1.0 - left) / self.rate * SECOND_US as f64).ceil() as i64;
+            Some(Bucket { left, at_us }) if p.begun >= p.allowed => {
+                let wait_us = ((1.0 - left).max(0.0) / self.rate * SECOND_US as f64).ceil() as i64;
                 Some(at_us.saturating_add(wait_us).max(now_us))
             }
             _ => None,
@@ -222,7 +229,9 @@ impl Providers {
     pub fn refill(&mut self, now_us: i64) {
         let rate = self.rate;
         for known in self.known.values_mut().filter(|p| p.bucket.is_some()) {
-            known.bucket = Some(Bucket { left: known.budget(rate, now_us), at_us: now_us });
+            let left = known.budget(rate, now_us);
+            known.bucket = Some(Bucket { left, at_us: now_us });
+            (known.allowed, known.begun) = (left.max(0.0) as usize, 0);
         }
     }
 
@@ -344,6 +353,10 @@ mod tests {
         (0..100).for_each(|_| providers.begin("p", Normal, 0));
         assert_eq!(providers.next_us(500_000), Some(500_000), "it took a tenth of a second's, and may take more");
         assert_eq!(providers.next_us(0), Some(1000));
+        // A step takes its time: more is allowed when it begins what it leased.
+        providers.refill(5_000);
+        (0..5).for_each(|_| providers.begin("p", Normal, 20_000));
+        assert_eq!(providers.next_us(21_000), Some(21_000));
         providers.refill(500_000);
         assert_eq!(providers.next_us(500_000), None, "nothing more was there for it");
     }
