@@ -35,7 +35,7 @@ const MESSAGES: u64 = USERS * ENDPOINTS * ANNOUNCEMENTS;
 /// Requests of the server that the bare client repeats.
 const REPEATED: u64 = 300;
 /// Streams of the server: `push.per_origin_max`, for browsers on one connection, for apps of both kinds on another.
-const STREAMS: [usize; 2] = [16, 32];
+const STREAMS: [usize; 2] = [64, 128];
 /// The announcements are made within this time, and begin together.
 const LEAD: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
 /// Nothing new for this long ends the measurement.

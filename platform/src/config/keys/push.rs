@@ -19,12 +19,12 @@ pub(super) const PUSH: &[Key] = &[
     ),
     key("push", "ttl_warning", Kind::Duration(MINUTE, 28 * DAY), "6h", "The same for a warning."),
     key("push", "ttl_info", Kind::Duration(MINUTE, 28 * DAY), "1h", "The same for an information."),
-    key("push", "workers", Kind::Integer(1, 1000), "64", "Most messages on their way at once; more wait."),
+    key("push", "workers", Kind::Integer(1, 1000), "256", "Most messages on their way at once; more wait."),
     key(
         "push",
         "per_origin_max",
         Kind::Integer(1, 1000),
-        "16",
+        "64",
         "Most messages on their way to one provider at once; more wait, and other providers go on.",
     ),
     key(
