@@ -37,6 +37,7 @@ pub use record::{
     Acknowledgement, Alert, AlertKind, AlertStep, AlertThreshold, ResolvedReason, Snooze, StepKind, fired_text, short,
     span_text,
 };
+pub(crate) use record::{FiredWords, fired_text_in};
 pub use reorder::REORDER_TIMES_MAX;
 pub use rule::{
     HOLD_US_MAX, Hold, LATENESS_US_MAX, Level, Mode, NoData, RESERVED_LABELS, Rule, RuleError, RuleProblem, Telling,

@@ -331,10 +331,34 @@ pub struct AlertStep {
     pub text: String,
 }
 
+/// The words around what an alert's device has, in one language.
+pub(crate) struct FiredWords {
+    /// Before how long it had to last.
+    pub hold: &'static str,
+    /// Before how long nothing came.
+    pub silent: &'static str,
+    /// Between how many devices and what they are part of, and after that.
+    pub group: [&'static str; 2],
+    /// After how many devices there are more.
+    pub more: &'static str,
+}
+
+const ENGLISH: FiredWords = FiredWords {
+    hold: " for ",
+    silent: "nothing came for ",
+    group: [" devices of ", " went silent"],
+    more: " more devices",
+};
+
 /// What an alert says of its firing: "temperature -11.4 °C > -12 °C for 30 s".
 pub fn fired_text(alert: &Alert) -> String {
+    fired_text_in(&ENGLISH, alert)
+}
+
+/// The same in another language.
+pub(crate) fn fired_text_in(words: &FiredWords, alert: &Alert) -> String {
     let unit = if alert.unit.is_empty() { String::new() } else { format!(" {}", alert.unit) };
-    let hold = if alert.hold_us == 0 { String::new() } else { format!(" for {}", span_text(alert.hold_us)) };
+    let hold = if alert.hold_us == 0 { String::new() } else { format!("{}{}", words.hold, span_text(alert.hold_us)) };
     let value = short(alert.value);
     match (alert.kind, &alert.threshold) {
         (AlertKind::Condition, Some(AlertThreshold { comparison, value: threshold, .. })) => {
@@ -342,10 +366,13 @@ pub fn fired_text(alert: &Alert) -> String {
         }
         (AlertKind::Condition, None) => format!("{}{hold} ({} {value}{unit})", alert.condition, alert.metric),
         (AlertKind::NoData, _) => {
-            format!("nothing came for {}", span_text(alert.fired_us.saturating_sub(alert.started_us)))
+            format!("{}{}", words.silent, span_text(alert.fired_us.saturating_sub(alert.started_us)))
         }
-        (AlertKind::Group, _) => format!("{} devices of {} went silent", alert.members, alert.device_name),
-        (AlertKind::Overflow, _) => format!("{} more devices", alert.members),
+        (AlertKind::Group, _) => {
+            let [of, silent] = words.group;
+            format!("{}{of}{}{silent}", alert.members, alert.device_name)
+        }
+        (AlertKind::Overflow, _) => format!("{}{}", alert.members, words.more),
     }
 }
 

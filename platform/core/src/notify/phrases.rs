@@ -1,7 +1,7 @@
 //! What is said of alerts beside what people wrote, in the languages there are.
 
 use super::reason::Reason;
-use crate::alert::{Alert, AlertKind, AlertThreshold, ResolvedReason, fired_text, short, span_text};
+use crate::alert::{Alert, FiredWords, ResolvedReason, fired_text, fired_text_in};
 use crate::push::Language;
 
 /// First line of several messages told as one: how many alerts, and how many of them still fire.
@@ -70,26 +70,18 @@ pub fn code_words(language: Language, code: &str) -> (String, String) {
     }
 }
 
+const GERMAN: FiredWords = FiredWords {
+    hold: " seit ",
+    silent: "keine Daten seit ",
+    group: [" Geräte von ", " sind verstummt"],
+    more: " weitere Geräte",
+};
+
 /// What a device is said to have, of an alert that fires, as [`fired_text`] says it in English.
 pub(crate) fn fired(language: Language, alert: &Alert) -> String {
     match language {
         Language::En => fired_text(alert),
-        Language::De => {
-            let unit = if alert.unit.is_empty() { String::new() } else { format!(" {}", alert.unit) };
-            let hold = if alert.hold_us == 0 { String::new() } else { format!(" seit {}", span_text(alert.hold_us)) };
-            let value = short(alert.value);
-            match (alert.kind, &alert.threshold) {
-                (AlertKind::Condition, Some(AlertThreshold { comparison, value: threshold, .. })) => {
-                    format!("{} {value}{unit} {} {}{unit}{hold}", alert.metric, comparison.sign(), short(*threshold))
-                }
-                (AlertKind::Condition, None) => format!("{}{hold} ({} {value}{unit})", alert.condition, alert.metric),
-                (AlertKind::NoData, _) => {
-                    format!("keine Daten seit {}", span_text(alert.fired_us.saturating_sub(alert.started_us)))
-                }
-                (AlertKind::Group, _) => format!("{} Geräte von {} sind verstummt", alert.members, alert.device_name),
-                (AlertKind::Overflow, _) => format!("{} weitere Geräte", alert.members),
-            }
-        }
+        Language::De => fired_text_in(&GERMAN, alert),
     }
 }
 
