@@ -1,11 +1,11 @@
 /** Starts `pulsewire demo` on free ports with a data folder of its own, and gives tests a signed-in browser. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { type APIRequestContext, type BrowserContext, test as base, expect } from '@playwright/test';
+import { ended, started } from '../processes';
 
 export const PASSWORD = 'correct horse battery';
 
@@ -26,28 +26,19 @@ const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../..
 export async function startServer(): Promise<Server> {
   const folder = await mkdtemp(join(tmpdir(), 'pulsewire-e2e-'));
   const listen = ['--http-listen', '127.0.0.1:0', '--device-listen', '127.0.0.1:0'];
-  const child = spawn(program, ['demo', '--data-dir', join(folder, 'data'), ...listen, '--json'], {
-    cwd: folder,
-    env: { ...process.env, PULSEWIRE_ADMIN_PASSWORD: PASSWORD },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  // The last of what it logged, for when it does not start.
-  const log: string[] = [];
-  createInterface({ input: child.stderr }).on('line', (line) => {
-    log.push(line);
-    if (log.length > 50) log.shift();
-  });
-  const stop = async () => {
-    await ended(child);
-    await rm(folder, { recursive: true, force: true });
-  };
+  const remove = () => rm(folder, { recursive: true, force: true });
+  const args = ['demo', '--data-dir', join(folder, 'data'), ...listen, '--json'];
+  const env = { PULSEWIRE_ADMIN_PASSWORD: PASSWORD };
   try {
-    const started = await firstLine(child);
-    const document = JSON.parse(started) as { http: string; device: string; sign_in_link: string; phone: string };
-    return { url: document.http.replace(/\/$/, ''), device: document.device, signInLink: document.sign_in_link, phone: document.phone, stop };
+    const { child, says } = await started<{ http: string; device: string; sign_in_link: string; phone: string }>(program, args, { cwd: folder, env });
+    const stop = async () => {
+      await ended(child);
+      await remove();
+    };
+    return { url: says.http.replace(/\/$/, ''), device: says.device, signInLink: says.sign_in_link, phone: says.phone, stop };
   } catch (error) {
-    await stop();
-    throw new Error(`${program} demo did not start: ${error}\n${log.join('\n')}`);
+    await remove();
+    throw error;
   }
 }
 
@@ -66,30 +57,6 @@ export async function startFleet(server: Server, ...options: string[]): Promise<
     await ended(child);
     await rm(folder, { recursive: true, force: true });
   };
-}
-
-function firstLine(child: ChildProcess): Promise<string> {
-  return new Promise((done, failed) => {
-    if (child.stdout === null) return failed(new Error('no standard output'));
-    const lines = createInterface({ input: child.stdout });
-    lines.once('line', done);
-    child.once('error', failed);
-    child.once('exit', (code, signal) => failed(new Error(`exit ${code ?? signal}`)));
-    setTimeout(() => failed(new Error('nothing on standard output within 60 s')), 60_000).unref();
-  });
-}
-
-/** Ends it as an operator would, and less gently if that does not help. */
-function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return Promise.resolve();
-  return new Promise((done) => {
-    const force = setTimeout(() => child.kill('SIGKILL'), 10_000);
-    child.once('exit', () => {
-      clearTimeout(force);
-      done();
-    });
-    child.kill('SIGTERM');
-  });
 }
 
 /** Messages in the browser's console that are part of what a test provokes: refused requests, cut connections. */

@@ -5,7 +5,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import WebSocket from 'ws';
-import { ended } from './processes';
+import { ended } from '../processes';
 
 const PROGRAM = process.env.FIREFOX ?? 'firefox-esr';
 const START_MS = 60_000;

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Firefox, type Tab } from './bidi';
-import { until } from './processes';
+import { until } from '../processes';
 import { type Push, PushService } from './push-service';
 import { PASSWORD, Pulsewire } from './pulsewire';
 

@@ -1,17 +1,15 @@
 /** `pulsewire serve` with a configuration of its own, and devices that the simulator plays. */
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import { ended } from './processes';
+import { ended, started } from '../processes';
 
 export const PASSWORD = 'correct horse battery';
 
 const PROGRAM = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
 const SIMULATOR = join(dirname(PROGRAM), 'pulsewire-sim');
-const START_MS = 60_000;
 
 export interface Endpoint {
   id: string;
@@ -62,25 +60,17 @@ vapid_subject = "mailto:tests@example.org"
 `,
     );
     const listen = ['--http-listen', '127.0.0.1:0', '--device-listen', '127.0.0.1:0'];
-    const child = spawn(PROGRAM, ['serve', '--config', config, '--data-dir', join(folder, 'data'), ...listen, '--json'], {
-      cwd: folder,
-      env: { ...process.env, PULSEWIRE_ADMIN_PASSWORD: PASSWORD },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const log: string[] = [];
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      log.push(line);
-      if (log.length > 50) log.shift();
-    });
+    const args = ['serve', '--config', config, '--data-dir', join(folder, 'data'), ...listen, '--json'];
+    const env = { PULSEWIRE_ADMIN_PASSWORD: PASSWORD };
+    const { child, says } = await started<{ http: string; device: string }>(PROGRAM, args, { cwd: folder, env });
     try {
-      const addresses = JSON.parse(await firstLine(child)) as { http: string; device: string };
-      const server = new Pulsewire(child, folder, addresses);
+      const server = new Pulsewire(child, folder, says);
       const { token } = (await server.call('POST', '/session', { user: 'admin', password: PASSWORD })) as { token: string };
       server.#token = token;
       return server;
     } catch (error) {
       await ended(child);
-      throw new Error(`${PROGRAM} serve did not start: ${error}\n${log.join('\n')}`);
+      throw error;
     }
   }
 
@@ -120,14 +110,4 @@ vapid_subject = "mailto:tests@example.org"
   stop(): Promise<void> {
     return ended(this.#child);
   }
-}
-
-function firstLine(child: ChildProcess): Promise<string> {
-  return new Promise((done, failed) => {
-    if (child.stdout === null) return failed(new Error('no standard output'));
-    createInterface({ input: child.stdout }).once('line', done);
-    child.once('error', failed);
-    child.once('exit', (code, signal) => failed(new Error(`exit ${code ?? signal}`)));
-    setTimeout(() => failed(new Error(`nothing on standard output within ${START_MS} ms`)), START_MS).unref();
-  });
 }
