@@ -4,9 +4,13 @@ import { defineConfig } from 'vite';
 /** Where `npm run dev` finds the server; the page itself comes from Vite, so edits show without a build. */
 const server = process.env.PULSEWIRE_URL ?? 'http://127.0.0.1:8080';
 
-/** What the first page needs, or both of the pieces that are opened later. */
-const SHARED =
-  /node_modules|src[\\/](api|charts|i18n|live|state)[\\/]|src[\\/]ui[\\/](?!VirtualTable)|src[\\/]pages[\\/](poll|seen|silences[\\/]matchers|alerts[\\/]silence\.ts|device[\\/]commands[\\/]form|devices[\\/](AddDevice|Connect|tags))/;
+/** What the first page needs. */
+const BASE =
+  /node_modules|src[\\/](api|charts|i18n|live|state)[\\/]|src[\\/]views|src[\\/]shell[\\/]pages|src[\\/]ui[\\/](?!VirtualTable|Dialog|CopyText|Choice|Fold)|src[\\/]pages[\\/](poll|seen)/;
+
+/** What several of the pieces that are opened later share. */
+const COMMON =
+  /src[\\/]ui[\\/](Dialog|CopyText|Choice|Fold)|src[\\/]pages[\\/](silences[\\/]matchers|alerts[\\/]silence\.ts|device[\\/]commands[\\/]form|devices[\\/](AddDevice|Connect|tags))/;
 
 /** What forms of rules and of settings share, and what the messages of an alert share with those of the settings. */
 const FORMS = /src[\\/](pages[\\/]rules[\\/](wrong|days|duration|Problem|Windows)|push[\\/](Messages|Deliveries|words|calls))/;
@@ -29,8 +33,10 @@ export default defineConfig({
             { name: 'subscribe', test: /src[\\/]push[\\/](subscribe|repair)/, priority: 2 },
             { name: 'announcements', test: /src[\\/]pages[\\/]announcements[\\/]/, priority: 1 },
             { name: 'settings', test: /src[\\/]pages[\\/]settings[\\/]/, priority: 1 },
-            { name: 'pages', test: /src[\\/]pages[\\/](alerts|devices?)[\\/]|src[\\/]shell[\\/](Guide|tour)|VirtualTable/, priority: 1 },
-            { name: 'base', test: SHARED, priority: 2 },
+            { name: 'alerts', test: /src[\\/]pages[\\/]alerts[\\/]/, priority: 1 },
+            { name: 'devices', test: /src[\\/]pages[\\/]devices?[\\/]/, priority: 1 },
+            { name: 'common', test: COMMON, priority: 2 },
+            { name: 'base', test: BASE, priority: 2 },
           ],
         },
       },

@@ -2,10 +2,11 @@ import './styles/tokens.css';
 import './styles/base.css';
 import { mount } from 'svelte';
 import App from './App.svelte';
-import { loadTexts } from './i18n';
+import { declareLanguage, loadTexts } from './i18n';
 
 const target = document.getElementById('app');
 if (target === null) throw new Error('index.html has no element with the id "app"');
 // Once more, since a page without words is of no use.
 await loadTexts().catch(loadTexts);
+declareLanguage(document.documentElement);
 mount(App, { target });

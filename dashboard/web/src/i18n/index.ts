@@ -1,22 +1,44 @@
 /**
  * Texts and formats. All texts are in `en.json`, a file of its own beside the scripts; another language is another file
- * with the same keys. Numbers and dates follow the browser's language through `Intl`.
+ * with the same keys, named in `language.ts` and below. Numbers and dates go through `Intl`.
  */
 
+import { read } from '../state/stored';
 import type en from './en.json';
+import { chooseLanguage, chooseLocale, direction } from './language';
 
 export type TextKey = keyof typeof en;
+
+const wishes = typeof navigator === 'undefined' ? ['en'] : navigator.languages;
+
+/** Fixed for as long as the page is loaded: who chooses another one loads it anew. */
+export const LANGUAGE = chooseLanguage(read('language'), wishes);
+/** For `Intl`; undefined is the browser's own. */
+export const LOCALE = chooseLocale(read('language'), wishes);
+/** For `Intl`; undefined is where the browser is. */
+export const TIME_ZONE = read('zone') === 'utc' ? 'UTC' : undefined;
+
+/** One file per language; the names have to be written out for the build to find them. */
+const CATALOGUES = {
+  en: () => new URL('./en.json', import.meta.url),
+} as const;
 
 let catalogue: Readonly<Record<string, string>> = {};
 
 /** Fetches the texts; before that, `t` answers the key. */
 export async function loadTexts(): Promise<void> {
-  const answer = await fetch(new URL('./en.json', import.meta.url));
+  const answer = await fetch(CATALOGUES[LANGUAGE]());
   if (!answer.ok) throw new Error(`the texts were answered with status ${answer.status}`);
   catalogue = await answer.json();
 }
 
-const plural = new Intl.PluralRules('en');
+/** For screen readers, hyphens and the direction of lines. */
+export function declareLanguage(root: HTMLElement): void {
+  root.lang = LANGUAGE;
+  root.dir = direction(LANGUAGE);
+}
+
+const plural = new Intl.PluralRules(LANGUAGE);
 
 /**
  * The text of a key with `{name}` replaced. With a `count`, the form `key.one`, `key.other`, … is taken if there
@@ -33,13 +55,13 @@ export function t(key: TextKey, values: Record<string, string | number> = {}): s
   });
 }
 
-const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
-const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
-const significant = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
-const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
-const scientific = new Intl.NumberFormat(undefined, { notation: 'scientific', maximumSignificantDigits: 4 });
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const whole = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
+const compact = new Intl.NumberFormat(LOCALE, { notation: 'compact', maximumFractionDigits: 1 });
+const significant = new Intl.NumberFormat(LOCALE, { maximumSignificantDigits: 6 });
+const short = new Intl.NumberFormat(LOCALE, { maximumSignificantDigits: 4 });
+const scientific = new Intl.NumberFormat(LOCALE, { notation: 'scientific', maximumSignificantDigits: 4 });
+const clock = new Intl.DateTimeFormat(LOCALE, { hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: TIME_ZONE });
+const dateTime = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'medium', timeZone: TIME_ZONE });
 
 export function formatCount(value: number): string {
   return whole.format(value);
@@ -55,7 +77,7 @@ export function formatBytes(bytes: number): string {
   const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte'] as const;
   const size = Math.min(Math.max(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 0), units.length - 1);
   const options = { style: 'unit', unit: units[size], unitDisplay: 'short', maximumSignificantDigits: 3 } as const;
-  return new Intl.NumberFormat(undefined, options).format(bytes / 1000 ** size);
+  return new Intl.NumberFormat(LOCALE, options).format(bytes / 1000 ** size);
 }
 
 /** Six significant digits, as many as an f32 holds for sure; or four, where a value is glanced at and not read off. */

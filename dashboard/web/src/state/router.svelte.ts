@@ -9,12 +9,21 @@ const PAGES = {
   'rules/new': 'rule_new',
   silences: 'silences',
   announcements: 'announcements',
+  map: 'map',
+  start: 'start',
+  about: 'about',
+  settings: 'appearance',
+  'settings/appearance': 'appearance',
   'settings/notifications': 'notifications',
+  'settings/users': 'users',
+  'settings/tokens': 'tokens',
   signin: 'signin',
 } as const;
 
 /** Pages about one thing, by the path of their list. */
 const THINGS = { devices: 'device', alerts: 'alert', rules: 'rule' } as const;
+
+export type PageName = (typeof PAGES)[keyof typeof PAGES] | (typeof THINGS)[keyof typeof THINGS];
 
 export type Route =
   | { page: (typeof PAGES)[keyof typeof PAGES] | 'not_found'; id: null }
@@ -40,9 +49,12 @@ class Router {
   readonly route: Route = $derived(match(this.#url.pathname));
   readonly query: URLSearchParams = $derived(this.#url.searchParams);
   readonly href: string = $derived(this.#url.pathname + this.#url.search);
+  /** Pages that were gone to since the browser loaded this one. */
+  moves = 0;
 
   constructor() {
     addEventListener('popstate', () => {
+      this.moves += 1;
       this.#url = new URL(location.href);
     });
     document.addEventListener('click', (event) => this.#click(event));
@@ -55,7 +67,9 @@ class Router {
     else history.pushState(null, '', url);
     const pageChanged = url.pathname !== this.#url.pathname;
     this.#url = url;
-    if (pageChanged) scrollTo(0, 0);
+    if (!pageChanged) return;
+    this.moves += 1;
+    scrollTo(0, 0);
   }
 
   /** Changes parts of the query; null or an empty text removes a part. */

@@ -1,32 +1,30 @@
-/** Choices kept in this browser. Storage may be switched off: then they last as long as the page. */
+/** How this browser shows the page. */
+
+import { read, write } from './stored';
+
+export { read, write };
 
 export type Theme = 'system' | 'light' | 'dark';
-
-export function read(name: string): string | null {
-  try {
-    return localStorage.getItem(`pulsewire.${name}`);
-  } catch {
-    return null;
-  }
-}
-
-export function write(name: string, value: string): void {
-  try {
-    localStorage.setItem(`pulsewire.${name}`, value);
-  } catch {
-    // Nothing to do: the choice holds until the page is closed.
-  }
-}
+export type Density = 'comfortable' | 'compact';
 
 const systemDark = matchMedia('(prefers-color-scheme: dark)');
+const coarse = matchMedia('(pointer: coarse)');
+
+/** Height of a table's row in pixels. A finger needs room, whatever was chosen. */
+const ROW = { comfortable: 36, compact: 28, touched: 48 } as const;
 
 class Settings {
   #theme = $state<Theme>('system');
   #shortcuts = $state(read('shortcuts') !== 'off');
   #guideDone = $state(read('guide') === 'done');
   #systemDark = $state(systemDark.matches);
+  #density = $state<Density>(read('density') === 'compact' ? 'compact' : 'comfortable');
+  #coarse = $state(coarse.matches);
 
   constructor() {
+    coarse.addEventListener('change', (event) => {
+      this.#coarse = event.matches;
+    });
     const stored = read('theme');
     if (stored === 'light' || stored === 'dark') this.#theme = stored;
     systemDark.addEventListener('change', (event) => {
@@ -48,6 +46,22 @@ class Settings {
   /** Whether the page is dark now, by choice or by the system. Charts read their colours again when it changes. */
   get dark(): boolean {
     return this.#theme === 'dark' || (this.#theme === 'system' && this.#systemDark);
+  }
+
+  get density(): Density {
+    return this.#density;
+  }
+
+  set density(density: Density) {
+    this.#density = density;
+    write('density', density === 'compact' ? density : '');
+    if (density === 'compact') document.documentElement.dataset.density = density;
+    else delete document.documentElement.dataset.density;
+  }
+
+  /** Pixels; as `--row` of the style sheets. */
+  get rowHeight(): number {
+    return this.#coarse ? ROW.touched : ROW[this.#density];
   }
 
   /** Single-key shortcuts; WCAG 2.1.4 asks that they can be switched off. */

@@ -1,4 +1,4 @@
-/** Keyboard shortcuts. None acts while someone types, and all can be switched off in the help dialog. */
+/** Keyboard shortcuts. None acts while someone types, and all can be switched off in the help dialog and in the settings. */
 
 import { settings } from './settings.svelte';
 
@@ -16,6 +16,14 @@ export function bind(keys: string, action: Action): () => void {
     const at = stack.indexOf(action);
     if (at >= 0) stack.splice(at, 1);
   };
+}
+
+/** Does what these keys do now; false if they do nothing. `ask`: only says so. */
+export function perform(keys: string, ask = false): boolean {
+  const action = actions.get(keys)?.at(-1);
+  if (action === undefined) return false;
+  if (!ask) action();
+  return true;
 }
 
 function typing(target: EventTarget | null): boolean {

@@ -1,0 +1,21 @@
+/** The code of each page but the first, fetched when it is opened. A page that is not here has no place in the navigation. */
+
+import type { Component } from 'svelte';
+import type { PageName } from './state/router.svelte';
+
+// biome-ignore lint/suspicious/noExplicitAny: each page has properties of its own; only those about one thing have an id
+type View = () => Promise<{ default: Component<any> }>;
+
+export const VIEWS: Partial<Record<PageName, View>> = {
+  devices: () => import('./pages/devices/Devices.svelte'),
+  device: () => import('./pages/device/Device.svelte'),
+  alerts: () => import('./pages/alerts/Alerts.svelte'),
+  alert: () => import('./pages/alerts/Alert.svelte'),
+  rules: () => import('./pages/rules/Rules.svelte'),
+  rule: () => import('./pages/rules/Rule.svelte'),
+  rule_new: () => import('./pages/rules/Rule.svelte'),
+  silences: () => import('./pages/silences/Silences.svelte'),
+  announcements: () => import('./pages/announcements/Announcements.svelte'),
+  appearance: () => import('./pages/settings/Appearance.svelte'),
+  notifications: () => import('./pages/settings/Notifications.svelte'),
+};
