@@ -7,12 +7,16 @@ import type {
   AlertDetail,
   AlertSummary,
   BacktestJob,
+  BulkAnswer,
   BulkRequest,
   CommandDetail,
   CommandRequest,
   CommandSet,
   Decision,
   Device,
+  DeviceBulk,
+  DevicePage,
+  Facets,
   HistoryPage,
   NewDevice,
   NewEndpoint,
@@ -25,6 +29,7 @@ import type {
   RuleCheck,
   RuleRequest,
   RuleVersion,
+  SavedView,
   Session,
   Silence,
   SilenceRequest,
@@ -175,8 +180,17 @@ export const api = {
     call<Page<Device>>('GET', `devices${query({ ...filter })}`, undefined, signal),
   device: (device: string, signal?: AbortSignal) =>
     call<Device>('GET', `devices/${id(device)}`, undefined, signal),
+  /** Whatever the query says, as the address of the device list does. */
+  devicePage: (search: URLSearchParams, signal?: AbortSignal) => call<DevicePage>('GET', `devices?${search}`, undefined, signal),
+  facets: (signal?: AbortSignal) => call<Facets>('GET', 'devices/facets', undefined, signal),
+  bulkDevices: (request: DeviceBulk, signal?: AbortSignal) => call<BulkAnswer>('POST', 'devices/bulk', request, signal),
+  views: (page: string, signal?: AbortSignal) => call<Page<SavedView> | SavedView[]>('GET', `views${query({ page })}`, undefined, signal),
+  saveView: (page: string, name: string, view: { query: string; shared?: boolean }) =>
+    call<SavedView>('PUT', `views/${id(page)}/${id(name)}`, view),
+  deleteView: (page: string, name: string) => call<void>('DELETE', `views/${id(page)}/${id(name)}`),
+  deviceToken: (device: string) => call<{ token: string }>('POST', `devices/${id(device)}/token`),
   createDevice: (device: NewDevice) => call<{ device: Device; secret: string }>('POST', 'devices', device),
-  patchDevice: (device: string, change: Partial<Pick<Device, 'name' | 'tags' | 'group' | 'enabled'>>) =>
+  patchDevice: (device: string, change: Partial<Pick<Device, 'name' | 'tags' | 'group' | 'profile' | 'enabled'>>) =>
     call<Device>('PATCH', `devices/${id(device)}`, change),
   deleteDevice: (device: string) => call<void>('DELETE', `devices/${id(device)}`),
   replaceSecret: (device: string, revokePrevious: boolean) =>

@@ -48,13 +48,52 @@ export interface Device {
   name: string;
   tags: Record<string, string>;
   group: string | null;
+  /** Absent from servers that know no profiles. */
+  profile?: string | null;
   enabled: boolean;
   created: string;
   presence: Presence;
   last_seen: string | null;
   firmware: string | null;
   metrics: number;
+  /** Open ones. */
+  alerts?: Record<Severity, number>;
+  /** Of the metrics that were asked for with `metrics=`; only those that exist. */
+  latest?: Record<string, LatestValue>;
   accounting: Accounting;
+}
+
+export interface LatestValue {
+  time: string;
+  value: JsonValue;
+  unit: string;
+}
+
+export interface Named {
+  name: string;
+  count: number;
+}
+
+/** What filters and columns of the device list can be made of; most frequent first. */
+export interface Facets {
+  total: number;
+  presence: Record<Presence, number>;
+  alerting: number;
+  groups: Named[];
+  profiles: Named[];
+  tags: { key: string; values: { value: string; count: number }[] }[];
+  metrics: { name: string; unit: string; type: MetricType; devices: number }[];
+  /** There are more than are listed. */
+  cut: boolean;
+}
+
+export interface SavedView {
+  page: string;
+  name: string;
+  query: string;
+  shared: boolean;
+  owner: string;
+  changed: string;
 }
 
 export interface NewDevice {
@@ -62,11 +101,35 @@ export interface NewDevice {
   name?: string;
   tags?: Record<string, string>;
   group?: string;
+  profile?: string;
 }
 
 export interface Page<T> {
   items: T[];
   next: string | null;
+}
+
+export interface DevicePage extends Page<Device> {
+  /** All that match. */
+  total: number;
+}
+
+export interface DeviceBulk {
+  action: 'enable' | 'disable' | 'delete' | 'set_group' | 'set_profile' | 'add_tag' | 'remove_tag' | 'command';
+  ids?: readonly string[];
+  filter?: Record<string, string | readonly string[]>;
+  group?: string | null;
+  profile?: string | null;
+  key?: string;
+  value?: string;
+  command?: { name: string; arguments?: Values; ttl?: string };
+}
+
+export interface BulkAnswer {
+  matched: number;
+  changed: number;
+  /** The first hundred. */
+  failed: { id: string; detail: string }[];
 }
 
 /** A float that JSON lacks arrives as one of three strings. */
