@@ -21,7 +21,28 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
+/** `DASHBOARD_PAGE=vite`: the page comes from its source instead of the server's binary, which need not be built for it. */
+const fromSource = process.env.DASHBOARD_PAGE === 'vite';
+
+async function servePage(server: string): Promise<{ url: string; stop: () => Promise<void> }> {
+  const web = resolve(import.meta.dirname, '../../web');
+  // The configuration reads it from here.
+  process.env.PULSEWIRE_URL = server;
+  const { createServer } = await import(join(web, 'node_modules/vite/dist/node/index.js'));
+  const vite = await createServer({
+    root: web,
+    configFile: join(web, 'vite.config.ts'),
+    cacheDir: await mkdtemp(join(tmpdir(), 'pulsewire-e2e-vite-')),
+    server: { host: '127.0.0.1', port: 0, hmr: false },
+    logLevel: 'error',
+  });
+  // A server started later would not know it.
+  delete process.env.PULSEWIRE_URL;
+  await vite.listen();
+  return { url: vite.resolvedUrls.local[0].replace(/\/$/, ''), stop: () => vite.close() };
+}
+
+export const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
 
 export async function startServer(): Promise<Server> {
   const folder = await mkdtemp(join(tmpdir(), 'pulsewire-e2e-'));
@@ -31,11 +52,14 @@ export async function startServer(): Promise<Server> {
   const env = { PULSEWIRE_ADMIN_PASSWORD: PASSWORD };
   try {
     const { child, says } = await started<{ http: string; device: string; sign_in_link: string; phone: string }>(program, args, { cwd: folder, env });
+    const url = says.http.replace(/\/$/, '');
+    const page = fromSource ? await servePage(url) : { url, stop: async () => {} };
     const stop = async () => {
+      await page.stop();
       await ended(child);
       await remove();
     };
-    return { url: says.http.replace(/\/$/, ''), device: says.device, signInLink: says.sign_in_link, phone: says.phone, stop };
+    return { url: page.url, device: says.device, signInLink: says.sign_in_link, phone: says.phone, stop };
   } catch (error) {
     await remove();
     throw error;
