@@ -10,7 +10,10 @@ const BASE =
 
 /** What several of the pieces that are opened later share. */
 const COMMON =
-  /src[\\/]ui[\\/](Dialog|CopyText|Choice|Fold)|src[\\/]pages[\\/](silences[\\/]matchers|alerts[\\/]silence\.ts|device[\\/]commands[\\/]form|devices[\\/](AddDevice|Connect|tags))/;
+  /src[\\/]ui[\\/](Dialog|CopyText|Choice|Fold)|src[\\/]pages[\\/](silences[\\/]matchers|alerts[\\/]silence\.ts|rules[\\/]write|device[\\/]commands[\\/]form)/;
+
+/** Adding and connecting a device, from several pages. */
+const CONNECT = /src[\\/]pages[\\/]devices[\\/](AddDevice|Connect|Kits|kits|tags)/;
 
 /** What forms of rules and of settings share, and what the messages of an alert share with those of the settings. */
 const FORMS = /src[\\/](pages[\\/]rules[\\/](wrong|days|duration|Problem|Windows)|push[\\/](Messages|Deliveries|words|calls))/;
@@ -31,11 +34,13 @@ export default defineConfig({
             { name: 'forms', test: FORMS, priority: 2 },
             { name: 'rules', test: /src[\\/]pages[\\/](rules|silences)[\\/]/, priority: 1 },
             { name: 'subscribe', test: /src[\\/]push[\\/](subscribe|repair)/, priority: 2 },
+            { name: 'start', test: /src[\\/]pages[\\/]start[\\/]/, priority: 1 },
             { name: 'announcements', test: /src[\\/]pages[\\/]announcements[\\/]/, priority: 1 },
             { name: 'settings', test: /src[\\/]pages[\\/]settings[\\/]/, priority: 1 },
             { name: 'alerts', test: /src[\\/]pages[\\/]alerts[\\/]/, priority: 1 },
             { name: 'devices', test: /src[\\/]pages[\\/]devices?[\\/]/, priority: 1 },
             { name: 'common', test: COMMON, priority: 2 },
+            { name: 'connect', test: CONNECT, priority: 2 },
             { name: 'base', test: BASE, priority: 2 },
           ],
         },

@@ -394,7 +394,7 @@ test.describe('on a phone', () => {
     await page.getByLabel('Hold messages at certain hours').tap();
     await fits('what and when');
     await page.getByRole('button', { name: 'Undo' }).tap();
-    await page.getByRole('button', { name: 'Account and settings' }).tap();
+    await page.getByRole('button', { name: 'More' }).tap();
     await page.getByRole('link', { name: 'Announcements' }).tap();
     await expect(page.getByRole('heading', { level: 1 })).toHaveText('Announcements');
     await page.getByRole('link', { name: 'New announcement' }).tap();

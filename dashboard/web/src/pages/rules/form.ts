@@ -4,6 +4,9 @@ import type { Day, Escalation, LevelRequest, Limit, NoDataThen, Rule, RuleFields
 import { type Comparison, SEVERITIES, type Severity } from '../../live/frame';
 import { seconds } from '../device/commands/form';
 import { asApi, inWords } from './duration';
+import { metricWord, readNumber } from './write';
+
+export { metricWord, readNumber };
 
 export type ScopeKind = 'all' | 'tag' | 'group' | 'profile' | 'devices';
 
@@ -119,6 +122,23 @@ export function empty(): Draft {
   };
 }
 
+/** A new rule as a link wants it: `?device=pump-7&metric=load&comparison=>&threshold=4&for=30s&severity=warning&name=…`. */
+export function prefilled(query: URLSearchParams): Draft {
+  const draft = empty();
+  const device = query.get('device');
+  if (device !== null) Object.assign(draft, { scopeKind: 'devices', scopeValue: device });
+  const comparison = (['>', '>=', '<', '<='] as const).find((one) => one === query.get('comparison'));
+  const severity = SEVERITIES.find((one) => one === query.get('severity')) ?? 'warning';
+  return {
+    ...draft,
+    name: query.get('name') ?? '',
+    metric: query.get('metric') ?? '',
+    comparison: comparison ?? draft.comparison,
+    levels: [{ ...newLevel(severity), threshold: query.get('threshold') ?? '' }],
+    hold: query.has('for') ? inWords(query.get('for') ?? '') : draft.hold,
+  };
+}
+
 /** What is wrong, by the field's path in the API: a key of `rule.wrong_…`. */
 export type Mistakes = Record<string, 'required' | 'number' | 'whole' | 'duration' | 'quiet_side' | 'tag' | 'label' | 'url' | 'count' | 'to' | 'time'>;
 
@@ -135,13 +155,6 @@ export function holds(value: number, comparison: Comparison, threshold: number):
     default:
       return value <= threshold;
   }
-}
-
-/** Also with a decimal comma and with the minus sign of typographers. */
-export function readNumber(text: string): number | null {
-  const given = text.trim().replace(',', '.').replace('−', '-');
-  const value = Number(given);
-  return given === '' || !Number.isFinite(value) ? null : value;
 }
 
 /** What has commas or blanks between. */
@@ -162,14 +175,6 @@ export function readScope({ scopeKind, scopeValue }: Pick<Draft, 'scopeKind' | '
   }
   const devices = words(given);
   return devices.length === 1 ? { device: devices[0] as string } : { devices };
-}
-
-const KEYWORDS = ['and', 'or', 'not', 'in', 'true', 'false'];
-
-/** A metric's name as expressions have it: in backquotes unless it is a plain word. */
-export function metricWord(name: string): string {
-  const plain = /^[A-Za-z_][A-Za-z0-9_.:]*$/.test(name) && !KEYWORDS.includes(name);
-  return plain ? name : `\`${name.replaceAll('`', '``')}\``;
 }
 
 /** The comparison that ends what another begins, with nothing between. */
