@@ -360,15 +360,8 @@ async fn changes_of_passwords_count_with_the_sign_ins() {
 async fn a_viewers_message_may_be_split_and_a_ping_may_stand_between_its_parts() {
     with_server(&[], |admin| {
         let mut socket = live(&admin);
-        let everything = Subscribe {
-            subscription: 7,
-            devices: Vec::new(),
-            metrics: Vec::new(),
-            interval_ms: 50,
-            aggregate: Aggregate::Every,
-            history_ms: 0,
-            resume: None,
-        };
+        let everything =
+            Subscribe { subscription: 7, interval_ms: 50, aggregate: Aggregate::Every, ..Subscribe::default() };
         let mut bytes = Vec::new();
         pulsewire_proto::Message::Subscribe(everything).encode(&mut bytes);
         let (head, rest) = bytes.split_at(3);

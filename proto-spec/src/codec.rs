@@ -7,9 +7,9 @@ use crate::{
     CloseCode, DecodeError,
     frame::{
         Ack, Alert, Batch, Cancel, Challenge, Close, Command, CommandResult, CommandSet, CommandState, Delivered,
-        EventsLost, Gap, Heartbeat, Hello, LiveWelcome, MetricSet, Nack, Ping, Pong, Presence, Progress, Proof,
-        Refused, Report, ResultAck, SeriesDef, Skip, SnapshotEnd, StreamId, StreamOpen, Subscribe, Texts, Unsubscribe,
-        Welcome,
+        EventsLost, EventsResume, Gap, Heartbeat, Hello, LiveWelcome, MetricSet, Nack, Ping, Pong, Presence, Progress,
+        Proof, Refused, Report, ResultAck, SeriesDef, Skip, SnapshotEnd, StreamId, StreamOpen, Subscribe, Texts,
+        Unsubscribe, Welcome,
     },
 };
 
@@ -328,4 +328,5 @@ messages! {
     Refused = 0x8B, "REFUSED", Refused, Refused::decode;
     Texts = 0x8C, "TEXTS", Texts, Texts::decode;
     EventsLost = 0x8D, "EVENTS_LOST", EventsLost, EventsLost::decode;
+    EventsResume = 0x8E, "EVENTS_RESUME", EventsResume, EventsResume::decode;
 }

@@ -58,3 +58,7 @@ pub const CANCEL_TEXT_BYTES: usize = 256;
 pub const COMMANDS_REMEMBERED: usize = 64;
 /// Elements of one ALERT or COMMAND_STATE. SPEC §9.12, §9.13.
 pub const EVENT_LIST: usize = 1000;
+/// Groups, profiles and tags of one SUBSCRIBE, each. SPEC §9.2.
+pub const SUBSCRIBE_LABELS: usize = 64;
+/// Labels of `across`. SPEC §9.2.
+pub const SUBSCRIBE_ACROSS: usize = 4;

@@ -40,3 +40,22 @@ pub fn is_metric_name(name: &str) -> bool {
 pub fn is_unit(unit: &str) -> bool {
     unit.len() <= UNIT_BYTES && !unit.chars().any(char::is_control)
 }
+
+/// Longest tag key, in bytes.
+pub const TAG_KEY_BYTES: usize = 64;
+/// Longest tag value, in bytes.
+pub const TAG_VALUE_BYTES: usize = 128;
+/// What the tags of SUBSCRIBE must be, for messages.
+pub const TAG_RULE: &str =
+    "a tag key is 1 to 64 characters of A-Z a-z 0-9 . _ -, a value at most 128 bytes without control characters";
+
+/// Whether `key` may be the key of a tag. See [`TAG_RULE`].
+pub fn is_tag_key(key: &str) -> bool {
+    (1..=TAG_KEY_BYTES).contains(&key.len())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Whether `value` may be the value of a tag, or the empty one that stands for any. See [`TAG_RULE`].
+pub fn is_tag_value(value: &str) -> bool {
+    value.len() <= TAG_VALUE_BYTES && !value.chars().any(char::is_control)
+}

@@ -119,29 +119,44 @@ fn live_message() -> impl Strategy<Value = Message<'static>> {
         state: PresenceState::Stale,
         last_seen_us,
     });
+    let tag = (device_id(), short_text()).prop_map(|(key, value)| TagMatch { key, value });
+    let selection = (vec(short_text(), 0..3), vec(tag, 0..3), proptest::option::of(vec(short_text(), 0..3)));
+    let label = (device_id(), short_text()).prop_map(|(name, value)| SeriesLabel { name, value });
     prop_oneof![
-        any::<(u64, u64, i64, u32, u32, u32)>().prop_map(|m| Message::LiveWelcome(LiveWelcome {
+        any::<(u64, u64, i64, u32, u32, u32, u64, u64)>().prop_map(|m| Message::LiveWelcome(LiveWelcome {
             epoch: m.0,
             position: m.1,
             server_time_us: m.2,
             heartbeat_interval_ms: m.3,
             subscriptions_max: m.4,
             interval_ms_min: m.5,
+            events_epoch: m.6,
+            events_position: m.7,
         })),
-        (any::<(u32, u32, u32)>(), vec(device_id(), 0..9), vec(metric_name(), 0..9), resume).prop_map(
-            |((subscription, interval_ms, history_ms), devices, metrics, resume)| Message::Subscribe(Subscribe {
-                subscription,
-                devices,
-                metrics,
-                interval_ms,
-                aggregate: Aggregate::Last,
-                history_ms,
-                resume,
-            })
+        (any::<(u32, u32, u32)>(), vec(device_id(), 0..9), vec(metric_name(), 0..9), resume, selection).prop_map(
+            |((subscription, interval_ms, history_ms), devices, metrics, resume, (groups, tags, across))| {
+                Message::Subscribe(Subscribe {
+                    subscription,
+                    devices,
+                    metrics,
+                    interval_ms,
+                    aggregate: Aggregate::P95,
+                    history_ms,
+                    resume,
+                    profiles: groups.clone(),
+                    groups,
+                    tags,
+                    across,
+                })
+            }
         ),
         any::<u32>().prop_map(|subscription| Message::Unsubscribe(Unsubscribe { subscription })),
-        (any::<u32>(), vec(series, 0..9))
-            .prop_map(|(subscription, series)| Message::SeriesDef(SeriesDef { subscription, series })),
+        (any::<u32>(), vec(series, 0..9), proptest::option::of(vec(label, 0..3))).prop_map(
+            |(subscription, series, labels)| {
+                let labels = labels.map_or_else(Vec::new, |labels| series.iter().map(|_| labels.clone()).collect());
+                Message::SeriesDef(SeriesDef { subscription, series, labels })
+            }
+        ),
         (any::<(u32, u64, u64, bool)>(), vec(text, 0..9)).prop_map(|(m, items)| Message::Texts(Texts {
             subscription: m.0,
             position: m.1,
@@ -149,7 +164,8 @@ fn live_message() -> impl Strategy<Value = Message<'static>> {
             history: m.3,
             items,
         })),
-        vec(presence, 0..9).prop_map(|devices| Message::Presence(Presence { devices })),
+        (vec(presence, 0..9), any::<(u64, u64)>())
+            .prop_map(|(devices, (position, previous))| Message::Presence(Presence { devices, position, previous })),
         any::<(u32, u64, u64)>().prop_map(|m| Message::Gap(Gap {
             subscription: m.0,
             from_position: m.1,
@@ -290,7 +306,8 @@ fn event_message() -> impl Strategy<Value = Message<'static>> {
         },
     );
     prop_oneof![
-        (vec(alert, 0..9), any::<Option<(u16, u32)>>(), short_text()).prop_map(|(alerts, details, condition)| {
+        (vec(alert, 0..9), any::<Option<(u16, u32)>>(), short_text(), any::<(u64, u64)>()).prop_map(|given| {
+            let (alerts, details, condition, (position, previous)) = given;
             let detail = |(flags, members)| AlertDetail {
                 kind: AlertKind::Group,
                 flags,
@@ -299,10 +316,14 @@ fn event_message() -> impl Strategy<Value = Message<'static>> {
                 assigned: (members > 7).then(|| condition.clone()),
             };
             let details = details.map_or_else(Vec::new, |given| alerts.iter().map(|_| detail(given)).collect());
-            Message::Alert(Alert { alerts, details })
+            Message::Alert(Alert { alerts, details, position, previous })
         }),
-        vec(command, 0..9).prop_map(|commands| Message::CommandState(CommandState { commands })),
-        any::<u64>().prop_map(|count| Message::EventsLost(EventsLost { count })),
+        (vec(command, 0..9), any::<(u64, u64)>()).prop_map(|(commands, (position, previous))| {
+            Message::CommandState(CommandState { commands, position, previous })
+        }),
+        any::<(u64, u64, u64)>()
+            .prop_map(|(count, position, previous)| { Message::EventsLost(EventsLost { count, position, previous }) }),
+        any::<(u64, u64)>().prop_map(|(epoch, position)| Message::EventsResume(EventsResume { epoch, position })),
     ]
 }
 
@@ -310,19 +331,44 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
     prop_oneof![session_message(), command_message(), live_message(), event_message()]
 }
 
-/// Bytes of a payload that came with a later version: without them it still decodes. SPEC §3.
+/// Bytes of a payload that came with a later version: without them, or some of their fields, it still decodes. SPEC §3.
 fn appended_bytes(message: &Message<'_>) -> usize {
+    let lane = |position: &u64, previous: &u64| varint_bytes(*position) + varint_bytes(*previous);
+    let mut whole = Vec::new();
+    message.encode(&mut whole);
+    // What is not appended, or what the first appended list begins with.
+    let without = |bare: Message<'_>, empty: usize| {
+        let mut bytes = Vec::new();
+        bare.encode(&mut bytes);
+        whole.len() - (bytes.len() - empty)
+    };
     match message {
         Message::Heartbeat(_) => 1,
-        Message::Alert(alert) => {
-            let mut bare = Vec::new();
-            Alert { alerts: alert.alerts.clone(), details: Vec::new() }.encode_payload(&mut bare);
-            let mut whole = Vec::new();
-            alert.encode_payload(&mut whole);
-            // The empty list is a byte, too.
-            whole.len() - bare.len() + 1
+        Message::Alert(m) => {
+            let bare = Alert { alerts: m.alerts.clone(), details: Vec::new(), position: 0, previous: 0 };
+            without(Message::Alert(bare), 3)
+        }
+        Message::CommandState(m) => lane(&m.position, &m.previous),
+        Message::Presence(m) => lane(&m.position, &m.previous),
+        Message::EventsLost(m) => lane(&m.position, &m.previous),
+        Message::LiveWelcome(m) => lane(&m.events_epoch, &m.events_position),
+        Message::SeriesDef(m) => without(Message::SeriesDef(SeriesDef { labels: Vec::new(), ..m.clone() }), 1),
+        Message::Subscribe(m) => {
+            let bare =
+                Subscribe { groups: Vec::new(), profiles: Vec::new(), tags: Vec::new(), across: None, ..m.clone() };
+            without(Message::Subscribe(bare), 4)
         }
         _ => 0,
+    }
+}
+
+/// Bytes of a u64 on the wire. SPEC §3.
+fn varint_bytes(value: u64) -> usize {
+    match value {
+        0..251 => 1,
+        251..=0xFFFF => 3,
+        0x1_0000..=0xFFFF_FFFF => 5,
+        _ => 9,
     }
 }
 

@@ -96,15 +96,12 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         Message::ResultAck(ResultAck { id: [1; 16] }),
         Message::Cancel(Cancel { id: [1; 16], text: String::new() }),
         Message::CommandSet(CommandSet { commands: vec![] }),
-        Message::CommandState(CommandState { commands: vec![] }),
+        Message::CommandState(CommandState { commands: vec![], position: 0, previous: 0 }),
         Message::Subscribe(Subscribe {
             subscription: 1,
-            devices: vec![],
-            metrics: vec![],
             interval_ms: 100,
             aggregate: Aggregate::Last,
-            history_ms: 0,
-            resume: None,
+            ..Subscribe::default()
         }),
         Message::Batch(Batch::decode(&batch).expect("a batch")),
     ];

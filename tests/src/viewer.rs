@@ -33,11 +33,9 @@ pub fn everything(subscription: u32, devices: &[&str]) -> Subscribe {
     Subscribe {
         subscription,
         devices: devices.iter().map(|id| (*id).to_owned()).collect(),
-        metrics: Vec::new(),
         interval_ms: 50,
         aggregate: Aggregate::Every,
-        history_ms: 0,
-        resume: None,
+        ..Subscribe::default()
     }
 }
 

@@ -6,6 +6,7 @@ import {
   type AlertEvent,
   decode,
   encodeClose,
+  encodeEventsResume,
   encodeHeartbeat,
   encodeSubscribe,
   encodeUnsubscribe,
@@ -53,16 +54,66 @@ describe('messages of the server', () => {
         heartbeatIntervalMs: 5000,
         subscriptionsMax: 64,
         intervalMsMin: 100,
+        eventsEpoch: 0n,
+        eventsPosition: 0n,
       },
     );
+  });
+
+  it('LIVE_WELCOME with the lossless lane', () => {
+    check(frame('80', '00 00 00 00 00 00  fb e803 07'), {
+      type: 'welcome',
+      epoch: 0n,
+      position: 0n,
+      serverTimeUs: 0,
+      heartbeatIntervalMs: 0,
+      subscriptionsMax: 0,
+      intervalMsMin: 0,
+      eventsEpoch: 1000n,
+      eventsPosition: 7n,
+    });
   });
 
   it('SERIES_DEF', () => {
     check(frame('83', '07 01  00  02 6431  05 70ce8a2f73  02 c2b0  00'), {
       type: 'series',
       subscription: 7,
-      series: [{ index: 0, device: 'd1', metric: 'pΊ/s', unit: '°', type: 'f64' }],
+      series: [{ index: 0, device: 'd1', metric: 'pΊ/s', unit: '°', type: 'f64', labels: [] }],
     });
+  });
+
+  it('SERIES_DEF of a result over many devices', () => {
+    check(frame('83', '07 01  03  00  01 74  00  00   01 02 08 7461673a73697465 01 6e  05 67726f7570 00'), {
+      type: 'series',
+      subscription: 7,
+      series: [
+        {
+          index: 3,
+          device: '',
+          metric: 't',
+          unit: '',
+          type: 'f64',
+          labels: [
+            { name: 'tag:site', value: 'n' },
+            { name: 'group', value: '' },
+          ],
+        },
+      ],
+    });
+    expect(decode(bytes(frame('83', '07 00 01 00'))).error?.name).toBe('MalformedError');
+  });
+
+  it('positions of the lossless lane', () => {
+    const { messages, error } = decode(
+      bytes(frame('88', '00 00 09 07') + frame('89', '00 0a 09') + frame('85', '00 0b 0a') + frame('8d', '00 fb 2c01 0b')),
+    );
+    expect(error).toBeNull();
+    expect(messages).toEqual([
+      { type: 'alerts', alerts: [], position: 9n, previous: 7n },
+      { type: 'commands', commands: [], position: 10n, previous: 9n },
+      { type: 'presence', devices: [], position: 11n, previous: 10n },
+      { type: 'events_lost', count: 0n, position: 300n, previous: 11n },
+    ]);
   });
 
   it('BATCH, whose columns are views of the received bytes', () => {
@@ -125,6 +176,8 @@ describe('messages of the server', () => {
         { device: 'a', state: 'online', lastSeenUs: 1000 },
         { device: 'b', state: 'offline', lastSeenUs: 0 },
       ],
+      position: 0n,
+      previous: 0n,
     });
   });
 
@@ -189,6 +242,8 @@ describe('messages of the server', () => {
             assigned: null,
           },
         ],
+        position: 0n,
+        previous: 0n,
       },
     );
   });
@@ -256,8 +311,10 @@ describe('messages of the server', () => {
             cancel_requested: true,
           },
         ],
+        position: 0n,
+        previous: 0n,
       },
-      { type: 'events_lost', count: 7n },
+      { type: 'events_lost', count: 7n, position: 0n, previous: 0n },
     ]);
   });
 
@@ -327,7 +384,7 @@ describe('messages of the viewer', () => {
       resume: { epoch: 1n << 40n, position: 65_536n },
     });
     expect(hex(subscribe)).toBe(
-      'ab cd 01 81 00 00 00 20 07 01 06 70 75 6d 70 2d 37 00 fa 01 fc e0 93 04 00 01 fd 00 00 00 00 00 01 00 00 fc 00 00 01 00',
+      'ab cd 01 81 00 00 00 24 07 01 06 70 75 6d 70 2d 37 00 fa 01 fc e0 93 04 00 01 fd 00 00 00 00 00 01 00 00 fc 00 00 01 00 00 00 00 00',
     );
   });
 
@@ -341,7 +398,26 @@ describe('messages of the viewer', () => {
       historyMs: 0,
       resume: null,
     });
-    expect(hex(subscribe)).toBe('ab cd 01 81 00 00 00 0c fb fb 00 00 01 02 c3 a9 64 00 00 00');
+    expect(hex(subscribe)).toBe('ab cd 01 81 00 00 00 10 fb fb 00 00 01 02 c3 a9 64 00 00 00 00 00 00 00');
+  });
+
+  it('SUBSCRIBE by group and tags, folded per site', () => {
+    const subscribe = encodeSubscribe({
+      subscription: 1,
+      devices: [],
+      metrics: [],
+      intervalMs: 100,
+      aggregate: 'p95',
+      historyMs: 0,
+      resume: null,
+      groups: ['n'],
+      tags: [['site', '']],
+      across: ['tag:site'],
+    });
+    expect(hex(subscribe)).toBe(
+      'ab cd 01 81 00 00 00 1d 01 00 00 64 07 00 00 01 01 6e 00 01 04 73 69 74 65 00 01 01 08 74 61 67 3a 73 69 74 65',
+    );
+    expect(hex(encodeEventsResume(7n, 300n))).toBe('ab cd 01 8e 00 00 00 04 07 fb 2c 01');
   });
 
   it('SUBSCRIBE with the most devices it may name', () => {

@@ -5,8 +5,10 @@ import { resolve } from 'node:path';
 import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
 import {
+  type Aggregate,
   decode,
   encodeClose,
+  encodeEventsResume,
   encodeHeartbeat,
   encodeSubscribe,
   encodeUnsubscribe,
@@ -65,9 +67,12 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
     heartbeat_interval_ms: message.heartbeatIntervalMs,
     subscriptions_max: message.subscriptionsMax,
     interval_ms_min: message.intervalMsMin,
+    events_epoch: message.eventsEpoch,
+    events_position: message.eventsPosition,
   }),
   series: ({ subscription, series }) => ({
     subscription,
+    labels: series.some(({ labels }) => labels.length > 0) ? series.map(({ labels }) => labels) : [],
     series: series.map(({ index, device, metric, unit, type }) => ({ index, device, metric, unit, metric_type: type })),
   }),
   batch: (message) => ({
@@ -90,13 +95,17 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
     history,
     items: items.map(({ series, timeUs, text }) => ({ series, time_us: timeUs, text })),
   }),
-  presence: ({ devices }) => ({
+  presence: ({ devices, position, previous }) => ({
+    position,
+    previous,
     devices: devices.map(({ device, state, lastSeenUs }) => ({ device, state, last_seen_us: lastSeenUs })),
   }),
   gap: ({ subscription, from, to, reason }) => ({ subscription, from_position: from, to_position: to, reason }),
   heartbeat: ({ timeUs, position, visible }) => ({ time_us: timeUs, position, visible }),
   snapshot_end: ({ subscription, position, series }) => ({ subscription, position, series }),
-  alerts: ({ alerts }) => ({
+  alerts: ({ alerts, position, previous }) => ({
+    position,
+    previous,
     alerts: alerts.map((alert) => ({
       id: bits(alert.id),
       revision: alert.revision,
@@ -118,7 +127,9 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
     })),
     ...('details' in wanted ? { details: (wanted.details as unknown[]).length === 0 ? [] : alerts.map(detail) } : {}),
   }),
-  commands: ({ commands }) => ({
+  commands: ({ commands, position, previous }) => ({
+    position,
+    previous,
     commands: commands.map(({ id, changed, percent, ...same }) => ({
       ...same,
       id: bits(id),
@@ -126,7 +137,7 @@ const AS_FIELDS: { [Type in Message['type']]?: (message: Extract<Message, { type
       ...(percent === null ? {} : { percent }),
     })),
   }),
-  events_lost: ({ count }) => ({ count }),
+  events_lost: ({ count, position, previous }) => ({ count, position, previous }),
   refused: ({ subscription, code, text }) => ({ subscription, code, text }),
 };
 
@@ -171,10 +182,15 @@ const SENT: Record<string, (fields: Fields) => Uint8Array | null> = {
       devices: fields.devices as string[],
       metrics: fields.metrics as string[],
       intervalMs: number(fields.interval_ms),
-      aggregate: fields.aggregate as 'every' | 'last',
+      aggregate: fields.aggregate as Aggregate,
       historyMs: number(fields.history_ms),
       resume: (fields.resume as { epoch: bigint; position: bigint } | undefined) ?? null,
+      groups: fields.groups as string[],
+      profiles: fields.profiles as string[],
+      tags: (fields.tags as { key: string; value: string }[]).map(({ key, value }) => [key, value] as const),
+      across: fields.across as string[] | undefined,
     }),
+  events_resume: (fields) => encodeEventsResume(fields.epoch as bigint, fields.position as bigint),
   unsubscribe: (fields) => encodeUnsubscribe(number(fields.subscription)),
   // The page's own heartbeat has position 0, in whole milliseconds of its clock.
   heartbeat: (fields) => (fields.position === 0n && number(fields.time_us) % 1000 === 0 ? encodeHeartbeat(number(fields.time_us) / 1000, fields.visible === true) : null),

@@ -53,11 +53,9 @@ impl Viewers {
             Message::Subscribe(Subscribe {
                 subscription: 1,
                 devices: chosen.cloned().collect(),
-                metrics: Vec::new(),
                 interval_ms: INTERVAL_MS,
                 aggregate: Aggregate::Last,
-                history_ms: 0,
-                resume: None,
+                ..Subscribe::default()
             })
             .encode(&mut out);
             socket.send(tungstenite::Message::binary(out)).await.map_err(|error| failed(error.to_string()))?;

@@ -23,6 +23,7 @@ pub mod retention;
 pub mod role;
 pub mod sample;
 pub mod schedule;
+pub mod scope;
 pub mod selector;
 pub mod sequence;
 pub mod severity;

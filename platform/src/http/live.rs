@@ -7,6 +7,7 @@ use crate::live::{TooManyViewers, Viewer, ViewerClose};
 use crate::telemetry::names;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{CloseCode as WebSocketCode, CloseReason, Item, Message, MessageStream, Session};
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_proto::CloseCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ pub async fn connect(
     state: web::Data<State>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let identity = identify(&request, true).await?;
-    let viewer = state.live.connect(&identity.session.user.name).map_err(|full| match full {
+    let viewer = state.live.connect(&identity.session.user.name, DeviceScope::All).map_err(|full| match full {
         TooManyViewers::InAll => Problem::unavailable(full.to_string()),
         TooManyViewers::OfUser => Problem::too_many(full.to_string(), 10),
     })?;

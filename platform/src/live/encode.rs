@@ -186,7 +186,7 @@ pub fn commands(commands: &[Arc<Command>]) -> Vec<u8> {
         changed_us: command.changed_us,
         cancel_requested: command.cancel_requested,
     });
-    frame(&Message::CommandState(wire::CommandState { commands: infos.collect() }))
+    frame(&Message::CommandState(wire::CommandState { commands: infos.collect(), position: 0, previous: 0 }))
 }
 
 /// How alerts stand. SPEC §9.12.
@@ -242,7 +242,12 @@ pub fn alerts(alerts: &[ShownAlert]) -> Vec<u8> {
         condition: clip_text(&alert.condition, REASON_BYTES).to_owned(),
         assigned: alert.assigned.as_ref().map(ToString::to_string),
     });
-    frame(&Message::Alert(wire::Alert { details: details.collect(), alerts: infos.collect() }))
+    frame(&Message::Alert(wire::Alert {
+        details: details.collect(),
+        alerts: infos.collect(),
+        position: 0,
+        previous: 0,
+    }))
 }
 
 /// The wire's name for a type.

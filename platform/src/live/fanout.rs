@@ -145,7 +145,7 @@ impl Fanout {
         if let Some(due) = self.presence.get_mut(&viewer) {
             due.extend(&devices);
         }
-        if selector.devices.is_empty() {
+        if selector.takes_every_device() {
             self.everywhere.insert(key);
         } else {
             for device in devices {
@@ -164,8 +164,13 @@ impl Fanout {
     pub fn device_added(&mut self, device: DeviceKey, directory: &Directory) {
         let Some(known) = directory.by_key(device) else { return };
         for (key, subscription) in &self.subscriptions {
-            if subscription.selector().devices.contains(&known.id) {
+            if self.everywhere.contains(key) {
+                continue;
+            }
+            if subscription.selector().takes(known) {
                 self.by_device.entry(device).or_default().insert(*key);
+            } else if let Some(keys) = self.by_device.get_mut(&device) {
+                keys.remove(key);
             }
         }
     }
@@ -259,8 +264,9 @@ fn push_block(
 /// The devices that a selector means now.
 pub fn selected(selector: &Selector, directory: &Directory) -> Vec<DeviceKey> {
     if selector.devices.is_empty() {
-        directory.after(None).map(|d| d.key).collect()
+        directory.after(None).filter(|d| selector.takes(d)).map(|d| d.key).collect()
     } else {
-        selector.devices.iter().filter_map(|id| directory.by_id(id)).map(|d| d.key).collect()
+        let named = selector.devices.iter().filter_map(|id| directory.by_id(id));
+        named.filter(|d| selector.takes(d)).map(|d| d.key).collect()
     }
 }

@@ -23,6 +23,7 @@ use fanout::Fanout;
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{Position, UserName};
+use pulsewire_core::scope::DeviceScope;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -109,8 +110,8 @@ impl Live {
     ///
     /// # Errors
     /// [`TooManyViewers`].
-    pub fn connect(&self, user: &UserName) -> Result<Viewer, TooManyViewers> {
-        let seat = Seat::take(&self.viewers, user, &self.options)?;
+    pub fn connect(&self, user: &UserName, scope: DeviceScope) -> Result<Viewer, TooManyViewers> {
+        let seat = Seat::take(&self.viewers, user, scope, &self.options)?;
         Ok(Viewer::new(
             self.options.clone(),
             self.parts.clone(),
@@ -142,12 +143,15 @@ impl Live {
 struct Seat {
     viewers: Arc<Mutex<HashMap<UserName, usize>>>,
     user: UserName,
+    // What the user may see.
+    scope: DeviceScope,
 }
 
 impl Seat {
     fn take(
         viewers: &Arc<Mutex<HashMap<UserName, usize>>>,
         user: &UserName,
+        scope: DeviceScope,
         options: &LiveOptions,
     ) -> Result<Self, TooManyViewers> {
         let Ok(mut counts) = viewers.lock() else { return Err(TooManyViewers::InAll) };
@@ -160,7 +164,7 @@ impl Seat {
         }
         *count += 1;
         metrics::gauge!(names::VIEWERS).increment(1.0);
-        Ok(Self { viewers: viewers.clone(), user: user.clone() })
+        Ok(Self { viewers: viewers.clone(), user: user.clone(), scope })
     }
 }
 

@@ -9,7 +9,7 @@ use super::{LiveOptions, LiveParts, Seat};
 use crate::ports::SnapshotQuery;
 use crate::telemetry::names;
 use pulsewire_core::block::ValueRef;
-use pulsewire_core::ids::{DeviceId, DeviceKey, Lane, MetricName, Position, SeriesKey};
+use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, Lane, MetricName, Position, SeriesKey};
 use pulsewire_core::presence::Presence;
 use pulsewire_core::selector::Selector;
 use pulsewire_proto::frame::{
@@ -17,7 +17,7 @@ use pulsewire_proto::frame::{
     RefusedCode, Resume, Series, SeriesDef, SnapshotEnd, Subscribe,
 };
 use pulsewire_proto::{CloseCode, Message, RawFrame};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -113,6 +113,8 @@ impl Viewer {
             heartbeat_interval_ms: millis(self.options.heartbeat_interval),
             subscriptions_max: u32::try_from(self.options.subscriptions_max).unwrap_or(u32::MAX),
             interval_ms_min: millis(self.options.interval_min),
+            events_epoch: 0,
+            events_position: 0,
         }))
     }
 
@@ -228,7 +230,7 @@ impl Viewer {
                 let device = directory.by_key(*key)?.id.to_string();
                 Some(DevicePresence { device, state, last_seen_us: seen.last_seen_us.unwrap_or(0) })
             });
-            let presence = pulsewire_proto::frame::Presence { devices: devices.collect() };
+            let presence = pulsewire_proto::frame::Presence { devices: devices.collect(), position: 0, previous: 0 };
             out.push(frame(&Message::Presence(presence)));
         }
     }
@@ -238,7 +240,7 @@ impl Viewer {
         out.extend(taken.alerts.chunks(LIST_ITEMS).map(encode::alerts));
         out.extend(taken.commands.chunks(LIST_ITEMS).map(encode::commands));
         if taken.lost > 0 {
-            out.push(frame(&Message::EventsLost(EventsLost { count: taken.lost })));
+            out.push(frame(&Message::EventsLost(EventsLost { count: taken.lost, position: 0, previous: 0 })));
         }
     }
 
@@ -268,10 +270,22 @@ impl Viewer {
         }
         let devices = wish.devices.iter().map(|id| DeviceId::parse(id)).collect::<Result<_, _>>();
         let metrics = wish.metrics.iter().map(|name| MetricName::parse(name)).collect::<Result<_, _>>();
+        let groups = wish.groups.iter().map(|name| GroupName::parse(name)).collect::<Result<_, _>>();
+        let mut tags: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for tag in &wish.tags {
+            tags.entry(tag.key.clone()).or_default().insert(tag.value.clone());
+        }
         let selector = Selector {
+            scope: self.seat.scope.clone(),
             devices: devices.map_err(|error| invalid(&error))?,
             metrics: metrics.map_err(|error| invalid(&error))?,
+            groups: groups.map_err(|error| invalid(&error))?,
+            profiles: wish.profiles.iter().cloned().collect(),
+            tags,
         };
+        if !matches!(wish.aggregate, Aggregate::Every | Aggregate::Last) {
+            return Err((RefusedCode::Invalid, "this server does not aggregate yet".to_owned()));
+        }
         let (key, series) = self.register(selector, wish.aggregate == Aggregate::Last)?;
         let interval = Duration::from_millis(wish.interval_ms.into()).max(self.options.interval_min);
         let mut subscribed = Subscribed { key, interval, due: now, previous: Position(0) };
@@ -375,7 +389,7 @@ impl Viewer {
                 cursor = record.position;
                 for block in &record.blocks {
                     let device = directory.by_key(block.device());
-                    if !device.is_some_and(|d| subscription.selector().takes_device(&d.id)) {
+                    if !device.is_some_and(|d| subscription.selector().takes(d)) {
                         continue;
                     }
                     let max = self.options.series_max;
@@ -520,7 +534,7 @@ fn put_series(parts: &LiveParts, subscription: u32, defined: &[(u32, SeriesKey)]
                 metric_type: encode::metric_type(series.value_type),
             })
         });
-        let definition = SeriesDef { subscription, series: series.collect() };
+        let definition = SeriesDef { subscription, series: series.collect(), labels: Vec::new() };
         out.push(frame(&Message::SeriesDef(definition)));
     }
 }

@@ -13,6 +13,10 @@ payload! {
     } appended {
         /// More about each of `alerts`, in their order; empty from a server that does not know of it.
         details: Vec<AlertDetail> = Vec::new(),
+        /// Position of this change in the lossless lane; 0 = not part of it. SPEC §9.14.
+        position: u64 = 0,
+        /// Position of the frame of the lane before.
+        previous: u64 = 0,
     }
 }
 

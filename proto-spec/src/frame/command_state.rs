@@ -10,6 +10,11 @@ payload! {
     CommandState = "COMMAND_STATE" {
         /// At most 1,000.
         commands: Vec<CommandInfo>,
+    } appended {
+        /// Position of this change in the lossless lane; 0 = not part of it. SPEC §9.14.
+        position: u64 = 0,
+        /// Position of the frame of the lane before.
+        previous: u64 = 0,
     }
 }
 

@@ -15,6 +15,11 @@ payload! {
         subscriptions_max: u32,
         /// Shortest time between batches.
         interval_ms_min: u32,
+    } appended {
+        /// Changes when the positions of the lossless lane start anew. SPEC §9.14.
+        events_epoch: u64 = 0,
+        /// The newest position of the lane: what comes after it is sent.
+        events_position: u64 = 0,
     }
 }
 

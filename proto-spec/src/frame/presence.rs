@@ -10,6 +10,11 @@ payload! {
     Presence = "PRESENCE" {
         /// At most 10,000.
         devices: Vec<DevicePresence>,
+    } appended {
+        /// Position of this change in the lossless lane; 0 = not part of it. SPEC §9.14.
+        position: u64 = 0,
+        /// Position of the frame of the lane before.
+        previous: u64 = 0,
     }
 }
 

@@ -4,7 +4,7 @@ use pulsewire_proto::{
     Message, Metric,
     frame::{
         AlertDetail, AlertInfo, ArgumentDef, CommandDef, CommandInfo, CommandValue, DevicePresence, Login, NackItem,
-        NamedValue, Series, StreamPosition, TextSample,
+        NamedValue, Series, SeriesLabel, StreamPosition, TextSample,
     },
 };
 use toml::{Table, Value as Toml};
@@ -195,9 +195,17 @@ pub fn describe(message: &Message<'_>) -> Toml {
         Message::ResultAck(m) => table! { id = hex(&m.id) },
         Message::Cancel(m) => table! { id = hex(&m.id), text = string(&m.text) },
         Message::CommandSet(m) => table! { commands = list(&m.commands, command_def) },
-        Message::Alert(m) => table! { alerts = list(&m.alerts, alert), details = list(&m.details, alert_detail) },
-        Message::CommandState(m) => table! { commands = list(&m.commands, command_info) },
-        Message::EventsLost(m) => table! { count = number(m.count) },
+        Message::Alert(m) => table! {
+            alerts = list(&m.alerts, alert), details = list(&m.details, alert_detail),
+            position = number(m.position), previous = number(m.previous),
+        },
+        Message::CommandState(m) => table! {
+            commands = list(&m.commands, command_info), position = number(m.position), previous = number(m.previous),
+        },
+        Message::EventsLost(m) => table! {
+            count = number(m.count), position = number(m.position), previous = number(m.previous),
+        },
+        Message::EventsResume(m) => table! { epoch = number(m.epoch), position = number(m.position) },
         Message::LiveWelcome(m) => table! {
             epoch = number(m.epoch),
             position = number(m.position),
@@ -205,6 +213,8 @@ pub fn describe(message: &Message<'_>) -> Toml {
             heartbeat_interval_ms = number(m.heartbeat_interval_ms),
             subscriptions_max = number(m.subscriptions_max),
             interval_ms_min = number(m.interval_ms_min),
+            events_epoch = number(m.events_epoch),
+            events_position = number(m.events_position),
         },
         Message::Subscribe(m) => {
             let mut described = table! {
@@ -214,7 +224,13 @@ pub fn describe(message: &Message<'_>) -> Toml {
                 interval_ms = number(m.interval_ms),
                 aggregate = name(m.aggregate),
                 history_ms = number(m.history_ms),
+                groups = list(&m.groups, |group| string(group)),
+                profiles = list(&m.profiles, |profile| string(profile)),
+                tags = list(&m.tags, |tag| table! { key = string(&tag.key), value = string(&tag.value) }),
             };
+            if let (Some(across), Toml::Table(table)) = (&m.across, &mut described) {
+                table.insert("across".into(), list(across, |label| string(label)));
+            }
             if let (Some(resume), Toml::Table(table)) = (&m.resume, &mut described) {
                 let resume = table! { epoch = number(resume.epoch), position = number(resume.position) };
                 table.insert("resume".into(), resume);
@@ -223,7 +239,11 @@ pub fn describe(message: &Message<'_>) -> Toml {
         }
         Message::Unsubscribe(m) => table! { subscription = number(m.subscription) },
         Message::SeriesDef(m) => {
-            table! { subscription = number(m.subscription), series = list(&m.series, series) }
+            let label = |one: &SeriesLabel| table! { name = string(&one.name), value = string(&one.value) };
+            table! {
+                subscription = number(m.subscription), series = list(&m.series, series),
+                labels = list(&m.labels, |labels: &Vec<SeriesLabel>| list(labels, label)),
+            }
         }
         Message::Batch(m) => table! {
             subscription = number(m.subscription),
@@ -253,6 +273,8 @@ pub fn describe(message: &Message<'_>) -> Toml {
             devices = list(&m.devices, |DevicePresence { device, state, last_seen_us }| {
                 table! { device = string(device), state = name(state), last_seen_us = number(*last_seen_us) }
             }),
+            position = number(m.position),
+            previous = number(m.previous),
         },
         Message::Gap(m) => table! {
             subscription = number(m.subscription), from_position = number(m.from_position),

@@ -4,6 +4,7 @@
  */
 
 import {
+  type Aggregate,
   type AlertEvent,
   type Batch,
   type CommandEvent,
@@ -44,8 +45,15 @@ export interface Selection {
   devices: readonly string[];
   metrics: readonly string[];
   intervalMs: number;
-  aggregate: 'every' | 'last';
+  aggregate: Aggregate;
   historyMs: number;
+  /** Device groups; absent or empty: any. */
+  groups?: readonly string[];
+  profiles?: readonly string[];
+  /** Tags a device must have, as key and value: one of the values named for each key; an empty value is any. */
+  tags?: readonly (readonly [string, string])[];
+  /** One result per metric and per distinct values of these labels, folded over the devices by `aggregate`. */
+  across?: readonly string[];
 }
 
 export interface PresenceEntry {
@@ -273,6 +281,10 @@ export class LiveClient {
       aggregate: selection.aggregate,
       historyMs: selection.historyMs,
       resume,
+      groups: selection.groups,
+      profiles: selection.profiles,
+      tags: selection.tags,
+      across: selection.across,
     });
     if (this.#socket?.send(frame) !== true) return;
     this.#next = number === 0xffff_ffff ? 1 : number + 1;

@@ -18,6 +18,7 @@ export const TYPE = {
   REFUSED: 0x8b,
   TEXTS: 0x8c,
   EVENTS_LOST: 0x8d,
+  EVENTS_RESUME: 0x8e,
 } as const;
 
 const HEADER_BYTES = 8;
@@ -30,6 +31,10 @@ export type MetricType = (typeof METRIC_TYPES)[number];
 /** Indexed by the numbers of SPEC §9.7. */
 export const PRESENCES = ['offline', 'online', 'stale'] as const;
 export type Presence = (typeof PRESENCES)[number];
+
+/** Indexed by the numbers of SPEC §9.2. */
+export const AGGREGATES = ['every', 'last', 'min', 'max', 'avg', 'sum', 'count', 'p95'] as const;
+export type Aggregate = (typeof AGGREGATES)[number];
 
 /** Indexed by the numbers of SPEC §9.8. */
 export const GAP_REASONS = ['other', 'slow_reader', 'resume_refused'] as const;
@@ -115,10 +120,25 @@ export interface CommandEvent {
 
 export interface SeriesDef {
   index: number;
+  /** Empty for a result over many devices. */
   device: string;
   metric: string;
   unit: string;
   type: MetricType;
+  /** What a result over many devices is of, under the names of `across`; empty for a series of one device. */
+  labels: readonly SeriesLabel[];
+}
+
+export interface SeriesLabel {
+  name: string;
+  /** Empty: its devices have nothing there. */
+  value: string;
+}
+
+/** Where a frame stands in the lossless lane (SPEC §9.14); 0 is outside of it. */
+export interface LaneStep {
+  position: bigint;
+  previous: bigint;
 }
 
 /** Columns of one BATCH. They are views of the received bytes: copy what has to outlive the handler. */
@@ -152,6 +172,8 @@ export type Message =
       heartbeatIntervalMs: number;
       subscriptionsMax: number;
       intervalMsMin: number;
+      eventsEpoch: bigint;
+      eventsPosition: bigint;
     }
   | { type: 'series'; subscription: number; series: SeriesDef[] }
   | Batch
@@ -163,15 +185,15 @@ export type Message =
       history: boolean;
       items: TextSample[];
     }
-  | { type: 'presence'; devices: { device: string; state: Presence; lastSeenUs: number }[] }
+  | ({ type: 'presence'; devices: { device: string; state: Presence; lastSeenUs: number }[] } & LaneStep)
   | { type: 'gap'; subscription: number; from: bigint; to: bigint; reason: GapReason }
   | { type: 'heartbeat'; timeUs: number; position: bigint; visible: boolean }
   | { type: 'snapshot_end'; subscription: number; position: bigint; series: number }
   | { type: 'refused'; subscription: number; code: number; text: string }
-  | { type: 'alerts'; alerts: AlertEvent[] }
-  | { type: 'commands'; commands: CommandEvent[] }
-  /** So many of the two before may be missing; 0 = unknown. */
-  | { type: 'events_lost'; count: bigint }
+  | ({ type: 'alerts'; alerts: AlertEvent[] } & LaneStep)
+  | ({ type: 'commands'; commands: CommandEvent[] } & LaneStep)
+  /** So many changes of alerts, commands and presence may be missing; 0 = unknown. */
+  | ({ type: 'events_lost'; count: bigint } & LaneStep)
   /** A type this page does not know: skipped and counted, as SPEC §2.1 asks. */
   | { type: 'unknown'; number: number };
 
@@ -226,19 +248,12 @@ function payload(type: number, buffer: ArrayBuffer, start: number, end: number):
         heartbeatIntervalMs: read.u32(),
         subscriptionsMax: read.u32(),
         intervalMsMin: read.u32(),
+        // Appended: a server from before has no lane.
+        eventsEpoch: read.more ? read.u64() : 0n,
+        eventsPosition: read.more ? read.u64() : 0n,
       };
     case TYPE.SERIES_DEF:
-      return {
-        type: 'series',
-        subscription: read.u32(),
-        series: read.list(() => ({
-          index: read.u32(),
-          device: read.string(),
-          metric: read.string(),
-          unit: read.string(),
-          type: METRIC_TYPES[read.variant(METRIC_TYPES.length)] as MetricType,
-        })),
-      };
+      return { type: 'series', subscription: read.u32(), series: seriesList(read) };
     case TYPE.BATCH:
       return batch(buffer, start, end);
     case TYPE.TEXTS:
@@ -258,6 +273,7 @@ function payload(type: number, buffer: ArrayBuffer, start: number, end: number):
           state: PRESENCES[read.variant(PRESENCES.length)] as Presence,
           lastSeenUs: read.i64(),
         })),
+        ...lane(read),
       };
     case TYPE.GAP:
       return {
@@ -275,14 +291,38 @@ function payload(type: number, buffer: ArrayBuffer, start: number, end: number):
     case TYPE.REFUSED:
       return { type: 'refused', subscription: read.u32(), code: read.u16(), text: read.string() };
     case TYPE.ALERT:
-      return { type: 'alerts', alerts: alerts(read) };
+      return { type: 'alerts', alerts: alerts(read), ...lane(read) };
     case TYPE.COMMAND_STATE:
-      return { type: 'commands', commands: read.list(() => command(read)) };
+      return { type: 'commands', commands: read.list(() => command(read)), ...lane(read) };
     case TYPE.EVENTS_LOST:
-      return { type: 'events_lost', count: read.u64() };
+      return { type: 'events_lost', count: read.u64(), ...lane(read) };
     default:
       return { type: 'unknown', number: type };
   }
+}
+
+/** Appended to what the lossless lane carries; a server from before sends neither. */
+function lane(read: Reader): LaneStep {
+  return { position: read.more ? read.u64() : 0n, previous: read.more ? read.u64() : 0n };
+}
+
+const NO_LABELS: readonly SeriesLabel[] = [];
+
+function seriesList(read: Reader): SeriesDef[] {
+  const found = read.list(() => ({
+    index: read.u32(),
+    device: read.string(),
+    metric: read.string(),
+    unit: read.string(),
+    type: METRIC_TYPES[read.variant(METRIC_TYPES.length)] as MetricType,
+  }));
+  // Appended: none, or one list for each of the series.
+  const label = () => ({ name: read.string(), value: read.string() });
+  const labels = read.more ? read.list(() => read.list(label)) : [];
+  if (labels.length !== 0 && labels.length !== found.length) {
+    throw new MalformedError(`labels has ${labels.length} elements; allowed: none, or ${found.length}`);
+  }
+  return found.map((series, index) => ({ ...series, labels: labels[index] ?? NO_LABELS }));
 }
 
 /** RFC 3339 with all six decimals, as the HTTP API writes it. */
@@ -408,9 +448,16 @@ export interface SubscribeRequest {
   /** Empty: every metric. */
   metrics: readonly string[];
   intervalMs: number;
-  aggregate: 'every' | 'last';
+  aggregate: Aggregate;
   historyMs: number;
   resume: { epoch: bigint; position: bigint } | null;
+  /** Device groups; empty or absent: any. */
+  groups?: readonly string[] | undefined;
+  profiles?: readonly string[] | undefined;
+  /** Key and value; an empty value stands for any. */
+  tags?: readonly (readonly [string, string])[] | undefined;
+  /** Fold over devices, per these labels: `group`, `profile`, `tag:KEY`; absent: series of single devices. */
+  across?: readonly string[] | undefined;
 }
 
 export function encodeSubscribe(request: SubscribeRequest): Uint8Array<ArrayBuffer> {
@@ -419,7 +466,7 @@ export function encodeSubscribe(request: SubscribeRequest): Uint8Array<ArrayBuff
   write.list(request.devices, (device) => write.string(device));
   write.list(request.metrics, (metric) => write.string(metric));
   write.u32(request.intervalMs);
-  write.u32(request.aggregate === 'every' ? 0 : 1);
+  write.u32(AGGREGATES.indexOf(request.aggregate));
   write.u32(request.historyMs);
   if (request.resume === null) {
     write.u8(0);
@@ -428,7 +475,27 @@ export function encodeSubscribe(request: SubscribeRequest): Uint8Array<ArrayBuff
     write.u64(request.resume.epoch);
     write.u64(request.resume.position);
   }
+  write.list(request.groups ?? [], (group) => write.string(group));
+  write.list(request.profiles ?? [], (profile) => write.string(profile));
+  write.list(request.tags ?? [], ([key, value]) => {
+    write.string(key);
+    write.string(value);
+  });
+  if (request.across === undefined) {
+    write.u8(0);
+  } else {
+    write.u8(1);
+    write.list(request.across, (label) => write.string(label));
+  }
   return write.frame(TYPE.SUBSCRIBE);
+}
+
+/** Go on in the lossless lane after this position (SPEC §9.15). */
+export function encodeEventsResume(epoch: bigint, position: bigint): Uint8Array<ArrayBuffer> {
+  const write = new Writer();
+  write.u64(epoch);
+  write.u64(position);
+  return write.frame(TYPE.EVENTS_RESUME);
 }
 
 export function encodeUnsubscribe(subscription: number): Uint8Array<ArrayBuffer> {
