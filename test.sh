@@ -24,13 +24,35 @@ say() { printf '\n== %s\n' "$*"; }
 
 # step NAME COMMAND…: runs it, keeps its output, shows the end of it when it fails.
 step() {
-  local name=$1 log="$logs/${#failures[@]}-$SECONDS.log" from=$SECONDS
+  say "$1"
+  begin "$@"
+  join
+}
+
+# beside NAME COMMAND…: a step that goes on beside those that follow, until `join` after the last of them.
+beside() {
+  say "$1 (beside what follows)"
+  begin "$@"
+}
+
+names=() logs_of=() begun=() pids=()
+begin() {
+  local log="$logs/${#failures[@]}-${#names[@]}-$SECONDS.log"
+  names+=("$1") logs_of+=("$log") begun+=("$SECONDS")
   shift
-  say "$name"
   # What hangs ends, with a word about where.
-  if timeout -k 30 "$step_seconds" "$@" >"$log" 2>&1; then
+  timeout -k 30 "$step_seconds" "$@" >"$log" 2>&1 &
+  pids+=($!)
+}
+
+# Waits for the step that began last.
+join() {
+  local last=$((${#names[@]} - 1))
+  local name=${names[last]} log=${logs_of[last]} from=${begun[last]} pid=${pids[last]}
+  unset "names[last]" "logs_of[last]" "begun[last]" "pids[last]"
+  if wait "$pid"; then
     grep -E '^test result|passed|warning: dashboard' "$log" | grep -v ' 0 passed; 0 failed' | tail -n 60
-    echo "   ok, $((SECONDS - from)) s"
+    echo "   ok, $((SECONDS - from)) s: $name"
   else
     tail -n 80 "$log"
     echo "   FAILED: $name (whole output: $log)"
@@ -115,22 +137,28 @@ step "no second TLS stack" bash -c '
   done; echo "openssl-sys, aws-lc-sys, rsa: none"'
 step "Rust tests" cargo test --workspace --locked --no-fail-fast
 
+# It waits more than it works: the page is checked meanwhile.
 if (cd tests/node && npm ci --ignore-scripts --no-audit --no-fund) >"$logs/push-packages.log" 2>&1; then
-  step "push: independent check" bash -c 'cd tests/node && npm run --silent check'
+  beside "push: independent check" bash -c 'cd tests/node && npm run --silent check'
+  push_check=1
 else
   skipped+=("push: independent check: its packages cannot be had from the npm registry ($logs/push-packages.log)")
+  push_check=0
 fi
 
 if [ -d dashboard/tests ]; then
   step "page: packages" bash -c 'cd dashboard/web && npm ci --ignore-scripts --no-audit --no-fund && cd ../tests && npm ci --ignore-scripts --no-audit --no-fund'
   step "page: types" bash -c 'cd dashboard/web && npm run --silent check'
   step "page: unit tests" bash -c 'cd dashboard/tests && npm run --silent unit'
+  [ $push_check = 0 ] || join
   step "page: in Chromium" bash -c 'cd dashboard/tests && npm run --silent e2e'
   if get "${FIREFOX:-firefox-esr}" firefox-esr && get openssl openssl; then
     step "page: in Firefox, with true Web Push" bash -c 'cd dashboard/tests && npm run --silent firefox'
   else
     skipped+=("page: in Firefox, with true Web Push: ${FIREFOX:-firefox-esr} or openssl cannot be had (Debian packages firefox-esr, openssl)")
   fi
+elif [ $push_check = 1 ]; then
+  join
 fi
 
 if [ $long = 1 ]; then
