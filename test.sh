@@ -172,6 +172,11 @@ if [ $long = 1 ]; then
   step "long: kill -9 between alert and provider" cargo test --locked -p pulsewire-tests --test push -- --nocapture each_message
   [ ! -d tests/node/node_modules/jose ] ||
     step "long: push: a day of provider tokens, thirty connections that end" bash -c 'cd tests/node && npm run --silent check -- apnsTokens apnsGoaway'
+  if cargo build --release --locked --bins -p pulsewire -p pulsewire-sim >"$logs/release.log" 2>&1; then
+    step "long: page under load" bash -c 'cd dashboard/tests && npm run --silent perf'
+  else
+    failures+=("long: release build ($logs/release.log)")
+  fi
   step "long: protocol properties" cargo test --release --locked -p pulsewire-proto
   if cargo fuzz --version >/dev/null 2>&1; then
     for target in decode session; do
