@@ -2,6 +2,7 @@
 
 import { t } from '../i18n';
 import type { AlertView, CommandView } from '../live/alerts';
+import type { MetricType } from '../live/frame';
 import type {
   Aggregate,
   AlertDetail,
@@ -18,6 +19,7 @@ import type {
   DevicePage,
   Facets,
   HistoryPage,
+  JsonValue,
   NewDevice,
   NewEndpoint,
   Overview,
@@ -25,6 +27,7 @@ import type {
   PushConfig,
   PushEndpoint,
   PushMessage,
+  QueryAnswer,
   Rule,
   RuleCheck,
   RuleRequest,
@@ -154,6 +157,19 @@ export interface HistoryQuery {
   agg?: Aggregate;
 }
 
+/** Many series at once; lists separated by commas. */
+export interface SeriesQuery {
+  device?: string;
+  group?: string;
+  tag?: string;
+  metric?: string;
+  from: string;
+  to: string;
+  step?: string;
+  agg?: string;
+  limit?: number;
+}
+
 export interface AlertFilter {
   state?: string;
   severity?: string;
@@ -189,6 +205,8 @@ export const api = {
     call<SavedView>('PUT', `views/${id(page)}/${id(name)}`, view),
   deleteView: (page: string, name: string) => call<void>('DELETE', `views/${id(page)}/${id(name)}`),
   deviceToken: (device: string) => call<{ token: string }>('POST', `devices/${id(device)}/token`),
+  latest: (device: string, signal?: AbortSignal) =>
+    call<Page<{ metric: string; unit: string; type: MetricType; time: string; value: JsonValue }>>('GET', `devices/${id(device)}/latest`, undefined, signal),
   createDevice: (device: NewDevice) => call<{ device: Device; secret: string }>('POST', 'devices', device),
   patchDevice: (device: string, change: Partial<Pick<Device, 'name' | 'tags' | 'group' | 'profile' | 'enabled'>>) =>
     call<Device>('PATCH', `devices/${id(device)}`, change),
@@ -201,6 +219,8 @@ export const api = {
     ),
   history: (parameters: HistoryQuery, signal?: AbortSignal) =>
     call<HistoryPage>('GET', `history${query({ ...parameters })}`, undefined, signal),
+  query: (parameters: SeriesQuery, signal?: AbortSignal) =>
+    call<QueryAnswer>('GET', `query${query({ ...parameters })}`, undefined, signal),
   commandSet: (device: string, signal?: AbortSignal) =>
     call<CommandSet>('GET', `devices/${id(device)}/command-set`, undefined, signal),
   sendCommand: (device: string, command: CommandRequest) =>

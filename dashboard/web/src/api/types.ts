@@ -142,6 +142,21 @@ export interface HistoryPage extends Page<{ time: string; value: JsonValue }> {
   type: MetricType;
 }
 
+/** One entry per series, with a list for each aggregate, or with `value` for samples. */
+export interface QueryAnswer {
+  series: {
+    device: string;
+    metric: string;
+    unit: string;
+    type: MetricType;
+    times: string[];
+    values: Partial<Record<Aggregate | 'value', (JsonValue | null)[]>>;
+    more: boolean;
+  }[];
+  /** The answer breaks off before this one. */
+  error?: { device: string; metric: string; detail: string };
+}
+
 /** How the store of telemetry is doing; docs/http-api.md. */
 export interface StoreState {
   stopped: string | null;

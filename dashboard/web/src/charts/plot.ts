@@ -1,128 +1,91 @@
 /**
- * Draws one chart on a canvas: a line with gaps, the band between smallest and largest, axes, thresholds, spans of alerts.
+ * One chart on the screen: its canvas, and above it the cursor and the selection, which are elements so that moving them
+ * draws nothing anew.
  *
  * Our own, since the page's scripts have a budget in which a charting library would take a quarter, and because what costs
- * time is the raster of lines, which is the same for all. The cursor and the selection are elements above the canvas: moving
- * them draws nothing anew.
+ * time is the raster of lines, which is the same for all.
  */
 
-import { formatValue, t } from '../i18n';
-import type { Severity } from '../live/frame';
-import { timeTicks, valueRange, valueTicks } from './axes';
-import { bandsWithin, type Marks, NO_MARKS, withThresholds } from './marks';
-import { isolated, type Points } from './points';
+import { listen } from './gestures';
+import { Line } from './line';
+import { type Marks, NO_MARKS } from './marks';
+import { type Box, type Colors, colorsOf, type Kind, paint, type Scene, type Stroke, SERIES_COLORS, TOP } from './paint';
+import type { Member, Together } from './together';
+import type { Span } from './time';
 import './plot.css';
 
-/** The tooltip's values: time in seconds, and what the line has there. */
-export interface CursorValue {
+/** What the lines have at one time. */
+export interface Cursor {
+  /** Seconds. */
   time: number;
-  value: number | null;
+  /** By line; null = nothing there. */
+  values: (number | null)[];
 }
 
 export interface PlotOptions {
-  width: number;
-  height: number;
-  /** 1–4, a colour of the tokens. */
-  color: number;
-  bool: boolean;
-  /** Charts with one key share their cursor; null = none. */
-  sync: string | null;
+  kind: Kind;
+  /** With whom it shares its cursor. */
+  group: Together;
+  /** False: what it shows cannot be changed by a gesture. */
+  zoomable: boolean;
+  /** The newest time that there can be, in seconds. */
+  end: () => number;
   /** The cursor moved; null = it left. */
-  oncursor: (value: CursorValue | null) => void;
-  /** A stretch was selected by dragging, seconds. */
-  onzoom: ((from: number, to: number) => void) | null;
+  oncursor: (cursor: Cursor | null) => void;
+  /** A gesture asks for another time, in seconds. */
+  onshow: (from: number, to: number) => void;
+  onlive: () => void;
+  /** A gesture moves the picture: all charts of the group are to be drawn anew. */
+  onpreview: () => void;
 }
 
-const day = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' });
-const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const second = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-
-function timeLabel(time: number, step: number): string {
-  if (step >= 86_400) return day.format(time * 1000);
-  return (step < 60 ? second : minute).format(time * 1000);
-}
-
-const FONT = '11px system-ui, sans-serif';
-const TOP = 8;
-const RIGHT = 8;
-const BOTTOM = 24;
-/** A drag shorter than this is a click. */
-const DRAG_MIN = 8;
-
-type Line = readonly (number | null)[];
-
-interface Colors {
-  line: string;
-  grid: string;
-  text: string;
-  surface: string;
-  severity: Record<Severity, string>;
-}
-
-/** Tokens are functions of the theme, so they are resolved on an element instead of read as text. */
-function colors(host: HTMLElement, series: number): Colors {
-  const probe = document.createElement('span');
-  host.append(probe);
-  const resolve = (token: string) => {
-    probe.style.color = `var(--${token})`;
-    return getComputedStyle(probe).color;
-  };
-  const found = {
-    line: resolve(`series-${series}`),
-    grid: resolve('line'),
-    text: resolve('text-2'),
-    surface: resolve('surface'),
-    severity: { info: resolve('accent'), warning: resolve('warning'), critical: resolve('critical') },
-  };
-  probe.remove();
-  return found;
-}
-
-/** Charts that share a cursor. */
-const groups = new Map<string, Set<Plot>>();
-
-export class Plot {
-  readonly lines: number;
+export class Plot implements Member {
   readonly #options: PlotOptions;
-  readonly #colors: Colors;
+  readonly colors: Colors;
   readonly #root = document.createElement('div');
   readonly #canvas = document.createElement('canvas');
   readonly #context = this.#canvas.getContext('2d') as CanvasRenderingContext2D;
   readonly #hair = document.createElement('i');
-  readonly #dot = document.createElement('b');
   readonly #selection = document.createElement('s');
+  #dots: HTMLElement[] = [];
   #size = { width: 1, height: 1 };
-  #box = { left: 0, width: 1, height: 1 };
-  #points: Points = { x: [], lines: [] };
-  #span: [number, number] = [0, 1];
-  #range: [number, number] = [0, 1];
-  /** Where the pointer is, which stays while the picture moves; or the point that the keyboard chose. */
-  #pointer: number | null = null;
-  #index: number | null = null;
-  #dragFrom: number | null = null;
+  #box: Box = { left: 0, width: 1, height: 1, low: 0, high: 1 };
+  #span: Span = [0, 1];
+  strokes: Stroke[] = [];
+  /** Where the pointer is, as a part of the width, which stays while the picture moves; or the time that the keyboard chose. */
+  #at: { part: number } | { time: number } | null = null;
   /** Shown with the next `draw`. */
   marks: Marks = NO_MARKS;
 
-  /** `lines`: 1, or 3 for average, minimum and maximum, of which the last two become a band. */
-  constructor(host: HTMLElement, lines: number, options: PlotOptions) {
-    this.lines = lines;
+  constructor(host: HTMLElement, options: PlotOptions) {
     this.#options = options;
-    this.#colors = colors(host, options.color);
-    this.#root.className = 'pw-plot';
-    this.#dot.style.background = this.#colors.line;
-    this.#root.append(this.#canvas, this.#selection, this.#hair, this.#dot);
+    this.colors = colorsOf(host);
+    this.#root.className = options.zoomable ? 'pw-plot zoomable' : 'pw-plot';
+    this.#root.append(this.#canvas, this.#selection, this.#hair);
     host.append(this.#root);
-    this.resize(options.width, options.height);
     this.#selection.hidden = true;
-    this.hideCursor();
-    this.#canvas.addEventListener('pointermove', (event) => this.#moved(event));
-    this.#canvas.addEventListener('pointerdown', (event) => this.#pressed(event));
-    this.#canvas.addEventListener('pointerup', (event) => this.#released(event));
-    this.#canvas.addEventListener('pointercancel', () => this.#endDrag());
-    this.#canvas.addEventListener('pointerleave', () => {
-      if (this.#dragFrom === null) this.#together((plot) => plot.hideCursor());
-    });
-    if (options.sync !== null) groups.set(options.sync, (groups.get(options.sync) ?? new Set<Plot>()).add(this));
+    this.#hair.hidden = true;
+    options.group.members.add(this);
+    listen(
+      {
+        element: this.#canvas,
+        box: () => this.#box,
+        span: () => this.#span,
+        end: options.end,
+        hover: (part) => options.group.point(part === null ? null : { part }),
+        select: (from, to) => this.#select(from, to),
+        deselect: () => {
+          this.#selection.hidden = true;
+        },
+        preview: (span) => {
+          options.group.preview = span;
+          options.onpreview();
+        },
+        show: ([from, to]) => options.onshow(from, to),
+        live: options.onlive,
+      },
+      options.zoomable,
+    );
   }
 
   /** Pixels that points may use. */
@@ -138,57 +101,109 @@ export class Plot {
     this.#canvas.style.height = `${height}px`;
   }
 
-  /** Draws points between two times in seconds. */
-  draw(points: Points, from: number, to: number): void {
-    this.#points = points;
-    this.#span = [from, to];
-    this.#range = this.#reach();
-    const context = this.#context;
-    const { width, height } = this.#size;
-    const plotHeight = height - TOP - BOTTOM;
-    const ticks = this.#options.bool ? [0, 1] : valueTicks(...this.#range, plotHeight);
-    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    context.font = FONT;
-    const label = (value: number) => (this.#options.bool ? t(value === 1 ? 'value.true' : 'value.false') : formatValue(value));
-    const labels = ticks.map(label);
-    const left = Math.ceil(Math.max(18, ...labels.map((text) => context.measureText(text).width))) + 12;
-    this.#box = { left, width: Math.max(1, width - left - RIGHT), height: Math.max(1, plotHeight) };
-
-    this.#drawBands();
-    this.#drawAxes(ticks, labels);
-    context.save();
-    context.beginPath();
-    context.rect(left, TOP - 1, this.#box.width, this.#box.height + 2);
-    context.clip();
-    this.#drawLines();
-    this.#drawThresholds();
-    context.restore();
-    // The picture moved on below the pointer.
-    if (this.#pointer !== null) this.#show(this.#nearest(this.#time(this.#pointer)));
-    else if (this.#index !== null) this.#show(this.#index);
+  /** One line for each, with its points in `strokes[…].line` filled before `draw`. */
+  setStrokes(strokes: Stroke[]): void {
+    this.strokes = strokes;
+    for (const dot of this.#dots) dot.remove();
+    this.#dots = strokes.map(({ color }) => {
+      const dot = document.createElement('b');
+      dot.style.background = this.colors.series[color % SERIES_COLORS] as string;
+      dot.hidden = true;
+      return dot;
+    });
+    this.#root.append(...this.#dots);
   }
 
-  /** Moves the cursor by so many points, for the keyboard. */
+  /** Draws what the lines have between two times in seconds. */
+  draw(from: number, to: number): void {
+    this.#span = [from, to];
+    this.#box = paint(this.#context, this.scene(this.#size.width, this.#size.height, devicePixelRatio));
+    // The picture moved on below the pointer.
+    if (this.#at !== null) this.point(this.#at);
+  }
+
+  /** What is drawn, for a picture of another size. */
+  scene(width: number, height: number, scale: number): Scene {
+    const [from, to] = this.#span;
+    return { width, height, scale, from, to, kind: this.#options.kind, strokes: this.strokes, marks: this.marks, colors: this.colors };
+  }
+
+  get span(): Span {
+    return this.#span;
+  }
+
+  /** Moves the cursor by so many points, for the keyboard; the others of its group follow in time. */
   moveCursor(by: number): void {
-    const { x, lines } = this.#points;
-    if (x.length === 0) return;
-    const start = this.#index ?? x.length - 1;
-    let index = Math.min(x.length - 1, Math.max(0, start + by));
-    // Gaps have no value to tell.
-    while (lines[0]?.[index] == null && index + Math.sign(by) >= 0 && index + Math.sign(by) < x.length) index += Math.sign(by);
-    this.#pointer = null;
-    this.#show(index);
+    const leader = this.strokes.reduce<Line | null>((most, { line }) => (line.length > (most?.length ?? 0) ? line : most), null);
+    if (leader === null || leader.last < 0) return;
+    const time = this.#at === null ? null : 'time' in this.#at ? this.#at.time : this.#timeAt(this.#at.part);
+    let at = time === null ? leader.last : leader.nearest(time);
+    if (time !== null || Math.abs(by) > 1) {
+      at = Math.min(leader.length - 1, Math.max(0, at + by));
+      const way = Math.sign(by);
+      // Gaps have no value to tell.
+      while (Number.isNaN(leader.y[at]) && at + way >= 0 && at + way < leader.length) at += way;
+    }
+    const [from, to] = this.#span;
+    this.#options.group.point({ time: Math.min(to, Math.max(from, leader.x[at] as number)) });
   }
 
   hideCursor(): void {
-    this.#pointer = null;
-    this.#show(null);
+    this.#options.group.point(null);
   }
 
   destroy(): void {
-    if (this.#options.sync !== null) groups.get(this.#options.sync)?.delete(this);
+    this.#options.group.members.delete(this);
     this.#root.remove();
+  }
+
+  point(at: { part: number } | { time: number } | null): void {
+    this.#at = at;
+    if (at === null) {
+      this.#hair.hidden = true;
+      for (const dot of this.#dots) dot.hidden = true;
+      this.#options.oncursor(null);
+      return;
+    }
+    const wanted = 'time' in at ? at.time : this.#timeAt(at.part);
+    const [from, to] = this.#span;
+    const indexes = this.strokes.map(({ line }) => this.#valueAt(line, wanted));
+    // The hair stands at the nearest point of all, so that a lone line is read exactly.
+    let time = wanted;
+    let apart = Number.POSITIVE_INFINITY;
+    for (const [order, index] of indexes.entries()) {
+      const there = this.strokes[order]?.line.x[index];
+      if (index < 0 || there === undefined || there < from || there > to) continue;
+      if (Math.abs(there - wanted) < apart && this.#options.kind !== 'text') {
+        apart = Math.abs(there - wanted);
+        time = there;
+      }
+    }
+    this.#hair.hidden = false;
+    this.#hair.style.transform = `translateX(${Math.round(this.#x(time))}px)`;
+    this.#hair.style.height = `${this.#box.height}px`;
+    const values = indexes.map((index, order) => (index < 0 ? null : (this.strokes[order]?.line.y[index] ?? null)));
+    for (const [order, dot] of this.#dots.entries()) {
+      const index = indexes[order] ?? -1;
+      const value = values[order] ?? null;
+      dot.hidden = value === null || this.#options.kind === 'text';
+      if (value !== null) dot.style.transform = `translate(${this.#x(this.strokes[order]?.line.x[index] ?? time) - 3}px, ${this.#y(value) - 3}px)`;
+    }
+    this.#options.oncursor({ time, values });
+  }
+
+  /** Which point of a line tells what was at a time; -1 when none does. */
+  #valueAt(line: Line, time: number): number {
+    if (this.#options.kind === 'text') {
+      const at = line.x[line.lowerBound(time)] === time ? line.lowerBound(time) : line.lowerBound(time) - 1;
+      return at >= 0 && !Number.isNaN(line.y[at]) ? at : -1;
+    }
+    const at = line.nearest(time);
+    if (at < 0) return -1;
+    const away = Math.abs((line.x[at] as number) - time);
+    const [from, to] = this.#span;
+    // As far away as two of its values usually are, or so near that one means it.
+    return away <= Math.max(line.joinS, ((to - from) / this.#box.width) * 24) ? at : -1;
   }
 
   #x(time: number): number {
@@ -196,235 +211,20 @@ export class Plot {
     return this.#box.left + ((time - from) / (to - from)) * this.#box.width;
   }
 
-  #time(x: number): number {
+  #timeAt(part: number): number {
     const [from, to] = this.#span;
-    return from + ((x - this.#box.left) / this.#box.width) * (to - from);
+    return from + part * (to - from);
   }
 
   #y(value: number): number {
-    const [low, high] = this.#range;
-    return TOP + ((high - value) / (high - low)) * this.#box.height;
+    const { low, high, height } = this.#box;
+    return TOP + ((high - value) / (high - low)) * height;
   }
 
-  /** Low and high end of the value axis. */
-  #reach(): [number, number] {
-    if (this.#options.bool) return [-0.1, 1.1];
-    let min = Number.POSITIVE_INFINITY;
-    let max = Number.NEGATIVE_INFINITY;
-    for (const line of this.#points.lines) {
-      for (const value of line) {
-        if (value === null) continue;
-        if (value < min) min = value;
-        if (value > max) max = value;
-      }
-    }
-    if (min > max) return [0, 1];
-    // A flat line has no height by which a threshold could be near.
-    const [low, high] = min === max ? valueRange(min, max) : [min, max];
-    const [lowest, highest] = withThresholds(low, high, this.marks);
-    return lowest === low && highest === high ? valueRange(min, max) : valueRange(Math.min(min, lowest), Math.max(max, highest));
-  }
-
-  #drawAxes(ticks: readonly number[], labels: readonly string[]): void {
-    const context = this.#context;
-    const { left, width, height } = this.#box;
-    const [from, to] = this.#span;
-    context.beginPath();
-    context.fillStyle = this.#colors.text;
-    context.textBaseline = 'middle';
-    context.textAlign = 'right';
-    for (const [index, value] of ticks.entries()) {
-      const y = Math.round(this.#y(value)) + 0.5;
-      context.moveTo(left, y);
-      context.lineTo(left + width, y);
-      context.fillText(labels[index] ?? '', left - 6, y);
-    }
-    // As wide as a label in this language: "04:54" or "04:54 AM"; with seconds where a minute is wide.
-    const room = 16 + context.measureText(timeLabel(from, to - from < width / 2 ? 1 : 60)).width;
-    const { at, step } = timeTicks(from, to, width, room);
-    context.textAlign = 'center';
-    for (const time of at) {
-      const x = Math.round(this.#x(time)) + 0.5;
-      context.moveTo(x, TOP);
-      context.lineTo(x, TOP + height);
-      const text = timeLabel(time, step);
-      // Half of a label at the edge would be cut off.
-      if (x + context.measureText(text).width / 2 <= this.#size.width) context.fillText(text, x, TOP + height + 14);
-    }
-    context.strokeStyle = this.#colors.grid;
-    context.lineWidth = 1;
-    context.stroke();
-  }
-
-  #drawLines(): void {
-    const context = this.#context;
-    const [line = [], low, high] = this.#points.lines;
-    if (low !== undefined && high !== undefined) this.#fillBetween(low, high);
-    const { x } = this.#points;
-    context.beginPath();
-    let down = false;
-    let lastY = 0;
-    for (const [index, value] of line.entries()) {
-      if (value === null) {
-        down = false;
-        continue;
-      }
-      const atX = this.#x(x[index] as number);
-      const atY = this.#y(value);
-      if (!down) context.moveTo(atX, atY);
-      else {
-        if (this.#options.bool) context.lineTo(atX, lastY);
-        context.lineTo(atX, atY);
-      }
-      down = true;
-      lastY = atY;
-    }
-    context.strokeStyle = this.#colors.line;
-    context.lineJoin = 'bevel';
-    // Wider lines cost three times the raster time, which is most of what a live chart costs.
-    context.lineWidth = 1;
-    context.stroke();
-    context.fillStyle = this.#colors.line;
-    for (const index of isolated(line)) {
-      context.fillRect(this.#x(x[index] as number) - 2, this.#y(line[index] as number) - 2, 4, 4);
-    }
-  }
-
-  /** Piece by piece: a gap is a gap here too. */
-  #fillBetween(low: Line, high: Line): void {
-    const context = this.#context;
-    const { x } = this.#points;
-    context.globalAlpha = 0.16;
-    context.fillStyle = this.#colors.line;
-    for (let start = 0; start < x.length; start += 1) {
-      let end = start;
-      while (end < x.length && low[end] != null && high[end] != null) end += 1;
-      if (end > start + 1) {
-        context.beginPath();
-        for (let index = start; index < end; index += 1) context.lineTo(this.#x(x[index] as number), this.#y(high[index] as number));
-        for (let index = end - 1; index >= start; index -= 1) context.lineTo(this.#x(x[index] as number), this.#y(low[index] as number));
-        context.fill();
-      }
-      start = end;
-    }
-    context.globalAlpha = 1;
-  }
-
-  /** Behind the lines: where an alert fired, tinted, with a bar at the top that a tint alone would not be. */
-  #drawBands(): void {
-    const context = this.#context;
-    const { left, width, height } = this.#box;
-    for (const band of bandsWithin(this.marks.bands, ...this.#span)) {
-      const start = Math.max(left, this.#x(band.from));
-      const end = band.to === null ? left + width : Math.min(left + width, this.#x(band.to));
-      context.fillStyle = this.#colors.severity[band.severity];
-      context.globalAlpha = 0.13;
-      // Where nothing came there is nothing to see: hatched instead of tinted.
-      if (band.kind === 'no_data') this.#hatch(start, Math.max(1, end - start), height);
-      else context.fillRect(start, TOP, Math.max(1, end - start), height);
-      context.globalAlpha = 1;
-      context.fillRect(start, TOP, Math.max(1, end - start), 3);
-    }
-  }
-
-  #hatch(left: number, width: number, height: number): void {
-    const context = this.#context;
-    for (let x = left; x < left + width; x += 6) context.fillRect(x, TOP, Math.min(3, left + width - x), height);
-  }
-
-  #drawThresholds(): void {
-    const context = this.#context;
-    const { left, width } = this.#box;
-    context.textAlign = 'left';
-    context.textBaseline = 'alphabetic';
-    for (const { value, severity, comparison } of this.marks.thresholds) {
-      const y = Math.round(this.#y(value)) + 0.5;
-      context.strokeStyle = this.#colors.severity[severity];
-      context.lineWidth = 1;
-      context.setLineDash([5, 4]);
-      context.beginPath();
-      context.moveTo(left, y);
-      context.lineTo(left + width, y);
-      context.stroke();
-      context.setLineDash([]);
-      // An edge in the colour of the ground keeps the label readable over the line of values.
-      const text = `${comparison} ${formatValue(value)}`;
-      context.strokeStyle = this.#colors.surface;
-      context.lineWidth = 3;
-      context.strokeText(text, left + 4, y - 4);
-      context.fillStyle = this.#colors.severity[severity];
-      context.fillText(text, left + 4, y - 4);
-    }
-  }
-
-  /** The point next to a time; null when there is none. */
-  #nearest(time: number): number | null {
-    const { x } = this.#points;
-    if (x.length === 0) return null;
-    let low = 0;
-    let high = x.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((x[middle] as number) < time) low = middle + 1;
-      else high = middle;
-    }
-    return low > 0 && time - (x[low - 1] as number) < (x[low] as number) - time ? low - 1 : low;
-  }
-
-  #show(index: number | null): void {
-    this.#index = index;
-    const time = index === null ? undefined : this.#points.x[index];
-    if (index === null || time === undefined) {
-      this.#hair.hidden = true;
-      this.#dot.hidden = true;
-      this.#options.oncursor(null);
-      return;
-    }
-    const value = this.#points.lines[0]?.[index] ?? null;
-    this.#hair.hidden = false;
-    this.#hair.style.transform = `translateX(${Math.round(this.#x(time))}px)`;
-    this.#hair.style.height = `${this.#box.height}px`;
-    this.#dot.hidden = value === null;
-    if (value !== null) this.#dot.style.transform = `translate(${this.#x(time) - 3}px, ${this.#y(value) - 3}px)`;
-    this.#options.oncursor({ time, value });
-  }
-
-  #together(act: (plot: Plot) => void): void {
-    const group = this.#options.sync === null ? undefined : groups.get(this.#options.sync);
-    for (const plot of group ?? [this]) act(plot);
-  }
-
-  #moved(event: PointerEvent): void {
-    const x = Math.min(this.#box.left + this.#box.width, Math.max(this.#box.left, event.offsetX));
-    // Others may have wider labels: they share the time and not the pixel.
-    const part = (x - this.#box.left) / this.#box.width;
-    this.#together((plot) => {
-      plot.#pointer = plot.#box.left + part * plot.#box.width;
-      plot.#show(plot.#nearest(plot.#time(plot.#pointer)));
-    });
-    if (this.#dragFrom === null) return;
+  #select(from: number, to: number): void {
     this.#selection.hidden = false;
-    this.#selection.style.transform = `translateX(${Math.min(x, this.#dragFrom)}px)`;
-    this.#selection.style.width = `${Math.abs(x - this.#dragFrom)}px`;
+    this.#selection.style.transform = `translateX(${from}px)`;
+    this.#selection.style.width = `${to - from}px`;
     this.#selection.style.height = `${this.#box.height}px`;
-  }
-
-  #pressed(event: PointerEvent): void {
-    if (this.#options.onzoom === null || event.button !== 0 || event.offsetX < this.#box.left) return;
-    this.#dragFrom = event.offsetX;
-    this.#canvas.setPointerCapture(event.pointerId);
-  }
-
-  #released(event: PointerEvent): void {
-    const from = this.#dragFrom;
-    this.#endDrag();
-    const to = Math.min(this.#box.left + this.#box.width, Math.max(this.#box.left, event.offsetX));
-    if (from === null || Math.abs(to - from) < DRAG_MIN) return;
-    this.#options.onzoom?.(this.#time(Math.min(from, to)), this.#time(Math.max(from, to)));
-  }
-
-  #endDrag(): void {
-    this.#dragFrom = null;
-    this.#selection.hidden = true;
   }
 }

@@ -1,22 +1,15 @@
 /** Turns samples into what a chart draws: never more than two points per pixel, and gaps where samples are missing. */
 
-import type { Ring } from '../live/ring';
-
-export interface Points {
-  /** Seconds since the Unix epoch, ascending. */
-  x: number[];
-  /** One column per line; null is a gap. */
-  lines: (number | null)[][];
-}
+import type { Columns, Line, Samples } from './line';
 
 /**
  * The longest distance in seconds that is still joined by a line: five usual intervals, at least three seconds. The
  * usual interval is the median of the last 64, so one outage does not change it.
  */
-export function joinLimit(ring: Ring, end: number): number {
+export function joinLimit(samples: Samples, end: number): number {
   const intervals: number[] = [];
   for (let index = Math.max(1, end - 64); index < end; index += 1) {
-    intervals.push(ring.time(index) - ring.time(index - 1));
+    intervals.push(samples.time(index) - samples.time(index - 1));
   }
   intervals.sort((a, b) => a - b);
   const median = intervals[intervals.length >> 1] ?? 0;
@@ -26,66 +19,109 @@ export function joinLimit(ring: Ring, end: number): number {
 /**
  * Samples from `from` to `to` (seconds) for a chart `width` pixels wide. Above two samples per pixel each bucket gives
  * its smallest and its largest one. Buckets are fixed in time, not relative to the edge, so a moving chart does not
- * shimmer.
+ * shimmer. Samples further apart than `limit` are not joined; without it, as `joinLimit` says.
  */
-export function ringPoints(ring: Ring, from: number, to: number, width: number): Points {
+export function samplePoints(samples: Samples, from: number, to: number, width: number, line: Line, limit?: number): void {
+  line.clear();
   // One sample beyond each edge, so that lines run off the chart instead of beginning inside.
-  const first = Math.max(0, ring.lowerBound(from) - 1);
-  const end = Math.min(ring.length, ring.lowerBound(to) + 1);
-  const limit = joinLimit(ring, end);
-  const x: number[] = [];
-  const y: (number | null)[] = [];
-  const bucket = end - first > 2 * width ? (to - from) / width : 0;
+  const first = Math.max(0, samples.lowerBound(from) - 1);
+  const end = Math.min(samples.length, samples.lowerBound(to) + 1);
+  const joinS = limit ?? joinLimit(samples, end);
+  line.joinS = joinS;
+  // In whole milliseconds: a difference of two times of today is not exact, and a billion buckets since 1970 would all move.
+  const bucket = end - first > 2 * width ? Math.round((to - from) * 1000) / 1000 / width : 0;
 
   let previous = NaN;
-  let low: [number, number] | null = null;
-  let high: [number, number] | null = null;
-  let current = NaN;
+  let slot = NaN;
+  let lowX = NaN;
+  let lowY = 0;
+  let highX = 0;
+  let highY = 0;
   const flush = () => {
-    if (low === null || high === null) return;
-    const [one, two] = low[0] <= high[0] ? [low, high] : [high, low];
-    x.push(one[0]);
-    y.push(one[1]);
-    if (two[0] !== one[0]) {
-      x.push(two[0]);
-      y.push(two[1]);
-    }
-    low = null;
-    high = null;
+    if (Number.isNaN(lowX)) return;
+    if (lowX <= highX) line.push(lowX, lowY);
+    if (lowX !== highX) line.push(highX, highY);
+    if (lowX > highX) line.push(lowX, lowY);
+    lowX = NaN;
   };
 
   for (let index = first; index < end; index += 1) {
-    const time = ring.time(index);
-    const value = ring.value(index);
+    const time = samples.time(index);
+    const value = samples.value(index);
     if (!Number.isFinite(value)) {
       flush();
-      x.push(time);
-      y.push(null);
+      if (line.length > 0 && !Number.isNaN(line.y[line.length - 1])) line.gap(time);
       previous = time;
       continue;
     }
-    if (time - previous > limit || ring.breaksBetween(previous, time)) {
+    if (index > first && (time - previous > joinS || samples.breaksBetween(previous, time))) {
       flush();
-      x.push((previous + time) / 2);
-      y.push(null);
+      line.gap((previous + time) / 2);
     }
     previous = time;
     if (bucket === 0) {
-      x.push(time);
-      y.push(value);
+      line.push(time, value);
       continue;
     }
-    const slot = Math.floor(time / bucket);
-    if (slot !== current) {
+    const now = Math.floor(time / bucket);
+    if (now !== slot) {
       flush();
-      current = slot;
+      slot = now;
     }
-    if (low === null || value < low[1]) low = [time, value];
-    if (high === null || value > high[1]) high = [time, value];
+    if (Number.isNaN(lowX)) {
+      lowX = highX = time;
+      lowY = highY = value;
+    } else if (value < lowY) {
+      lowX = time;
+      lowY = value;
+    } else if (value > highY) {
+      highX = time;
+      highY = value;
+    }
   }
   flush();
-  return { x, lines: [y] };
 }
+
+/** Buckets from `from` to `to` with their smallest and largest value; those further apart than `joinS` are not joined. */
+export function bucketPoints(buckets: Columns, from: number, to: number, joinS: number, line: Line): void {
+  const { x, y, low, high } = buckets;
+  line.clear(low !== null);
+  line.joinS = joinS;
+  const first = Math.max(0, buckets.lowerBound(from) - 1);
+  const end = Math.min(buckets.length, buckets.lowerBound(to) + 1);
+  for (let index = first; index < end; index += 1) {
+    const time = x[index] as number;
+    const before = x[index - 1] as number;
+    if (index > first && time - before > joinS) line.gap((before + time) / 2);
+    line.push(time, y[index] as number, low?.[index], high?.[index]);
+  }
+}
+
+/**
+ * The states of a text metric: a point where a state begins, with its place among the words, and a gap where samples are
+ * missing. A state holds until the next one is told. Changes within one pixel are joined to `MIXED`.
+ */
+export function statePoints(samples: Samples, from: number, to: number, width: number, line: Line): void {
+  line.clear();
+  const first = Math.max(0, samples.lowerBound(from) - 1);
+  const end = samples.lowerBound(to);
+  const pixel = (to - from) / Math.max(1, width);
+  let previous = NaN;
+  for (let index = first; index < end; index += 1) {
+    const time = samples.time(index);
+    const word = samples.value(index);
+    if (index > first && samples.breaksBetween(previous, time)) line.gap(previous);
+    previous = time;
+    const at = line.length - 1;
+    if (at < 0 || line.y[at] !== word) {
+      if (at >= 0 && time - (line.x[at] as number) < pixel && !Number.isNaN(line.y[at])) line.y[at] = MIXED;
+      else line.push(time, word);
+    }
+  }
+}
+
+/** In place of a state that lasted less than a pixel. */
+export const MIXED = -1;
 
 /** Steps in seconds that read well on an axis. */
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400];
@@ -94,31 +130,4 @@ const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200,
 export function stepFor(windowS: number): number {
   const wanted = windowS / 300;
   return STEPS.find((step) => step >= wanted) ?? Math.ceil(wanted / 86_400) * 86_400;
-}
-
-/** Adds a gap wherever neighbouring buckets are further apart than `limit` seconds. */
-export function withGaps(points: Points, limit: number): Points {
-  const x: number[] = [];
-  const lines: (number | null)[][] = points.lines.map(() => []);
-  for (let index = 0; index < points.x.length; index += 1) {
-    const time = points.x[index] as number;
-    const before = points.x[index - 1];
-    if (before !== undefined && time - before > limit) {
-      x.push((before + time) / 2);
-      for (const line of lines) line.push(null);
-    }
-    x.push(time);
-    for (const [column, line] of lines.entries()) line.push(points.lines[column]?.[index] ?? null);
-  }
-  return { x, lines };
-}
-
-/** Positions of points without a neighbour on either side: a line through them would show nothing. */
-export function isolated(line: ArrayLike<number | null | undefined>): number[] {
-  const found: number[] = [];
-  for (let index = 0; index < line.length; index += 1) {
-    if (line[index] == null) continue;
-    if (line[index - 1] == null && line[index + 1] == null) found.push(index);
-  }
-  return found;
 }
