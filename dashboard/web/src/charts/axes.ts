@@ -7,14 +7,16 @@ const STEPS = [
 ];
 const DAY = 86_400;
 
-/** Times in seconds at which labels fit, `room` pixels apart at least, and the step between them. Whole in local time. */
-export function timeTicks(from: number, to: number, width: number, room: number): { at: number[]; step: number } {
+/** Times in seconds at which labels fit, `room` pixels apart at least, and the step between them. Whole in local time, or in UTC. */
+export function timeTicks(from: number, to: number, width: number, room: number, utc = false): { at: number[]; step: number } {
   const wanted = ((to - from) / Math.max(1, width)) * room;
   const step = STEPS.find((one) => one >= wanted) ?? (STEPS.at(-1) as number);
   const at: number[] = [];
   if (step < DAY) {
-    const zone = new Date(from * 1000).getTimezoneOffset() * 60;
+    const zone = utc ? 0 : new Date(from * 1000).getTimezoneOffset() * 60;
     for (let time = Math.ceil((from - zone) / step) * step + zone; time <= to; time += step) at.push(time);
+  } else if (utc) {
+    for (let time = Math.ceil(from / step) * step; time <= to; time += step) at.push(time);
   } else {
     // Days differ in length where clocks are changed, so they are counted by the calendar.
     const day = new Date(from * 1000);

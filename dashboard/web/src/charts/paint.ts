@@ -3,7 +3,7 @@
  * canvas, so that a picture to keep is drawn by the same lines as the one on the screen.
  */
 
-import { formatValue, t } from '../i18n';
+import { formatValue, LOCALE, t, TIME_ZONE } from '../i18n';
 import type { Severity } from '../live/frame';
 import { timeTicks, valueRange, valueTicks } from './axes';
 import type { Line } from './line';
@@ -75,9 +75,9 @@ export function colorsOf(host: HTMLElement): Colors {
   return found;
 }
 
-const day = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' });
-const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const second = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const day = new Intl.DateTimeFormat(LOCALE, { month: 'short', day: 'numeric', timeZone: TIME_ZONE });
+const minute = new Intl.DateTimeFormat(LOCALE, { hour: '2-digit', minute: '2-digit', timeZone: TIME_ZONE });
+const second = new Intl.DateTimeFormat(LOCALE, { hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: TIME_ZONE });
 
 function timeLabel(time: number, step: number): string {
   if (step >= 86_400) return day.format(time * 1000);
@@ -178,7 +178,7 @@ class Painter {
     }
     // As wide as a label in this language: "04:54" or "04:54 AM"; with seconds where a minute is wide.
     const room = 16 + context.measureText(timeLabel(from, to - from < width / 2 ? 1 : 60)).width;
-    const { at, step } = timeTicks(from, to, width, room);
+    const { at, step } = timeTicks(from, to, width, room, TIME_ZONE === 'UTC');
     context.textAlign = 'center';
     for (const time of at) {
       const x = Math.round(this.#x(time)) + 0.5;
