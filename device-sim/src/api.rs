@@ -153,6 +153,20 @@ impl ApiClient {
         self.call("GET", path, None)?.map_err(|refusal| refusal.error(&format!("GET {path}")))
     }
 
+    /// Reads a page that is not JSON.
+    pub fn text(&self, path: &str) -> Result<String, SimError> {
+        let response = self.agent.get(&format!("{}{path}", self.url)).header("authorization", &self.bearer()).call();
+        let unreachable =
+            |error: ureq::Error| SimError::ApiUnreachable { url: self.url.clone(), reason: reason(&error) };
+        let mut response = response.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            let problem = response.body_mut().read_json().unwrap_or_default();
+            return Err(Refusal { status, problem }.error(&format!("GET {path}")));
+        }
+        response.body_mut().read_to_string().map_err(unreachable)
+    }
+
     /// Sends anything.
     pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, SimError> {
         self.call("POST", path, Some(body))?.map_err(|refusal| refusal.error(&format!("POST {path}")))

@@ -3,7 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use pulsewire_sim::{Target, behaviour::Answers, bench::Peer, replay::TimeFormat};
+use pulsewire_sim::{
+    Target,
+    behaviour::Answers,
+    bench::{Broadcast, Peer},
+    replay::TimeFormat,
+};
 
 /// Devices for a Pulsewire server: simulated fleets, recorded data, and this machine itself.
 ///
@@ -35,6 +40,11 @@ pub struct BenchArgs {
 pub enum Bench {
     Push(BenchPushArgs),
     Ingest(BenchIngestArgs),
+    Fanout(BenchFanoutArgs),
+    Reconnect(BenchReconnectArgs),
+    /// Holds subscribers for another measurement, as that says on standard input
+    #[command(hide = true)]
+    Subscribers,
 }
 
 /// Reports in, acknowledgements out. Starts `pulsewire`, which lies beside this program, unless --connect is given
@@ -87,6 +97,120 @@ pub struct BenchIngestArgs {
     /// No progress on standard error
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Devices in, dashboards out. Starts `pulsewire`, which lies beside this program, unless --connect is given
+///
+/// The same devices are measured without subscribers first, and two seconds of each part are not counted. docs/benchmarks.md says
+/// what each figure means.
+#[derive(Debug, ClapArgs)]
+pub struct BenchFanoutArgs {
+    /// Live sockets
+    #[arg(long, default_value_t = 1000, value_name = "M")]
+    pub subscribers: u32,
+    /// Different subscriptions; each subscriber has one
+    #[arg(long, default_value_t = 10, value_name = "K")]
+    pub views: u32,
+    /// Series of each subscription; with the default a thousand subscribers ask for 21 million updates a second
+    #[arg(long, default_value_t = 2100, value_name = "S")]
+    pub series: u32,
+    /// Samples of each series a second, on a schedule
+    #[arg(long, default_value_t = 10.0, value_name = "HZ")]
+    pub rate: f64,
+    /// Time between the batches of a subscription, at least 50ms
+    #[arg(long, default_value = "100ms", value_parser = duration)]
+    pub interval: Duration,
+    /// For how long, in each part
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub seconds: u64,
+    /// Which samples to ask for
+    #[arg(long, default_value = "last", value_enum)]
+    pub aggregate: AggregateArg,
+    /// Measure again beside so many more live sockets that never read
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub stalled: u32,
+    /// Processes that share the subscribers
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub processes: u32,
+    /// Servers to measure with the same bytes at the same rate, if they are installed
+    #[arg(long, value_delimiter = ',', value_enum, value_name = "A,B")]
+    pub peers: Vec<BroadcastArg>,
+    /// Folder of the Node package ws, if it is not in dashboard/tests/node_modules
+    #[arg(long, value_name = "DIR")]
+    pub ws_package: Option<PathBuf>,
+    #[command(flatten)]
+    pub bench: BenchServerArgs,
+}
+
+/// All dashboards lose their connections and come back. Starts `pulsewire`, which lies beside this program, unless --connect is
+/// given
+#[derive(Debug, ClapArgs)]
+pub struct BenchReconnectArgs {
+    /// Live sockets, each with the 200 metrics of four devices
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub dashboards: u32,
+    /// Different subscriptions
+    #[arg(long, default_value_t = 20, value_name = "K")]
+    pub views: u32,
+    /// Within how many seconds all come back, each at a random moment
+    #[arg(long, default_value_t = 5.0, value_name = "N")]
+    pub within: f64,
+    /// They say how far they had everything, instead of beginning anew
+    #[arg(long)]
+    pub resume: bool,
+    /// Processes that share the dashboards
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub processes: u32,
+    #[command(flatten)]
+    pub bench: BenchServerArgs,
+}
+
+/// Which server to measure, and how to say what was found.
+#[derive(Debug, ClapArgs)]
+pub struct BenchServerArgs {
+    /// A server that runs already: where devices connect. Needs --api
+    #[arg(long, value_name = "ADDR", value_parser = target, requires = "api")]
+    pub connect: Option<Target>,
+    /// Its HTTP API
+    #[arg(long, value_name = "URL", requires = "connect")]
+    pub api: Option<String>,
+    /// Who signs in there
+    #[arg(long, default_value = "admin")]
+    pub user: String,
+    /// Environment variable that holds the password
+    #[arg(long, value_name = "NAME", default_value = "PULSEWIRE_ADMIN_PASSWORD")]
+    pub password_env: String,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// No progress on standard error
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `--aggregate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AggregateArg {
+    /// The newest of each interval.
+    Last,
+    /// Each.
+    Every,
+}
+
+/// `--peers` of the fan-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BroadcastArg {
+    Ws,
+    Nats,
+}
+
+impl From<BroadcastArg> for Broadcast {
+    fn from(peer: BroadcastArg) -> Broadcast {
+        match peer {
+            BroadcastArg::Ws => Broadcast::Ws,
+            BroadcastArg::Nats => Broadcast::Nats,
+        }
+    }
 }
 
 /// `--peers`.

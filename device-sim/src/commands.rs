@@ -6,6 +6,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pulsewire_sim::{
     ApiOptions, Provisioner, SecretStore, Shutdown, SimError, Summary,
     bench::{
+        fanout::{
+            self, FanoutBench,
+            reconnect::{self, ReconnectBench},
+        },
         ingest::{self, IngestBench, Watch},
         push::{self, PushBench},
     },
@@ -16,7 +20,10 @@ use pulsewire_sim::{
 };
 use serde::Serialize;
 
-use crate::args::{Args, Bench, BenchIngestArgs, BenchPushArgs, Command, FleetArgs, HostArgs, ReplayArgs, ServerArgs};
+use crate::args::{
+    AggregateArg, Args, Bench, BenchFanoutArgs, BenchIngestArgs, BenchPushArgs, BenchReconnectArgs, BenchServerArgs,
+    Command, FleetArgs, HostArgs, ReplayArgs, ServerArgs,
+};
 
 /// How often progress is shown.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -30,6 +37,12 @@ pub async fn run(args: Args) -> Result<bool, SimError> {
         Command::Bench(args) => match args.what {
             Bench::Push(args) => run_bench_push(args).await,
             Bench::Ingest(args) => run_bench_ingest(args).await,
+            Bench::Fanout(args) => run_bench_fanout(args).await,
+            Bench::Reconnect(args) => run_bench_reconnect(args).await,
+            Bench::Subscribers => tokio::task::spawn_blocking(fanout::child::run)
+                .await
+                .map_err(|error| SimError::Task(error.to_string()))?
+                .map(|()| true),
         },
     }
 }
@@ -87,6 +100,75 @@ async fn run_bench_ingest(args: BenchIngestArgs) -> Result<bool, SimError> {
         println!("{report}");
     }
     Ok(report.is_success())
+}
+
+async fn run_bench_fanout(args: BenchFanoutArgs) -> Result<bool, SimError> {
+    let bench = FanoutBench {
+        subscribers: args.subscribers,
+        views: args.views,
+        series: args.series,
+        rate: args.rate,
+        interval: args.interval,
+        seconds: args.seconds,
+        every: args.aggregate == AggregateArg::Every,
+        stalled: args.stalled,
+        processes: args.processes,
+        running: running(&args.bench)?,
+        peers: args.peers.into_iter().map(Into::into).collect(),
+        ws_package: args.ws_package,
+    };
+    let watched = Watch::default();
+    let work = fanout::run(bench, watched.clone(), on_ctrl_c());
+    let report = show_stage(&args.bench, &watched, work).await?;
+    print_report(&args.bench, &report)?;
+    Ok(report.is_success())
+}
+
+async fn run_bench_reconnect(args: BenchReconnectArgs) -> Result<bool, SimError> {
+    let within = Duration::try_from_secs_f64(args.within).map_err(|error| SimError::Invalid {
+        name: "--within",
+        value: args.within.to_string(),
+        allowed: error.to_string(),
+    })?;
+    let bench = ReconnectBench {
+        dashboards: args.dashboards,
+        views: args.views,
+        within,
+        resume: args.resume,
+        processes: args.processes,
+        running: running(&args.bench)?,
+    };
+    let watched = Watch::default();
+    let work = reconnect::run(bench, watched.clone(), on_ctrl_c());
+    let report = show_stage(&args.bench, &watched, work).await?;
+    print_report(&args.bench, &report)?;
+    Ok(report.is_success())
+}
+
+/// The server that runs already, if one is named.
+fn running(args: &BenchServerArgs) -> Result<Option<ingest::Running>, SimError> {
+    let (Some(target), Some(url)) = (&args.connect, &args.api) else { return Ok(None) };
+    let api = ApiOptions { url: url.clone(), user: args.user.clone(), password: password(&args.password_env)? };
+    Ok(Some(ingest::Running { target: target.clone(), api }))
+}
+
+async fn show_stage<T>(args: &BenchServerArgs, watched: &Watch, work: impl Future<Output = T>) -> T {
+    let bar = spinner(args.quiet);
+    let done = watch(work, || {
+        bar.tick();
+        bar.set_message(watched.stage());
+    })
+    .await;
+    bar.finish_and_clear();
+    done
+}
+
+fn print_report(args: &BenchServerArgs, report: &(impl Serialize + std::fmt::Display)) -> Result<(), SimError> {
+    if args.json {
+        return print_json(report);
+    }
+    println!("{report}");
+    Ok(())
 }
 
 fn password(variable: &str) -> Result<String, SimError> {

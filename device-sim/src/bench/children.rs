@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
@@ -38,6 +38,17 @@ impl Process {
         command.spawn().map(Process).map_err(|source| SimError::file("starting", &path, source))
     }
 
+    /// Starts a program that is talked to by its standard input and output.
+    pub fn start_talking(command: &mut Command) -> Result<(Process, ChildStdin, ChildStdout), SimError> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let path = PathBuf::from(command.get_program());
+        let mut child = command.spawn().map_err(|source| SimError::file("starting", &path, source))?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(input), Some(output)) => Ok((Process(child), input, output)),
+            _ => Err(SimError::Task("a program without pipes".into())),
+        }
+    }
+
     /// What it has used so far.
     pub fn usage(&self) -> Option<Usage> {
         let pid = Pid::from_u32(self.0.id());
@@ -65,18 +76,22 @@ impl Program {
     pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Program, SimError> {
         let own =
             std::env::current_exe().map_err(|source| SimError::file("finding", Path::new("this program"), source))?;
-        let path = own.with_file_name("pulsewire");
-        let mut command = Command::new(&path);
+        Program::start_at(&own.with_file_name("pulsewire"), arguments, environment)
+    }
+
+    /// Starts any program that announces itself so.
+    pub fn start_at(path: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Program, SimError> {
+        let mut command = Command::new(path);
         command.args(arguments).envs(environment.iter().copied()).stdout(Stdio::piped());
         let mut process = Process::start(&mut command)?;
         let mut line = String::new();
         if let Some(stdout) = process.0.stdout.take() {
             BufReader::new(stdout)
                 .read_line(&mut line)
-                .map_err(|source| SimError::file("reading from", &path, source))?;
+                .map_err(|source| SimError::file("reading from", path, source))?;
         }
         let announced = serde_json::from_str(&line).map_err(|_| {
-            SimError::Task(format!("`pulsewire {}` did not start; try it by hand", arguments.join(" ")))
+            SimError::Task(format!("`{} {}` did not start; try it by hand", path.display(), arguments.join(" ")))
         })?;
         Ok(Program { process, announced })
     }

@@ -141,7 +141,7 @@ mod tests {
         let values: Vec<u8> = (0..10).flat_map(|n| (n as f32).to_le_bytes()).collect();
         for (sequence, length) in [(1, 60), (1000, 62), (1_000_000, 64)] {
             let mut out = Vec::new();
-            wire.message(sequence, &Reading { time_us: 5, values: &values }, &mut out);
+            wire.message(sequence, &Reading { time_us: 5, due_us: 5, values: &values }, &mut out);
             assert_eq!(out.len(), length);
             let (frame, _) = RawFrame::split(&out, 1000).expect("a header").expect("whole");
             let report = Report::parse(frame.payload()).expect("a report");

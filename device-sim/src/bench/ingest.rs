@@ -122,7 +122,15 @@ impl Watch {
         self.0.progress.acked.load(Ordering::Relaxed)
     }
 
-    fn enter(&self, stage: impl Into<String>) {
+    pub(super) fn stop(&self) {
+        self.0.progress.stop();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.progress.is_stopped()
+    }
+
+    pub(super) fn enter(&self, stage: impl Into<String>) {
         if let Ok(mut now) = self.0.stage.lock() {
             *now = stage.into();
         }

@@ -3,6 +3,7 @@
 
 mod children;
 mod device;
+pub mod fanout;
 mod figures;
 mod generator;
 pub mod ingest;
@@ -13,4 +14,4 @@ mod throughput;
 mod viewers;
 
 pub use figures::{Figures, Latency};
-pub use peers::{Peer, PeerReport};
+pub use peers::{Broadcast, Peer, PeerReport};

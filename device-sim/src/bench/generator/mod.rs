@@ -140,7 +140,8 @@ impl Outcome {
     }
 }
 
-fn histogram() -> Result<Histogram<u64>, SimError> {
+/// Of microseconds, up to ten minutes.
+pub(super) fn histogram() -> Result<Histogram<u64>, SimError> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).map_err(|error| SimError::Task(error.to_string()))
 }
 

@@ -11,6 +11,8 @@ const JITTER_MAX_US: i64 = 1_000;
 pub(in super::super) struct Reading<'a> {
     /// µs since 1970; grows from row to row.
     pub time_us: i64,
+    /// With a rate: when it was to be sent, µs since 1970; without one the same as `time_us`.
+    pub due_us: i64,
     /// f32, little-endian, one per metric.
     pub values: &'a [u8],
 }
@@ -66,7 +68,7 @@ impl Walk {
                 bytes.copy_from_slice(&(*value as f32 / 100.0).to_le_bytes());
             }
         }
-        Reading { time_us: due - jitter, values: &self.bytes }
+        Reading { time_us: due - jitter, due_us: due - jitter, values: &self.bytes }
     }
 
     /// Xorshift64: cheap, and good enough for readings.

@@ -245,7 +245,10 @@ impl<'a, W: Wire> Worker<'a, W> {
         let span = connection.walk.span(self.start_unix_us + now_us as i64, count);
         let first = connection.flight.sent() + 1;
         for row in 0..count {
-            let reading = connection.walk.read(span, row);
+            let mut reading = connection.walk.read(span, row);
+            if let Some(schedule) = self.recorder.schedule {
+                reading.due_us = self.start_unix_us + schedule.due_us(index as u64, first + row).cast_signed();
+            }
             connection.wire.message(first + row, &reading, &mut self.out);
         }
         connection.flight.send(count, now_us, self.recorder.schedule.is_some());
@@ -285,7 +288,7 @@ impl<'a, W: Wire> Worker<'a, W> {
 }
 
 /// Processor time of this thread; None where the system does not say. Linux: nanoseconds, first of three numbers.
-fn cpu_time() -> Option<Duration> {
+pub(in super::super) fn cpu_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }

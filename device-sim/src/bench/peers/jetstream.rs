@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::super::generator::{Acks, Reading, Wire};
 use super::{digits, payload};
 
-const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"bench\",\"version\":\"1\"}\r\n";
+pub(in super::super) const CONNECT: &[u8] =
+    b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"bench\",\"version\":\"1\"}\r\n";
 
 pub(super) struct JetStreamWire {
     client: usize,
@@ -52,12 +53,12 @@ pub(super) fn create_stream(address: SocketAddr) -> Result<(), String> {
     }
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+pub(in super::super) fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A line without its end, and what follows it.
-pub(super) fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(in super::super) fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let first = &bytes[..end];
     Some((first.strip_suffix(b"\r").unwrap_or(first), &bytes[end + 1..]))

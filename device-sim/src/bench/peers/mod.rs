@@ -3,6 +3,7 @@
 //! What an acknowledgement means differs, and is said beside each figure ([`Peer::promise`]): comparing a broker that only
 //! has a message in memory with a store that has synced it is comparing promises.
 
+mod broadcast;
 mod jetstream;
 mod mqtt;
 mod redis;
@@ -14,6 +15,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+pub use broadcast::Broadcast;
+pub(super) use jetstream::{CONNECT as NATS_CONNECT, line, number};
 
 use super::children::{Process, Scratch};
 use super::figures::Figures;
@@ -154,26 +158,30 @@ impl Peer {
     }
 
     fn version(self, path: &PathBuf) -> Option<String> {
-        let argument = if self == Peer::Mosquitto { "-h" } else { "--version" };
-        let output = Command::new(path).arg(argument).output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines().next().map(|line| line.trim().chars().take(80).collect())
+        version(path, if self == Peer::Mosquitto { "-h" } else { "--version" })
     }
 }
 
-fn installed(program: &str) -> Option<PathBuf> {
+/// The first line of what it says to this argument.
+pub(super) fn version(path: &PathBuf, argument: &str) -> Option<String> {
+    let output = Command::new(path).arg(argument).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().next().map(|line| line.trim().chars().take(80).collect())
+}
+
+pub(super) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// A port that was free a moment ago: these servers do not say which one they took.
-fn free_address() -> Result<SocketAddr, String> {
+pub(super) fn free_address() -> Result<SocketAddr, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     listener.local_addr().map_err(|error| error.to_string())
 }
 
-fn wait_for(address: SocketAddr) -> Result<(), String> {
+pub(super) fn wait_for(address: SocketAddr) -> Result<(), String> {
     let until = Instant::now() + START_LIMIT;
     while let Err(error) = TcpStream::connect(address) {
         if Instant::now() > until {
@@ -230,7 +238,7 @@ mod tests {
     /// A message with no values.
     pub(super) fn written(wire: &mut impl Wire, sequence: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        wire.message(sequence, &Reading { time_us: 1, values: &[] }, &mut out);
+        wire.message(sequence, &Reading { time_us: 1, due_us: 1, values: &[] }, &mut out);
         out
     }
 
