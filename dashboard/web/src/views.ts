@@ -16,6 +16,7 @@ export const VIEWS: Partial<Record<PageName, View>> = {
   rule_new: () => import('./pages/rules/Rule.svelte'),
   silences: () => import('./pages/silences/Silences.svelte'),
   announcements: () => import('./pages/announcements/Announcements.svelte'),
+  map: () => import('./pages/map/Map.svelte'),
   start: () => import('./pages/start/Start.svelte'),
   appearance: () => import('./pages/settings/Appearance.svelte'),
   notifications: () => import('./pages/settings/Notifications.svelte'),
