@@ -35,6 +35,8 @@ export default defineConfig({
           includeDependenciesRecursively: false,
           groups: [
             { name: 'forms', test: FORMS, priority: 2 },
+            { name: 'rule-list', test: /src[\\/]pages[\\/]rules[\\/]Rules/, priority: 2 },
+            { name: 'rule-words', test: /src[\\/]pages[\\/]rules[\\/](words|form|part)/, priority: 2 },
             { name: 'rules', test: /src[\\/]pages[\\/]rules[\\/]/, priority: 1 },
             { name: 'silences', test: /src[\\/]pages[\\/]silences[\\/]/, priority: 1 },
             { name: 'adding', test: ADDING, priority: 2 },
@@ -43,6 +45,7 @@ export default defineConfig({
             { name: 'announcements', test: /src[\\/]pages[\\/]announcements[\\/]/, priority: 1 },
             { name: 'settings', test: /src[\\/]pages[\\/]settings[\\/]/, priority: 1 },
             { name: 'alerts', test: /src[\\/]pages[\\/]alerts[\\/]/, priority: 1 },
+            { name: 'explore', test: /src[\\/]pages[\\/]explore[\\/]/, priority: 1 },
             { name: 'kits', test: /src[\\/]pages[\\/]devices[\\/](Kits|kits)/, priority: 2 },
             { name: 'devices', test: /src[\\/]pages[\\/]devices[\\/]/, priority: 1 },
             { name: 'device', test: /src[\\/]pages[\\/]device[\\/]/, priority: 1 },

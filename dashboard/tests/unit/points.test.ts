@@ -89,12 +89,20 @@ describe('helpers', () => {
 
   it('separates buckets that are not neighbours, and keeps their smallest and largest', () => {
     const buckets = new Columns(true);
-    for (const [time, value] of [[10, 1], [20, 2], [50, 3]] as const) buckets.push(time, value, value - 1, value + 1);
+    for (const [time, value] of [[0, 0], [10, 1], [20, 2], [50, 3]] as const) buckets.push(time, value, value - 1, value + 1);
     const line = new Line();
-    bucketPoints(buckets, 0, 60, 15, line);
-    expect(drawn(line)).toEqual({ x: [10, 20, 35, 50], lines: [[1, 2, null, 3]] });
-    expect([...line.low.subarray(0, line.length)]).toEqual([0, 1, NaN, 2]);
-    expect([...line.high.subarray(0, line.length)]).toEqual([2, 3, NaN, 4]);
+    bucketPoints(buckets, 10, 60, 10, line);
+    expect(drawn(line)).toEqual({ x: [0, 10, 20, 35, 50], lines: [[0, 1, 2, null, 3]] });
+    expect([...line.low.subarray(0, line.length)]).toEqual([-1, 0, 1, NaN, 2]);
+    expect([...line.high.subarray(0, line.length)]).toEqual([1, 2, 3, NaN, 4]);
+  });
+
+  it('joins buckets of a metric that comes more rarely than there are buckets', () => {
+    const buckets = new Columns();
+    for (const [time, value] of [[0, 1], [60, 2], [120, 3], [300, 4]] as const) buckets.push(time, value);
+    const line = new Line();
+    bucketPoints(buckets, 0, 400, 10, line);
+    expect(drawn(line).lines[0]).toEqual([1, 2, 3, null, 4]);
   });
 });
 

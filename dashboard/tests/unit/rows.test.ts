@@ -9,7 +9,7 @@ import { csvCell, csvOf, fileName, rowsOf, shortest } from '../../web/src/charts
 function stroke(points: [number, number][], words: string[] = []): Stroke {
   const line = new Line();
   for (const [time, value] of points) line.push(time, value);
-  return { line, color: 0, compared: false, words };
+  return { line, color: 0, compared: false, words, name: '' };
 }
 
 const shown = (name: string, type: Shown['type'] = 'f64'): Shown => ({ device: 'a', metric: name, type, name, unit: '', color: 0 });

@@ -9,6 +9,7 @@ type View = () => Promise<{ default: Component<any> }>;
 export const VIEWS: Partial<Record<PageName, View>> = {
   devices: () => import('./pages/devices/Devices.svelte'),
   device: () => import('./pages/device/Device.svelte'),
+  explore: () => import('./pages/explore/Explore.svelte'),
   alerts: () => import('./pages/alerts/Alerts.svelte'),
   alert: () => import('./pages/alerts/Alert.svelte'),
   rules: () => import('./pages/rules/Rules.svelte'),

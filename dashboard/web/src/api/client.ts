@@ -198,7 +198,9 @@ export const api = {
     call<Device>('GET', `devices/${id(device)}`, undefined, signal),
   /** Whatever the query says, as the address of the device list does. */
   devicePage: (search: URLSearchParams, signal?: AbortSignal) => call<DevicePage>('GET', `devices?${search}`, undefined, signal),
-  facets: (signal?: AbortSignal) => call<Facets>('GET', 'devices/facets', undefined, signal),
+  /** Of all devices, or of those that a filter of the list finds. */
+  facets: (signal?: AbortSignal, filter?: URLSearchParams) =>
+    call<Facets>('GET', `devices/facets${filter && filter.size > 0 ? `?${filter}` : ''}`, undefined, signal),
   bulkDevices: (request: DeviceBulk, signal?: AbortSignal) => call<BulkAnswer>('POST', 'devices/bulk', request, signal),
   views: (page: string, signal?: AbortSignal) => call<Page<SavedView> | SavedView[]>('GET', `views${query({ page })}`, undefined, signal),
   saveView: (page: string, name: string, view: { query: string; shared?: boolean }) =>

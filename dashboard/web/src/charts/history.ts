@@ -128,7 +128,7 @@ export class HistoryFeed implements Feed {
     if (columns === undefined) line.clear();
     else if (this.#specs[index]?.type === 'text') statePoints(columns, from, to, width, line);
     else if (this.#raw) samplePoints(columns, from, to, width, line);
-    else bucketPoints(columns, from, to, this.#stepS * 1.5, line);
+    else bucketPoints(columns, from, to, this.#stepS, line);
   }
 
   words(index: number): readonly string[] {

@@ -20,6 +20,8 @@ export interface Stroke {
   readonly compared: boolean;
   /** Of a text metric. */
   words: readonly string[];
+  /** Stands above its row, where rows stand below each other. */
+  readonly name: string;
 }
 
 export interface Scene {
@@ -94,16 +96,22 @@ export function dashOf({ color, compared }: Pick<Stroke, 'color' | 'compared'>):
   return compared ? [6, 4] : color >= SERIES_COLORS ? [2, 3] : [];
 }
 
+/** Texts, and several switches: steps above each other could not be told apart. */
+export function inRows({ kind, strokes }: { kind: Kind; strokes: readonly unknown[] }): boolean {
+  return kind === 'text' || (kind === 'bool' && strokes.length > 1);
+}
+
 export function paint(context: CanvasRenderingContext2D, scene: Scene): Box {
   const { width, height, scale, kind, colors } = scene;
+  const rows = inRows(scene);
   const plotHeight = Math.max(1, height - TOP - BOTTOM);
   const [low, high] = reach(scene);
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.clearRect(0, 0, width, height);
   context.font = FONT;
-  const ticks = kind === 'text' ? [] : kind === 'bool' ? [0, 1] : valueTicks(low, high, plotHeight);
+  const ticks = rows ? [] : kind === 'bool' ? [0, 1] : valueTicks(low, high, plotHeight);
   const labels = ticks.map((value) => (kind === 'bool' ? t(value === 1 ? 'value.true' : 'value.false') : formatValue(value)));
-  const left = kind === 'text' ? 12 : Math.ceil(Math.max(18, ...labels.map((text) => context.measureText(text).width))) + 12;
+  const left = rows ? 12 : Math.ceil(Math.max(18, ...labels.map((text) => context.measureText(text).width))) + 12;
   const box = { left, width: Math.max(1, width - left - RIGHT), height: plotHeight, low, high };
   const painter = new Painter(context, scene, box);
   painter.bands();
@@ -112,9 +120,11 @@ export function paint(context: CanvasRenderingContext2D, scene: Scene): Box {
   context.beginPath();
   context.rect(left, TOP - 1, box.width, box.height + 2);
   context.clip();
-  if (kind === 'text') painter.states();
-  else for (const stroke of scene.strokes) painter.line(stroke);
-  if (kind !== 'text') painter.thresholds();
+  if (rows) painter.states();
+  else {
+    for (const stroke of scene.strokes) painter.line(stroke);
+    painter.thresholds();
+  }
   context.restore();
   context.fillStyle = colors.text;
   return box;
@@ -177,8 +187,9 @@ class Painter {
       context.fillText(labels[index] ?? '', left - 6, y);
     }
     // As wide as a label in this language: "04:54" or "04:54 AM"; with seconds where a minute is wide.
-    const room = 16 + context.measureText(timeLabel(from, to - from < width / 2 ? 1 : 60)).width;
-    const { at, step } = timeTicks(from, to, width, room, TIME_ZONE === 'UTC');
+    const ticksFor = (unit: number) => timeTicks(from, to, width, 16 + context.measureText(timeLabel(from, unit)).width, TIME_ZONE === 'UTC');
+    const some = ticksFor(60);
+    const { at, step } = some.step < 60 ? ticksFor(1) : some;
     context.textAlign = 'center';
     for (const time of at) {
       const x = Math.round(this.#x(time)) + 0.5;
@@ -254,25 +265,37 @@ class Painter {
     context.globalAlpha = 1;
   }
 
-  /** One row per text metric: each state tinted in a colour of its own, with its word where there is room. */
+  /** One row per line: each state tinted in a colour of its own, with its word where there is room; of a switch, where it is on. */
   states(): void {
     const context = this.#context;
     const { left, width, height } = this.#box;
-    const { strokes, colors, to } = this.#scene;
+    const { strokes, colors, kind, to } = this.#scene;
     const row = height / Math.max(1, strokes.length);
+    const head = strokes.length > 1 ? 14 : 0;
     context.textAlign = 'left';
     context.textBaseline = 'middle';
-    for (const [order, { line, words }] of strokes.entries()) {
-      const top = TOP + order * row + 1;
-      const tall = Math.max(1, Math.min(40, row - 3));
+    for (const [order, { line, words, name, color }] of strokes.entries()) {
+      const top = TOP + order * row + head;
+      const tall = Math.max(2, Math.min(40, row - head - 3));
+      if (head > 0) {
+        context.fillStyle = colors.text;
+        context.fillText(name.slice(0, 80), left + 2, top - 7);
+      }
       for (let index = 0; index < line.length; index += 1) {
         const word = line.y[index] as number;
         if (Number.isNaN(word)) continue;
         const start = Math.max(left, this.#x(line.x[index] as number));
-        const end = Math.min(left + width, this.#x(index + 1 < line.length ? (line.x[index + 1] as number) : to));
+        const end = Math.min(left + width, this.#x(index + 1 < line.length ? (line.x[index + 1] as number) : Math.min(to, (line.x[index] as number) + line.joinS)));
         if (end <= start) continue;
-        const color = word === MIXED ? colors.text : (colors.series[word % SERIES_COLORS] as string);
-        context.fillStyle = color;
+        if (kind === 'bool') {
+          context.fillStyle = colors.series[color % SERIES_COLORS] as string;
+          // Of a bucket, how much of it.
+          context.globalAlpha = 0.08 + 0.62 * Math.min(1, Math.max(0, word));
+          context.fillRect(start, top, Math.max(1, end - start), tall);
+          context.globalAlpha = 1;
+          continue;
+        }
+        context.fillStyle = word === MIXED ? colors.text : (colors.series[word % SERIES_COLORS] as string);
         context.globalAlpha = 0.24;
         context.fillRect(start, top, Math.max(1, end - start), tall);
         context.globalAlpha = 1;

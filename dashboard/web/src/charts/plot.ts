@@ -9,7 +9,7 @@
 import { listen } from './gestures';
 import { Line } from './line';
 import { type Marks, NO_MARKS } from './marks';
-import { type Box, type Colors, colorsOf, type Kind, paint, type Scene, type Stroke, SERIES_COLORS, TOP } from './paint';
+import { type Box, type Colors, colorsOf, inRows, type Kind, paint, type Scene, type Stroke, SERIES_COLORS, TOP } from './paint';
 import type { Member, Together } from './together';
 import type { Span } from './time';
 import './plot.css';
@@ -183,10 +183,11 @@ export class Plot implements Member {
     this.#hair.style.transform = `translateX(${Math.round(this.#x(time))}px)`;
     this.#hair.style.height = `${this.#box.height}px`;
     const values = indexes.map((index, order) => (index < 0 ? null : (this.strokes[order]?.line.y[index] ?? null)));
+    const rows = inRows({ kind: this.#options.kind, strokes: this.strokes });
     for (const [order, dot] of this.#dots.entries()) {
       const index = indexes[order] ?? -1;
       const value = values[order] ?? null;
-      dot.hidden = value === null || this.#options.kind === 'text';
+      dot.hidden = value === null || rows;
       if (value !== null) dot.style.transform = `translate(${this.#x(this.strokes[order]?.line.x[index] ?? time) - 3}px, ${this.#y(value) - 3}px)`;
     }
     this.#options.oncursor({ time, values });

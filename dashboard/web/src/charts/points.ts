@@ -7,13 +7,17 @@ import type { Columns, Line, Samples } from './line';
  * usual interval is the median of the last 64, so one outage does not change it.
  */
 export function joinLimit(samples: Samples, end: number): number {
+  return Math.max(3, 5 * medianInterval(samples, end));
+}
+
+/** In seconds; 0 when there are fewer than two. */
+function medianInterval(samples: Samples, end: number): number {
   const intervals: number[] = [];
   for (let index = Math.max(1, end - 64); index < end; index += 1) {
     intervals.push(samples.time(index) - samples.time(index - 1));
   }
   intervals.sort((a, b) => a - b);
-  const median = intervals[intervals.length >> 1] ?? 0;
-  return Math.max(3, 5 * median);
+  return intervals[intervals.length >> 1] ?? 0;
 }
 
 /**
@@ -82,13 +86,18 @@ export function samplePoints(samples: Samples, from: number, to: number, width: 
   flush();
 }
 
-/** Buckets from `from` to `to` with their smallest and largest value; those further apart than `joinS` are not joined. */
-export function bucketPoints(buckets: Columns, from: number, to: number, joinS: number, line: Line): void {
+/**
+ * Buckets of so many seconds from `from` to `to` with their smallest and largest value. Those that are not neighbours are not
+ * joined; where samples are rarer than buckets, those further apart than two usual distances.
+ */
+export function bucketPoints(buckets: Columns, from: number, to: number, stepS: number, line: Line): void {
   const { x, y, low, high } = buckets;
   line.clear(low !== null);
-  line.joinS = joinS;
   const first = Math.max(0, buckets.lowerBound(from) - 1);
   const end = Math.min(buckets.length, buckets.lowerBound(to) + 1);
+  const usual = medianInterval(buckets, end);
+  const joinS = usual > 1.5 * stepS ? 2.5 * usual : 1.5 * stepS;
+  line.joinS = joinS;
   for (let index = first; index < end; index += 1) {
     const time = x[index] as number;
     const before = x[index - 1] as number;
@@ -103,6 +112,7 @@ export function bucketPoints(buckets: Columns, from: number, to: number, joinS: 
  */
 export function statePoints(samples: Samples, from: number, to: number, width: number, line: Line): void {
   line.clear();
+  line.joinS = Number.POSITIVE_INFINITY;
   const first = Math.max(0, samples.lowerBound(from) - 1);
   const end = samples.lowerBound(to);
   const pixel = (to - from) / Math.max(1, width);

@@ -24,7 +24,7 @@ interface Entry {
 const ENTRIES: readonly Entry[] = [
   { href: '/', icon: 'overview', label: 'nav.overview', pages: ['overview'], key: 'o', bar: true },
   { href: '/devices', icon: 'devices', label: 'nav.devices', pages: ['devices', 'device'], key: 'd', bar: true },
-  { href: '/explore', icon: 'explore', label: 'nav.explore', pages: ['explore' as PageName], key: 'e' },
+  { href: '/explore', icon: 'explore', label: 'nav.explore', pages: ['explore'], key: 'e' },
   { href: '/map', icon: 'map', label: 'nav.map', pages: ['map'], key: 'm' },
   { href: '/alerts', icon: 'alerts', label: 'nav.alerts', pages: ['alerts', 'alert'], key: 'a', bar: true },
   { href: '/rules', icon: 'rules', label: 'nav.rules', pages: ['rules', 'rule', 'rule_new'], key: 'r', bar: true },

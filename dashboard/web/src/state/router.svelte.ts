@@ -4,6 +4,7 @@
 const PAGES = {
   '': 'overview',
   devices: 'devices',
+  explore: 'explore',
   alerts: 'alerts',
   rules: 'rules',
   'rules/new': 'rule_new',
