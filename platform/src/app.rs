@@ -27,6 +27,7 @@ use pulsewire_core::ids::{DeviceKey, SeriesKey, UserName};
 use pulsewire_core::notice::NoticePolicy;
 use pulsewire_core::retention::RetentionPlan;
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, RwLock};
@@ -383,7 +384,8 @@ async fn first_user(
         None => random_password()?,
     };
     let hash = passwords.hash(password.clone()).await.context("PULSEWIRE_ADMIN_PASSWORD cannot be used")?;
-    let admin = User { name: UserName::parse("admin")?, role: Role::Admin, created_us: now_us };
+    let admin =
+        User { name: UserName::parse("admin")?, role: Role::Admin, scope: DeviceScope::All, created_us: now_us };
     users.create_user(admin, hash).await?;
     Ok(made.then_some(password))
 }

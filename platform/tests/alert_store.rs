@@ -15,6 +15,7 @@ use pulsewire_core::alert::{
 use pulsewire_core::ids::{AlertId, DeviceKey, GroupName, Position, RuleId, SilenceId, UserName};
 use pulsewire_core::notify::{Matcher, Reason, Recipients, Silence, SilenceKind, Suppressed};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ fn count(folder: &Path, table: &str) -> i64 {
 }
 
 async fn add_user(store: &SqliteMeta, user: &str, role: Role) {
-    let user = User { name: name(user), role, created_us: 1 };
+    let user = User { name: name(user), role, scope: DeviceScope::All, created_us: 1 };
     store.create_user(user, "hash".into()).await.unwrap();
 }
 

@@ -28,6 +28,7 @@ use pulsewire_core::ids::{
 use pulsewire_core::notice::NoticePolicy;
 use pulsewire_core::role::Role;
 use pulsewire_core::sample::{ReportKind, Series};
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::ulid::Ulid;
 use pulsewire_core::value::ValueType;
 use std::collections::BTreeMap;
@@ -149,7 +150,7 @@ fn store_options(folder: &Path) -> StoreOptions {
 /// A folder with the rules, a user with a phone, and everything that was sent.
 async fn prepare(folder: &Path) {
     let meta = SqliteMeta::open(&folder.join("meta.db")).expect("a store");
-    let kim = User { name: user("kim"), role: Role::Operator, created_us: 0 };
+    let kim = User { name: user("kim"), role: Role::Operator, scope: DeviceScope::All, created_us: 0 };
     meta.create_user(kim, String::new()).await.expect("stored");
     let endpoint = NewEndpoint {
         id: EndpointId(Ulid::from_parts(0, 7)),

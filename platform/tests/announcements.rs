@@ -14,6 +14,7 @@ use pulsewire_core::ids::{AnnouncementId, EndpointId, UserName};
 use pulsewire_core::notify::Recipients;
 use pulsewire_core::push::{Addressees, Announcement, AnnouncementAct, AnnouncementState, Next, Priority, Progress};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use std::collections::HashSet;
@@ -68,7 +69,7 @@ impl World {
     }
 
     async fn person(&self, user: &str, role: Role, endpoints: usize) {
-        let new = User { name: name(user), role, created_us: 1 };
+        let new = User { name: name(user), role, scope: DeviceScope::All, created_us: 1 };
         self.store.create_user(new, "hash".into()).await.unwrap();
         for number in 0..endpoints {
             let token = format!("{user}-{number}");

@@ -25,7 +25,15 @@ impl Store {
         let meta = SqliteMeta::open(&folder.path().join("meta.db")).expect("a store");
         let verifier = DeviceVerifier { stored_key: [1; 32], server_key: [2; 32] };
         let id = DeviceId::parse("cold-1").expect("an id");
-        let new = NewDevice { id, name: "c".into(), tags: BTreeMap::new(), group: None, verifier, created_us: 0 };
+        let new = NewDevice {
+            id,
+            name: "c".into(),
+            tags: BTreeMap::new(),
+            group: None,
+            profile: None,
+            verifier,
+            created_us: 0,
+        };
         let device = meta.create_device(new).await.expect("a device").key;
         Self { meta, device, folder }
     }

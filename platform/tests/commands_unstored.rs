@@ -92,7 +92,15 @@ impl World {
         let meta = SqliteMeta::open(&folder.path().join("meta.db")).expect("a store");
         let verifier = DeviceVerifier { stored_key: [1; 32], server_key: [2; 32] };
         let id = DeviceId::parse("d").expect("an id");
-        let new = NewDevice { id, name: "d".into(), tags: BTreeMap::new(), group: None, verifier, created_us: 0 };
+        let new = NewDevice {
+            id,
+            name: "d".into(),
+            tags: BTreeMap::new(),
+            group: None,
+            profile: None,
+            verifier,
+            created_us: 0,
+        };
         let device = meta.create_device(new).await.expect("a device");
         let store = Arc::new(Full { meta, full: AtomicBool::new(false), early: AtomicBool::new(false) });
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new(64));

@@ -11,6 +11,7 @@ use pulsewire::ports::{
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire_core::alert::{Alert, AlertThreshold, Comparison, Hold, ResolvedReason, Scope, StepKind};
 use pulsewire_core::ids::{DeviceId, RuleId, UserName};
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use std::path::Path;
 use std::sync::Arc;
@@ -176,6 +177,33 @@ async fn alerts_of_the_second_version_stay_and_those_that_fire_end_with_what_wai
     let message = store.messages(query).await.unwrap().remove(0).1;
     assert_eq!((message.cause.as_str(), &message.alerts[..]), ("first", &[ended.id][..]));
     assert_eq!(message.deliveries[0].state, "withdrawn");
+    let broken: i64 =
+        file(folder.path()).query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(broken, 0);
+}
+
+#[tokio::test]
+async fn devices_users_and_sign_ins_of_the_fourth_version_stay_and_everyone_sees_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = file(folder.path());
+    connection.execute_batch(include_str!("stores/meta_4.sql")).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO user VALUES ('kim', 'operator', 'hash', 5);
+             INSERT INTO session VALUES (zeroblob(32), 'kim', 9000);
+             INSERT INTO device (id, name, tags, grp, enabled, created_us, stored_key, server_key)
+                 VALUES ('pump-7', 'Pump 7', '{\"site\":\"north\"}', 'pumps', 1, 5, zeroblob(32), zeroblob(32));",
+        )
+        .unwrap();
+    drop(connection);
+    for _ in 0..2 {
+        let store = open(folder.path());
+        let [device] = &store.devices().await.unwrap()[..] else { panic!("one device") };
+        let group = device.group.as_ref().map(|group| group.as_str());
+        assert_eq!((group, &device.profile, device.tags["site"].as_str()), (Some("pumps"), &None, "north"));
+        let session = store.session([0; 32], 8000).await.unwrap().unwrap();
+        assert_eq!((session.user.name, session.user.scope), (name("kim"), DeviceScope::All));
+    }
     let broken: i64 =
         file(folder.path()).query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
     assert_eq!(broken, 0);

@@ -13,6 +13,7 @@ use pulsewire_core::ids::{EndpointId, UserName};
 use pulsewire_core::notice::NoticeKind;
 use pulsewire_core::push::Priority;
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ async fn store(users: &[(&str, Role)]) -> (SqliteMeta, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteMeta::open(&folder.path().join("meta.db")).unwrap();
     for (user, role) in users {
-        let user = User { name: name(user), role: *role, created_us: 1 };
+        let user = User { name: name(user), role: *role, scope: DeviceScope::All, created_us: 1 };
         store.create_user(user, "hash".into()).await.unwrap();
     }
     (store, folder)

@@ -1,6 +1,6 @@
 //! What the platform knows of a device besides its samples.
 
-use crate::ids::{DeviceId, DeviceKey, GroupName};
+use crate::ids::{DeviceId, DeviceKey, GroupName, ProfileName};
 use std::collections::BTreeMap;
 
 /// Most tags on one device.
@@ -23,6 +23,8 @@ pub struct Device {
     pub tags: BTreeMap<String, String>,
     /// The group it belongs to.
     pub group: Option<GroupName>,
+    /// What it is, as people call it: a model, or a kind of work.
+    pub profile: Option<ProfileName>,
     /// A disabled device cannot log in.
     pub enabled: bool,
     /// Microseconds since the Unix epoch.
@@ -42,6 +44,7 @@ impl Device {
             id,
             tags: BTreeMap::new(),
             group: None,
+            profile: None,
             enabled: true,
             created_us: 0,
             last_seen_us: None,

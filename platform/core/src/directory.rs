@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub struct Directory {
     by_id: BTreeMap<DeviceId, Arc<Device>>,
     by_key: HashMap<DeviceKey, Arc<Device>>,
+    version: u64,
 }
 
 impl Directory {
@@ -26,6 +27,11 @@ impl Directory {
     /// How many devices there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Grows with every change: what was made of the directory holds for as long as this stays.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// True if there are none.
@@ -51,6 +57,7 @@ impl Directory {
 
     /// Adds a device, or replaces what is known of it.
     pub fn put(&mut self, device: Arc<Device>) {
+        self.version += 1;
         self.by_key.insert(device.key, device.clone());
         self.by_id.insert(device.id.clone(), device);
     }
@@ -58,6 +65,7 @@ impl Directory {
     /// Forgets a device.
     pub fn remove(&mut self, key: DeviceKey) -> Option<Arc<Device>> {
         let device = self.by_key.remove(&key)?;
+        self.version += 1;
         // The id may be another device's by now.
         if self.by_id.get(&device.id).is_some_and(|of_id| of_id.key == key) {
             self.by_id.remove(&device.id);

@@ -89,6 +89,12 @@ name_type!(
 );
 
 name_type!(
+    /// What a device is: its model, or the kind of work it does. One per device.
+    ProfileName, "profile", "1-64 bytes without control characters, not beginning or ending in white space",
+    |t| is_label(t, 64)
+);
+
+name_type!(
     /// A rule's id: a name that its author chose, or a ULID.
     RuleId, "rule id", "1-64 characters of A-Z a-z 0-9 . _ : -", |t| is_plain(t, 64)
 );

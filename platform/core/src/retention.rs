@@ -124,6 +124,7 @@ mod tests {
             name: "a".into(),
             tags: tag.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
             group: GroupName::parse(group).ok(),
+            profile: None,
             enabled: true,
             created_us: 0,
             last_seen_us: None,

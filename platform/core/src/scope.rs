@@ -4,6 +4,9 @@ use crate::device::Device;
 use crate::ids::GroupName;
 use std::collections::BTreeSet;
 
+/// Most groups that a user may be given.
+pub const SCOPE_GROUPS_MAX: usize = 64;
+
 /// The devices that a user may see: deny first, so that a device in no group is seen only by who may see all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum DeviceScope {
@@ -17,9 +20,14 @@ pub enum DeviceScope {
 impl DeviceScope {
     /// Whether the device may be seen.
     pub fn sees(&self, device: &Device) -> bool {
+        self.sees_group(device.group.as_ref())
+    }
+
+    /// Whether devices of this group may be seen; `None` stands for those in no group.
+    pub fn sees_group(&self, group: Option<&GroupName>) -> bool {
         match self {
             Self::All => true,
-            Self::Groups(groups) => device.group.as_ref().is_some_and(|group| groups.contains(group)),
+            Self::Groups(groups) => group.is_some_and(|group| groups.contains(group)),
         }
     }
 

@@ -242,6 +242,16 @@ impl World {
 
     fn snapshot(&mut self, from_us: Option<i64>, most: usize) {
         let series: Vec<SeriesKey> = (0..SERIES).map(SeriesKey).collect();
+        let latest = self.reader.latest(&series).expect("reads");
+        for (series, found) in (0..SERIES).zip(latest) {
+            let newest = self.samples.range((series, i64::MIN)..=(series, i64::MAX)).next_back();
+            let same = match (&found, newest) {
+                (Some(found), Some(((_, time), value))) => found.time_us == *time && found.value.same_bits(value),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(same, "series {series}: {found:?} is {newest:?}");
+        }
         let query = SnapshotQuery { series, from_us, samples_max: most };
         let found: HashMap<u32, Vec<_>> =
             self.reader.snapshot(&query).expect("reads").samples.into_iter().map(|(s, all)| (s.0, all)).collect();

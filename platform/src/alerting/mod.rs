@@ -16,10 +16,11 @@ use crate::ports::{AlertStore, Bus, Clock, Cursor, Journal, MetaError, RuleChang
 use pulsewire_core::alert::{Alert, EngineLimits, Operation, Rule, RuleError, Standing};
 use pulsewire_core::catalogue::Catalogue;
 use pulsewire_core::directory::Directory;
-use pulsewire_core::ids::{AlertId, DeviceId, GroupName, RuleId, SilenceId, UserName};
+use pulsewire_core::ids::{AlertId, DeviceId, DeviceKey, GroupName, RuleId, SilenceId, UserName};
 use pulsewire_core::notice::NoticePolicy;
 use pulsewire_core::notify::{Silence, SilenceError};
 use pulsewire_core::severity::Severity;
+use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -148,6 +149,7 @@ enum Request {
     Rule { id: RuleId, reply: oneshot::Sender<Option<RuleView>> },
     Write { write: Box<RuleWrite>, reply: Reply<RuleView> },
     Open { filter: OpenFilter, reply: oneshot::Sender<Vec<OpenAlert>> },
+    OpenByDevice { reply: oneshot::Sender<HashMap<DeviceKey, [u32; 3]>> },
     Operate { alert: AlertId, operation: Operation, user: UserName, reply: Reply<OpenAlert> },
     Bulk { filter: OpenFilter, operation: Operation, user: UserName, reply: Reply<Bulk> },
     Silence { silence: Silence, reply: Reply<Silence> },
@@ -235,6 +237,14 @@ impl Alerting {
     /// [`AlertingError::Stopping`].
     pub async fn open(&self, filter: OpenFilter) -> Result<Vec<OpenAlert>, AlertingError> {
         self.ask(|reply| Request::Open { filter, reply }).await
+    }
+
+    /// How many alerts are open on each device that has any, by severity.
+    ///
+    /// # Errors
+    /// [`AlertingError::Stopping`].
+    pub async fn open_by_device(&self) -> Result<HashMap<DeviceKey, [u32; 3]>, AlertingError> {
+        self.ask(|reply| Request::OpenByDevice { reply }).await
     }
 
     /// Does something with an alert. Doing it twice changes nothing.

@@ -4,10 +4,10 @@ use super::task::AlertingTask;
 use super::{AlertingError, Bulk, OpenAlert, OpenFilter, Quiet, Request, RuleView};
 use crate::ports::{AlertChange, AlertCommit, RuleWrite};
 use pulsewire_core::alert::{Alert, Change, Compiled, Operation, Standing};
-use pulsewire_core::ids::{AlertId, RuleId, UserName};
+use pulsewire_core::ids::{AlertId, DeviceKey, RuleId, UserName};
 use pulsewire_core::notify::{Silence, SilenceState};
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Alerts that one transaction of a bulk operation changes.
@@ -28,6 +28,14 @@ impl AlertingTask {
             }
             Request::Open { filter, reply } => {
                 let _ = reply.send(self.open_alerts(&filter));
+            }
+            Request::OpenByDevice { reply } => {
+                let mut open: HashMap<DeviceKey, [u32; 3]> = HashMap::new();
+                for alert in self.engine.alerts() {
+                    let Some(device) = alert.device else { continue };
+                    open.entry(device).or_default()[alert.severity as usize] += 1;
+                }
+                let _ = reply.send(open);
             }
             Request::Operate { alert, operation, user, reply } => {
                 let _ = reply.send(self.operate(alert, &operation, &user).await);

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use pulsewire_core::ids::UserName;
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use std::io::BufRead;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -46,7 +47,7 @@ impl UserCommand {
                 let hash = app::hash_password(read_password()?).await?;
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let created_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-                users.create_user(User { name: name.clone(), role, created_us }, hash).await?;
+                users.create_user(User { name: name.clone(), role, scope: DeviceScope::All, created_us }, hash).await?;
                 println!("user {name} made with role {}", role.name());
             }
             UserAction::List => {

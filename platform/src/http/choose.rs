@@ -1,18 +1,17 @@
 //! Which series a query or an export is about.
 
 use super::State;
+use super::fleet::filter::{DEVICES_AT_ONCE, Tags};
 use super::problem::Problem;
-use super::query::clip;
 use pulsewire_core::device::Device;
 use pulsewire_core::ids::{DeviceId, MetricName};
 use pulsewire_core::sample::Series;
+use pulsewire_core::scope::DeviceScope;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Most names in a list `device=` or `metric=`.
 const NAMES_MAX: usize = 1_000;
-/// Devices that are looked at in one go, so that whoever changes the directory waits for no more than these.
-const DEVICES_AT_ONCE: usize = 1_000;
 
 /// A series with its device's id.
 pub struct Chosen {
@@ -20,10 +19,12 @@ pub struct Chosen {
     pub series: Arc<Series>,
 }
 
-/// What was asked for; what is absent leaves everything in.
+/// What was asked for, of what the caller may see; what is absent leaves everything in.
 pub struct Wanted<'a> {
+    pub scope: &'a DeviceScope,
     pub device: Option<&'a str>,
     pub group: Option<&'a str>,
+    pub profile: Option<&'a str>,
     pub tag: Option<&'a str>,
     pub metric: Option<&'a str>,
 }
@@ -39,7 +40,7 @@ pub fn choose(state: &State, wanted: &Wanted<'_>, most: usize) -> Result<Vec<Cho
         let catalogue = state.catalogue.read().map_err(Problem::internal)?;
         for series in catalogue.of_device(device.key).filter(takes) {
             if chosen.len() == most {
-                let detail = format!("more than {most} series fit; name devices, a group, a tag or metrics");
+                let detail = format!("more than {most} series fit; name devices, a group, a profile, a tag or metrics");
                 return Err(Problem::bad_request("too_many_series", detail));
             }
             chosen.push(Chosen { device: device.id.clone(), series: series.clone() });
@@ -49,14 +50,12 @@ pub fn choose(state: &State, wanted: &Wanted<'_>, most: usize) -> Result<Vec<Cho
 }
 
 fn devices(state: &State, wanted: &Wanted<'_>) -> Result<Vec<Arc<Device>>, Problem> {
-    let tag = match wanted.tag.map(|tag| tag.split_once(':').ok_or(tag)) {
-        None => None,
-        Some(Ok(tag)) => Some(tag),
-        Some(Err(tag)) => return Err(Problem::field("tag", format!("tag is {:?}; key:value is wanted", clip(tag)))),
-    };
+    let tags = Tags::parse(wanted.tag)?;
     let fits = |device: &Arc<Device>| {
-        wanted.group.is_none_or(|group| device.group.as_ref().is_some_and(|g| g.as_str() == group))
-            && tag.is_none_or(|(key, value)| device.tags.get(key).is_some_and(|found| found == value))
+        wanted.scope.sees(device)
+            && wanted.group.is_none_or(|group| device.group.as_ref().is_some_and(|g| g.as_str() == group))
+            && wanted.profile.is_none_or(|profile| device.profile.as_ref().is_some_and(|p| p.as_str() == profile))
+            && tags.fit(device)
     };
     let mut devices = Vec::new();
     if let Some(ids) = wanted.device {
@@ -67,6 +66,7 @@ fn devices(state: &State, wanted: &Wanted<'_>) -> Result<Vec<Arc<Device>>, Probl
                 continue;
             }
             let found = state.directory.read().map_err(Problem::internal)?.by_id(&id).cloned();
+            let found = found.filter(|device| wanted.scope.sees(device));
             let device = found.ok_or_else(|| Problem::missing("device", id.as_str()))?;
             if fits(&device) {
                 devices.push(device);

@@ -2,17 +2,18 @@
 
 use super::State;
 use super::access::token_hash;
+use super::fleet::Fleet;
+use super::fleet::filter::AlertCounts;
 use super::problem::Problem;
-use super::query::{self, Page, time_text};
+use super::query::{json_value, time_text};
 use super::request::{Body, Caller};
 use crate::ports::{BusEvent, DeviceVerifier, NewDevice};
 use actix_web::{HttpResponse, web};
 use pulsewire_core::accounting::{Accounting, DropReason};
 use pulsewire_core::device::{self, Device};
-use pulsewire_core::ids::{DeviceId, GroupName};
-use pulsewire_core::presence::Presence;
+use pulsewire_core::ids::{DeviceId, GroupName, ProfileName};
 use pulsewire_core::role::Role;
-use pulsewire_core::sample::RejectReason;
+use pulsewire_core::sample::{RejectReason, Sample};
 use pulsewire_proto::auth::Verifier;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 /// How long a replaced secret still works.
 const OVERLAP_US: i64 = 24 * 3_600_000_000;
 
+/// Ids that no new device may have: their paths are taken.
+const RESERVED_IDS: [&str; 3] = ["bulk", "facets", "positions"];
+
 /// A device.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct DeviceJson {
@@ -28,13 +32,40 @@ pub struct DeviceJson {
     name: String,
     tags: BTreeMap<String, String>,
     group: Option<String>,
+    profile: Option<String>,
     enabled: bool,
     created: String,
     presence: &'static str,
     last_seen: Option<String>,
     firmware: Option<String>,
     metrics: usize,
+    alerts: OpenAlertsJson,
+    /// Newest values by metric, of those that were asked for; only in a list that asked for any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) latest: Option<BTreeMap<String, LatestValueJson>>,
     accounting: AccountingJson,
+}
+
+/// How many alerts are open, at most a second ago.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct OpenAlertsJson {
+    critical: u32,
+    warning: u32,
+    info: u32,
+}
+
+/// The newest value of a metric.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct LatestValueJson {
+    time: String,
+    value: serde_json::Value,
+    unit: String,
+}
+
+impl LatestValueJson {
+    pub(super) fn new(sample: &Sample, unit: String) -> Self {
+        Self { time: time_text(sample.time_us), value: json_value(&sample.value), unit }
+    }
 }
 
 /// What became of what was sent; see `docs/http-api.md`.
@@ -86,22 +117,6 @@ impl AccountingJson {
     }
 }
 
-/// Which devices.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct DeviceFilter {
-    /// Part of id or name.
-    q: Option<String>,
-    group: Option<String>,
-    /// `key:value`.
-    tag: Option<String>,
-    /// `online`, `stale` or `offline`.
-    presence: Option<String>,
-    limit: Option<u32>,
-    cursor: Option<String>,
-}
-
 /// A device to be made.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -111,9 +126,10 @@ pub struct NewDeviceJson {
     #[serde(default)]
     tags: BTreeMap<String, String>,
     group: Option<String>,
+    profile: Option<String>,
 }
 
-/// What to change. `"group": null` takes the device out of its group.
+/// What to change. `"group": null` takes the device out of its group; `profile` likewise.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceChange {
@@ -122,6 +138,9 @@ pub struct DeviceChange {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     group: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    profile: Option<Option<String>>,
     enabled: Option<bool>,
 }
 
@@ -164,7 +183,13 @@ fn parse_group(group: Option<&str>) -> Result<Option<GroupName>, Problem> {
     group.map(GroupName::parse).transpose().map_err(|error| Problem::field("group", error))
 }
 
-fn to_json(state: &State, device: &Device) -> DeviceJson {
+fn parse_profile(profile: Option<&str>) -> Result<Option<ProfileName>, Problem> {
+    profile.map(ProfileName::parse).transpose().map_err(|error| Problem::field("profile", error))
+}
+
+/// A device as it is shown, with the open alerts as they are known.
+pub(super) fn to_json(state: &State, device: &Device, alerts: &AlertCounts) -> DeviceJson {
+    let [info, warning, critical] = alerts.get(&device.key).copied().unwrap_or_default();
     let seen = state.presence.get(device.key);
     let account = state.ingest.accounts().of(device.key);
     let metrics = state.catalogue.read().map(|c| c.metrics_of(device.key)).unwrap_or(0);
@@ -173,12 +198,15 @@ fn to_json(state: &State, device: &Device) -> DeviceJson {
         name: device.name.clone(),
         tags: device.tags.clone(),
         group: device.group.as_ref().map(ToString::to_string),
+        profile: device.profile.as_ref().map(ToString::to_string),
         enabled: device.enabled,
         created: time_text(device.created_us),
         presence: seen.presence.name(),
         last_seen: seen.last_seen_us.map(time_text),
         firmware: seen.firmware,
         metrics,
+        alerts: OpenAlertsJson { critical, warning, info },
+        latest: None,
         accounting: AccountingJson::new(&account),
     }
 }
@@ -198,42 +226,6 @@ fn new_secret() -> Result<(String, DeviceVerifier), Problem> {
     Ok((hex::encode(secret), DeviceVerifier { stored_key: stored_key.0, server_key: server_key.0 }))
 }
 
-/// Devices by id.
-#[utoipa::path(get, path = "/devices", tag = "devices", params(DeviceFilter), responses(
-    (status = 200, body = Page<DeviceJson>), (status = 400, body = Problem)))]
-pub async fn list(
-    state: web::Data<State>,
-    caller: Caller<DeviceFilter>,
-) -> Result<web::Json<Page<DeviceJson>>, Problem> {
-    let filter = caller.query;
-    let limit = query::limit(filter.limit)?;
-    let cursor = filter.cursor.as_deref().map(DeviceId::parse).transpose();
-    let cursor = cursor.map_err(|_| Problem::field("cursor", "cursor must be the `next` of an earlier answer"))?;
-    let presence = filter.presence.as_deref().map(|p| {
-        let detail = format!("presence is {p:?}; online, stale or offline is allowed");
-        Presence::from_name(p).ok_or_else(|| Problem::field("presence", detail))
-    });
-    let presence = presence.transpose()?;
-    let tag = filter.tag.as_deref().map(|tag| {
-        tag.split_once(':').ok_or_else(|| Problem::field("tag", format!("tag is {tag:?}; key:value is wanted")))
-    });
-    let tag = tag.transpose()?;
-    let wanted = filter.q.as_deref().map(str::to_lowercase);
-    let matches = |d: &Device| {
-        wanted.as_deref().is_none_or(|q| d.id.as_str().to_lowercase().contains(q) || d.name.to_lowercase().contains(q))
-            && filter.group.as_deref().is_none_or(|g| d.group.as_ref().is_some_and(|own| own.as_str() == g))
-            && tag.is_none_or(|(key, value)| d.tags.get(key).is_some_and(|own| own == value))
-            && presence.is_none_or(|p| state.presence.get(d.key).presence == p)
-    };
-    let directory = state.directory.read().map_err(Problem::internal)?;
-    let mut found: Vec<_> = directory.after(cursor.as_ref()).filter(|d| matches(d)).take(limit + 1).cloned().collect();
-    drop(directory);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|d| d.id.to_string());
-    Ok(web::Json(Page { items: found.iter().map(|d| to_json(&state, d)).collect(), next }))
-}
-
 /// Make a device. Its secret is shown once.
 #[utoipa::path(post, path = "/devices", tag = "devices", request_body = NewDeviceJson, responses(
     (status = 201, body = CreatedDevice), (status = 400, body = Problem), (status = 409, body = Problem)))]
@@ -243,14 +235,19 @@ pub async fn create(
     body: Body<NewDeviceJson>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Role::Admin)?;
-    let NewDeviceJson { id, name, tags, group } = body.read().await?;
+    let NewDeviceJson { id, name, tags, group, profile } = body.read().await?;
     let id = DeviceId::parse(&id).map_err(|error| Problem::field("id", error))?;
+    if RESERVED_IDS.contains(&id.as_str()) {
+        let detail = format!("id is {:?}, which is a path of its own; give another", id.as_str());
+        return Err(Problem::field("id", detail));
+    }
     let name = name.unwrap_or_else(|| id.to_string());
     device::check_name(&name).map_err(|error| Problem::field("name", error))?;
     device::check_tags(&tags).map_err(|error| Problem::field("tags", error))?;
     let group = parse_group(group.as_deref())?;
+    let profile = parse_profile(profile.as_deref())?;
     let (secret, verifier) = new_secret()?;
-    let new = NewDevice { id, name, tags, group, verifier, created_us: state.clock.now_us() };
+    let new = NewDevice { id, name, tags, group, profile, verifier, created_us: state.clock.now_us() };
     let parts = state.clone();
     let device = state
         .complete(async move {
@@ -260,7 +257,7 @@ pub async fn create(
             Ok(device)
         })
         .await?;
-    Ok(HttpResponse::Created().json(CreatedDevice { device: to_json(&state, &device), secret }))
+    Ok(HttpResponse::Created().json(CreatedDevice { device: to_json(&state, &device, &AlertCounts::new()), secret }))
 }
 
 /// One device.
@@ -271,7 +268,8 @@ pub async fn show(
     _caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<DeviceJson>, Problem> {
-    Ok(web::Json(to_json(&state, &*find(&state, &path)?)))
+    let device = find(&state, &path)?;
+    Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state).await?)))
 }
 
 /// Edit a device.
@@ -291,17 +289,17 @@ pub async fn update(
     }
     let parts = state.clone();
     let device = state.complete(async move { edit(&parts, &path, change).await }).await?;
-    Ok(web::Json(to_json(&state, &device)))
+    Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state).await?)))
 }
 
 async fn edit(state: &State, id: &str, change: DeviceChange) -> Result<Arc<Device>, Problem> {
     let _editing = state.device_edits.lock().await;
     let known = find(state, id)?;
     // A device that is disabled once more is published once more, so that the hub looks again; nothing at all is not.
-    if matches!(change, DeviceChange { name: None, tags: None, group: None, enabled: None }) {
+    if matches!(change, DeviceChange { name: None, tags: None, group: None, profile: None, enabled: None }) {
         return Ok(known);
     }
-    let DeviceChange { name, tags, group, enabled } = change;
+    let DeviceChange { name, tags, group, profile, enabled } = change;
     let mut device = (*known).clone();
     if let Some(name) = name {
         device::check_name(&name).map_err(|error| Problem::field("name", error))?;
@@ -313,6 +311,9 @@ async fn edit(state: &State, id: &str, change: DeviceChange) -> Result<Arc<Devic
     }
     if let Some(group) = group {
         device.group = parse_group(group.as_deref())?;
+    }
+    if let Some(profile) = profile {
+        device.profile = parse_profile(profile.as_deref())?;
     }
     device.enabled = enabled.unwrap_or(device.enabled);
     state.devices.update_device(device.clone()).await?;

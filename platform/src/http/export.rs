@@ -35,7 +35,9 @@ pub struct Export {
     device: Option<String>,
     /// Only devices of this group.
     group: Option<String>,
-    /// Only devices with this tag, `key:value`.
+    /// Only devices of this profile.
+    profile: Option<String>,
+    /// Only devices with this tag, `key:value`, or `key:` for any value; several as in the list of devices.
     tag: Option<String>,
     /// Metric names, separated by commas, or one name that has commas itself; every metric if absent.
     metric: Option<String>,
@@ -57,7 +59,7 @@ enum Format {
     (status = 400, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn export(state: web::Data<State>, caller: Caller<Export>) -> Result<HttpResponse, Problem> {
     let place = state.places.exports.enter()?;
-    let asked = caller.query;
+    let asked = &caller.query;
     let format = match asked.format.as_deref() {
         None | Some("csv") => Format::Csv,
         Some("ndjson") => Format::Ndjson,
@@ -71,8 +73,10 @@ pub async fn export(state: web::Data<State>, caller: Caller<Export>) -> Result<H
         return Err(Problem::field("from", "from must be before to"));
     }
     let wanted = Wanted {
+        scope: caller.scope(),
         device: asked.device.as_deref(),
         group: asked.group.as_deref(),
+        profile: asked.profile.as_deref(),
         tag: asked.tag.as_deref(),
         metric: asked.metric.as_deref(),
     };

@@ -10,6 +10,7 @@ mod choose;
 mod commands;
 mod devices;
 mod export;
+mod fleet;
 mod history;
 mod import;
 mod limiter;
@@ -93,6 +94,7 @@ pub(crate) struct State {
     push_actions: limiter::PerKey<DeliveryId>,
     bad_tokens: limiter::Attempts,
     places: busy::Places,
+    fleet: fleet::Fleet,
     started: Instant,
     stopping: Arc<AtomicBool>,
     /// Held while a device is read, changed and written, so that of two edits at once neither is lost.
@@ -147,6 +149,7 @@ impl HttpPort {
             push_actions: limiter::PerKey::per_minute(push_actions::PER_MINUTE),
             bad_tokens: limiter::Attempts::per_minute(push_actions::BAD_PER_MINUTE),
             places: busy::Places::default(),
+            fleet: fleet::Fleet::default(),
             started: Instant::now(),
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),

@@ -36,7 +36,9 @@ pub struct QueryMany {
     device: Option<String>,
     /// Only devices of this group.
     group: Option<String>,
-    /// Only devices with this tag, `key:value`.
+    /// Only devices of this profile.
+    profile: Option<String>,
+    /// Only devices with this tag, `key:value`, or `key:` for any value; several as in the list of devices.
     tag: Option<String>,
     /// Metric names, separated by commas, or one name that has commas itself; every metric if absent.
     metric: Option<String>,
@@ -228,11 +230,13 @@ pub(super) fn streamed(content_type: &str, file: Option<&str>, receiver: mpsc::R
     (status = 400, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn query_many(state: web::Data<State>, caller: Caller<QueryMany>) -> Result<HttpResponse, Problem> {
     let place = state.places.queries.enter()?;
-    let asked = caller.query;
-    let shape = Shape::read(&asked, state.clock.now_us())?;
+    let asked = &caller.query;
+    let shape = Shape::read(asked, state.clock.now_us())?;
     let wanted = Wanted {
+        scope: caller.scope(),
         device: asked.device.as_deref(),
         group: asked.group.as_deref(),
+        profile: asked.profile.as_deref(),
         tag: asked.tag.as_deref(),
         metric: asked.metric.as_deref(),
     };

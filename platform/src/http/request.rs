@@ -8,8 +8,10 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::future::{Future, Ready, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -19,8 +21,24 @@ use std::pin::Pin;
 #[serde(deny_unknown_fields)]
 pub struct NoParameters {}
 
+/// The one parameter that may come several times.
+const SEVERAL: &str = "tag=";
+
+/// Makes one parameter of several `tag=`, with what parts them in a filter.
+fn joined(query: &str) -> Cow<'_, str> {
+    let mut tags = query.split('&').filter_map(|pair| pair.strip_prefix(SEVERAL));
+    let Some(first) = tags.next() else { return query.into() };
+    let rest: Vec<&str> = tags.collect();
+    if rest.is_empty() {
+        return query.into();
+    }
+    let others = query.split('&').filter(|pair| !pair.starts_with(SEVERAL));
+    let tag = rest.iter().fold(format!("{SEVERAL}{first}"), |tag, value| format!("{tag}%1F{value}"));
+    others.chain([tag.as_str()]).collect::<Vec<_>>().join("&").into()
+}
+
 fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Problem> {
-    let read = web::Query::<Q>::from_query(request.query_string()).map_err(|error| problem::query(&error))?;
+    let read = web::Query::<Q>::from_query(&joined(request.query_string())).map_err(|error| problem::query(&error))?;
     Ok(read.into_inner())
 }
 
@@ -37,6 +55,11 @@ impl<Q> Caller<Q> {
     /// Refuses users below a role.
     pub fn require(&self, role: Role) -> Result<(), Problem> {
         self.identity.require(role)
+    }
+
+    /// Which devices the caller may see.
+    pub fn scope(&self) -> &DeviceScope {
+        &self.identity.session.user.scope
     }
 }
 
@@ -131,5 +154,24 @@ impl<T> FromRequest for Body<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         ready(Ok(Self { request: request.clone(), payload: payload.take(), wanted: PhantomData }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_tags_become_one_parameter_and_the_rest_stays() {
+        for (given, wanted) in [
+            ("", ""),
+            ("tag=a:b", "tag=a:b"),
+            ("q=x&tag=a:b&limit=1", "q=x&tag=a:b&limit=1"),
+            ("tag=a:b&q=x&tag=c%3Ad", "q=x&tag=a:b%1Fc%3Ad"),
+            ("tag=a&tag=b&tag=c", "tag=a%1Fb%1Fc"),
+            ("q=1&q=2", "q=1&q=2"),
+        ] {
+            assert_eq!(joined(given), wanted, "{given}");
+        }
     }
 }

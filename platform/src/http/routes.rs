@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    alerts, announcements, assets, backtests, commands, devices, export, history, import, live, openapi, overview,
-    problem, providers, push, push_actions, query_many, rules, service, session, silences, users,
+    alerts, announcements, assets, backtests, commands, devices, export, fleet, history, import, live, openapi,
+    overview, problem, providers, push, push_actions, query_many, rules, service, session, silences, users,
 };
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
@@ -29,7 +29,8 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/session/link", [(POST, web::to(session::sign_in_by_link))]))
         .service(path("/users", [(READ, web::to(users::list)), (POST, web::to(users::create))]))
         .service(path("/users/{name}", [(PATCH, web::to(users::update)), (DELETE, web::to(users::delete))]))
-        .service(path("/devices", [(READ, web::to(devices::list)), (POST, web::to(devices::create))]))
+        .service(path("/devices", [(READ, web::to(fleet::list::list)), (POST, web::to(devices::create))]))
+        .service(path("/devices/facets", [(READ, web::to(fleet::facets::facets))]))
         .service(path(
             "/devices/{id}",
             [(READ, web::to(devices::show)), (PATCH, web::to(devices::update)), (DELETE, web::to(devices::delete))],

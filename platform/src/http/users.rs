@@ -10,6 +10,7 @@ use crate::ports::User;
 use actix_web::{HttpRequest, HttpResponse, web};
 use pulsewire_core::ids::UserName;
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use serde::{Deserialize, Serialize};
 
 /// A user.
@@ -89,7 +90,12 @@ pub async fn list(state: web::Data<State>, caller: Caller<UserFilter>) -> Result
 pub async fn create(state: web::Data<State>, caller: Caller, body: Body<NewUser>) -> Result<HttpResponse, Problem> {
     caller.require(Role::Admin)?;
     let NewUser { name, password, role } = body.read().await?;
-    let user = User { name: parse_name(&name)?, role: parse_role(&role)?, created_us: state.clock.now_us() };
+    let user = User {
+        name: parse_name(&name)?,
+        role: parse_role(&role)?,
+        scope: DeviceScope::All,
+        created_us: state.clock.now_us(),
+    };
     let password_hash = hash(&state, password).await?;
     state.users.create_user(user.clone(), password_hash).await?;
     Ok(HttpResponse::Created().json(UserDetail::from(&user)))

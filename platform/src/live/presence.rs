@@ -130,6 +130,20 @@ impl PresenceTable {
         )
     }
 
+    /// Presence and last sign of life of many devices, in their order. Others wait for a thousand of them at most.
+    pub fn of_each(&self, devices: impl Iterator<Item = DeviceKey>) -> Vec<(Presence, Option<i64>)> {
+        let mut devices = devices.peekable();
+        let mut seen = Vec::with_capacity(devices.size_hint().0);
+        while devices.peek().is_some() {
+            let inner = self.lock();
+            let of = |device: DeviceKey| {
+                inner.devices.get(&device).map_or((Presence::Offline, None), |e| (e.shown, e.last_seen_us))
+            };
+            seen.extend(devices.by_ref().take(1_000).map(of));
+        }
+        seen
+    }
+
     /// How many devices are online and how many stale.
     pub fn counts(&self) -> (usize, usize) {
         let inner = self.lock();

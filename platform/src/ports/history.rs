@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use pulsewire_core::aggregate::Bucket;
+use pulsewire_core::ids::SeriesKey;
 use pulsewire_core::sample::Sample;
 
 pub use pulsewire_core::query::{BucketQuery, RangeQuery, Snapshot, SnapshotQuery};
@@ -36,4 +37,11 @@ pub trait History: Send + Sync {
     /// # Errors
     /// [`HistoryError`].
     async fn snapshot(&self, query: SnapshotQuery) -> Result<Snapshot, HistoryError>;
+
+    /// The newest sample of each series, in their order; None for one without any. Of many series not all are as of one
+    /// moment. Made for a hundred thousand series at once.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    async fn latest(&self, series: Vec<SeriesKey>) -> Result<Vec<Option<Sample>>, HistoryError>;
 }

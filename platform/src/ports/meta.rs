@@ -1,7 +1,8 @@
 use async_trait::async_trait;
 use pulsewire_core::device::Device;
-use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, UserName};
+use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, ProfileName, UserName};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use std::collections::BTreeMap;
 
 /// What the server keeps of a device's secret: enough to check a proof, not enough to make one. SPEC §4.3.
@@ -35,6 +36,8 @@ pub struct NewDevice {
     pub tags: BTreeMap<String, String>,
     /// Group.
     pub group: Option<GroupName>,
+    /// Profile.
+    pub profile: Option<ProfileName>,
     /// Its secret's verifier.
     pub verifier: DeviceVerifier,
     /// µs since the Unix epoch.
@@ -59,6 +62,8 @@ pub struct User {
     pub name: UserName,
     /// What it may do.
     pub role: Role,
+    /// Which devices it may see.
+    pub scope: DeviceScope,
     /// µs since the Unix epoch.
     pub created_us: i64,
 }
@@ -108,7 +113,7 @@ pub trait DeviceStore: Send + Sync {
     async fn devices(&self) -> Result<Vec<Device>, MetaError>;
     /// Makes a device. `Exists` if its id is taken.
     async fn create_device(&self, new: NewDevice) -> Result<Device, MetaError>;
-    /// Writes name, tags, group and enabled.
+    /// Writes name, tags, group, profile and enabled.
     async fn update_device(&self, device: Device) -> Result<(), MetaError>;
     /// Removes a device. Its key is not used again.
     async fn delete_device(&self, device: DeviceKey) -> Result<(), MetaError>;

@@ -12,7 +12,7 @@ use crate::ports::{
 use anyhow::Context;
 use async_trait::async_trait;
 use pulsewire_core::aggregate::Bucket;
-use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position};
+use pulsewire_core::ids::{DeviceKey, Fence, Lane, Position, SeriesKey};
 use pulsewire_core::sample::{JournalRecord, Sample};
 use pulsewire_engine::{
     Checkpointer, Command, Keeper, Outcome, QueryError, Reader, Step, Store, StoreError, StreamRequest, Writer,
@@ -310,5 +310,9 @@ impl History for TelemetryStore {
 
     async fn snapshot(&self, query: SnapshotQuery) -> Result<Snapshot, HistoryError> {
         self.query(move |reader| reader.snapshot(&query)).await
+    }
+
+    async fn latest(&self, series: Vec<SeriesKey>) -> Result<Vec<Option<Sample>>, HistoryError> {
+        self.query(move |reader| reader.latest(&series)).await
     }
 }

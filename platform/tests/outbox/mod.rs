@@ -12,6 +12,7 @@ use pulsewire_core::alert::{Acknowledgement, Alert, ResolvedReason};
 use pulsewire_core::ids::{EndpointId, UserName};
 use pulsewire_core::push::{EndpointPreferencesDocument, Next, PreferencesDocument};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::ulid::Ulid;
 use std::sync::Arc;
 
@@ -73,7 +74,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteMeta::open(&folder.path().join("meta.db")).unwrap();
         for user in users {
-            let user = User { name: name(user), role: Role::Operator, created_us: 1 };
+            let user = User { name: name(user), role: Role::Operator, scope: DeviceScope::All, created_us: 1 };
             store.create_user(user, "hash".into()).await.unwrap();
         }
         Self { store, folder }

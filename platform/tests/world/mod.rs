@@ -14,6 +14,7 @@ use pulsewire::ports::{
 use pulsewire::storage::sqlite::SqliteMeta;
 use pulsewire_core::ids::{EndpointId, MessageId, UserName};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::ulid::Ulid;
 use pulsewire_push_emulator::{AppKind, Emulator, Options};
 use serde_json::Value;
@@ -63,7 +64,7 @@ impl World {
         let options = Options { listen: any, page: any, smtp: any, dir: folder.path().join("emulator") };
         let emulator = Emulator::start(options).await.expect("the emulator starts");
         let meta = Arc::new(SqliteMeta::open(&folder.path().join("meta.db")).expect("a store"));
-        let user = User { name: kim(), role: Role::Operator, created_us: 1 };
+        let user = User { name: kim(), role: Role::Operator, scope: DeviceScope::All, created_us: 1 };
         meta.create_user(user, "hash".into()).await.expect("a user");
         let client = ClientOptions {
             extra_root_file: Some(emulator.dir().join("ca.pem")),

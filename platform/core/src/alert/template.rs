@@ -256,6 +256,7 @@ mod tests {
             name: "Pump 7".into(),
             tags: BTreeMap::from([("room".to_owned(), "B 12".to_owned())]),
             group: Some(GroupName::parse("North").expect("valid")),
+            profile: None,
             enabled: true,
             created_us: 0,
             last_seen_us: None,

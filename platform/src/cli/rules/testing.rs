@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use pulsewire_core::alert::{Compiled, Rule, RuleDocument, TrialLimits};
 use pulsewire_core::device::Device;
-use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, MetricName};
+use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, MetricName, ProfileName};
 use pulsewire_core::value::ValueType;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -75,6 +75,7 @@ struct TestCase {
 struct DeviceCase {
     name: Option<String>,
     group: Option<String>,
+    profile: Option<String>,
     tags: BTreeMap<String, String>,
     firmware: Option<String>,
 }
@@ -246,12 +247,15 @@ fn inputs(file: &Path, case: &TestCase, interval_us: i64) -> anyhow::Result<Vec<
 fn device(place: &Place, key: u32, id: &DeviceId, case: Option<&DeviceCase>) -> anyhow::Result<Device> {
     let group = case.and_then(|case| case.group.as_deref()).map(GroupName::parse).transpose();
     let group = group.map_err(|error| anyhow!("{place}: devices.{id}.group: {error}"))?;
+    let profile = case.and_then(|case| case.profile.as_deref()).map(ProfileName::parse).transpose();
+    let profile = profile.map_err(|error| anyhow!("{place}: devices.{id}.profile: {error}"))?;
     Ok(Device {
         key: DeviceKey(key),
         id: id.clone(),
         name: case.and_then(|case| case.name.clone()).unwrap_or_else(|| id.to_string()),
         tags: case.map(|case| case.tags.clone()).unwrap_or_default(),
         group,
+        profile,
         enabled: true,
         created_us: 0,
         last_seen_us: None,

@@ -7,7 +7,7 @@ use crate::ports::{Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaErr
 use anyhow::Context;
 use async_trait::async_trait;
 use pulsewire_core::device::Device;
-use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName};
+use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, ProfileName};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -103,12 +103,14 @@ fn device(row: &Row<'_>) -> rusqlite::Result<Device> {
     let id: String = row.get("id")?;
     let tags: String = row.get("tags")?;
     let group: Option<String> = row.get("grp")?;
+    let profile: Option<String> = row.get("profile")?;
     Ok(Device {
         key: DeviceKey(row.get("device")?),
         id: DeviceId::parse(&id).map_err(damaged)?,
         name: row.get("name")?,
         tags: serde_json::from_str::<BTreeMap<String, String>>(&tags).map_err(damaged)?,
         group: group.as_deref().map(GroupName::parse).transpose().map_err(damaged)?,
+        profile: profile.as_deref().map(ProfileName::parse).transpose().map_err(damaged)?,
         enabled: row.get("enabled")?,
         created_us: row.get("created_us")?,
         last_seen_us: row.get("last_seen_us")?,
@@ -135,8 +137,8 @@ impl DeviceStore for SqliteMeta {
         self.write(move |connection| {
             connection
                 .prepare_cached(
-                    "INSERT INTO device (id, name, tags, grp, enabled, created_us, stored_key, server_key)
-                     VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7)",
+                    "INSERT INTO device (id, name, tags, grp, enabled, created_us, stored_key, server_key, profile)
+                     VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8)",
                 )?
                 .execute(params![
                     new.id.as_str(),
@@ -146,6 +148,7 @@ impl DeviceStore for SqliteMeta {
                     new.created_us,
                     new.verifier.stored_key,
                     new.verifier.server_key,
+                    new.profile.as_ref().map(ProfileName::as_str),
                 ])
                 .map_err(exists_or("device", new.id.as_str()))?;
             let key = u32::try_from(connection.last_insert_rowid()).map_err(damaged)?;
@@ -155,6 +158,7 @@ impl DeviceStore for SqliteMeta {
                 name: new.name,
                 tags: new.tags,
                 group: new.group,
+                profile: new.profile,
                 enabled: true,
                 created_us: new.created_us,
                 last_seen_us: None,
@@ -167,13 +171,16 @@ impl DeviceStore for SqliteMeta {
     async fn update_device(&self, device: Device) -> Result<(), MetaError> {
         self.write(move |connection| {
             let changed = connection
-                .prepare_cached("UPDATE device SET name = ?2, tags = ?3, grp = ?4, enabled = ?5 WHERE device = ?1")?
+                .prepare_cached(
+                    "UPDATE device SET name = ?2, tags = ?3, grp = ?4, enabled = ?5, profile = ?6 WHERE device = ?1",
+                )?
                 .execute(params![
                     device.key.0,
                     device.name,
                     tags_text(&device.tags)?,
                     device.group.as_ref().map(GroupName::as_str),
                     device.enabled,
+                    device.profile.as_ref().map(ProfileName::as_str),
                 ])?;
             if changed == 0 {
                 return Err(MetaError::Missing { what: "device", name: device.id.to_string() }.into());

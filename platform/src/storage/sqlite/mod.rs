@@ -28,6 +28,7 @@ mod rules;
 mod schema;
 mod schema_3;
 mod schema_4;
+mod schema_5;
 mod secrets;
 mod silences;
 mod states;

@@ -1,6 +1,6 @@
 //! Opening `meta.db`, its tables and its version.
 
-use super::{schema_3, schema_4};
+use super::{schema_3, schema_4, schema_5};
 use anyhow::Context;
 use pulsewire_core::ids::DeviceKey;
 use rusqlite::{Connection, OpenFlags};
@@ -257,6 +257,7 @@ const STEPS: &[Step] = &[
     },
     schema_3::upgrade,
     schema_4::upgrade,
+    schema_5::upgrade,
 ];
 
 /// Opens the file for its writer, making its tables if it is new and adding what its version lacks.

@@ -4,8 +4,9 @@ use super::columns::damaged;
 use super::meta::{Failure, SqliteMeta, exists_or};
 use crate::ports::{MetaError, SessionRecord, User, UserStore};
 use async_trait::async_trait;
-use pulsewire_core::ids::UserName;
+use pulsewire_core::ids::{GroupName, UserName};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
@@ -14,13 +15,35 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
         name: UserName::parse(&name).map_err(damaged)?,
         role: Role::from_name(&role).ok_or_else(|| damaged(format!("user {name} has the unknown role {role:?}")))?,
+        scope: scope(row.get("groups")?)?,
         created_us: row.get("created_us")?,
     })
 }
 
+/// No list is everything.
+fn scope(groups: Option<String>) -> rusqlite::Result<DeviceScope> {
+    let Some(text) = groups else { return Ok(DeviceScope::All) };
+    let names: Vec<String> = serde_json::from_str(&text).map_err(damaged)?;
+    let groups = names.iter().map(|name| GroupName::parse(name)).collect::<Result<_, _>>().map_err(damaged)?;
+    Ok(DeviceScope::Groups(groups))
+}
+
+fn scope_text(scope: &DeviceScope) -> Option<String> {
+    match scope {
+        DeviceScope::All => None,
+        DeviceScope::Groups(groups) => Some(
+            groups
+                .iter()
+                .map(|group| serde_json::Value::from(group.as_str()))
+                .collect::<serde_json::Value>()
+                .to_string(),
+        ),
+    }
+}
+
 fn find(connection: &Connection, name: &UserName) -> Result<Option<(User, String)>, Failure> {
     let found = connection
-        .prepare_cached("SELECT name, role, created_us, password_hash FROM user WHERE name = ?1")?
+        .prepare_cached("SELECT name, role, created_us, groups, password_hash FROM user WHERE name = ?1")?
         .query_row([name.as_str()], |row| Ok((user(row)?, row.get("password_hash")?)))
         .optional()?;
     Ok(found)
@@ -40,7 +63,8 @@ fn keep_an_admin(connection: &Connection, name: &UserName) -> Result<(), Failure
 impl UserStore for SqliteMeta {
     async fn users(&self) -> Result<Vec<User>, MetaError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT name, role, created_us FROM user ORDER BY name")?;
+            let mut statement =
+                connection.prepare_cached("SELECT name, role, created_us, groups FROM user ORDER BY name")?;
             let users = statement.query_map([], user)?.collect::<Result<_, _>>()?;
             Ok(users)
         })
@@ -56,8 +80,14 @@ impl UserStore for SqliteMeta {
         self.write(move |connection| {
             connection
                 .execute(
-                    "INSERT INTO user (name, role, password_hash, created_us) VALUES (?1, ?2, ?3, ?4)",
-                    params![user.name.as_str(), user.role.name(), password_hash, user.created_us],
+                    "INSERT INTO user (name, role, password_hash, created_us, groups) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![
+                        user.name.as_str(),
+                        user.role.name(),
+                        password_hash,
+                        user.created_us,
+                        scope_text(&user.scope)
+                    ],
                 )
                 .map_err(exists_or("user", user.name.as_str()))?;
             Ok(())
@@ -124,7 +154,7 @@ impl UserStore for SqliteMeta {
         self.read(move |connection| {
             let found = connection
                 .prepare_cached(
-                    "SELECT u.name, u.role, u.created_us, s.expires_us FROM session s JOIN user u ON u.name = s.user
+                    "SELECT u.name, u.role, u.created_us, u.groups, s.expires_us FROM session s JOIN user u ON u.name = s.user
                      WHERE s.token_hash = ?1 AND s.expires_us > ?2",
                 )?
                 .query_row(params![token_hash, now_us], |row| {

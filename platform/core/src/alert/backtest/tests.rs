@@ -24,6 +24,7 @@ fn device(key: u32) -> Arc<Device> {
         name: format!("Device {key}"),
         tags: BTreeMap::new(),
         group: Some(GroupName::parse(if key.is_multiple_of(2) { "even" } else { "odd" }).expect("valid")),
+        profile: None,
         enabled: true,
         created_us: 0,
         last_seen_us: None,

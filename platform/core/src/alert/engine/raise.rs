@@ -288,6 +288,9 @@ fn begin(
     if let Some(group) = &device.group {
         alert.labels.insert("group".into(), group.to_string());
     }
+    if let Some(profile) = &device.profile {
+        alert.labels.insert("profile".into(), profile.to_string());
+    }
     for (key, tag) in &device.tags {
         alert.labels.insert(format!("tag.{key}"), tag.clone());
     }

@@ -44,6 +44,7 @@ impl Site {
             name: format!("Device {key}"),
             tags: BTreeMap::new(),
             group: (key % 2 == 1).then(|| GroupName::parse("cellar").expect("valid")),
+            profile: None,
             enabled: true,
             created_us: 0,
             last_seen_us: None,

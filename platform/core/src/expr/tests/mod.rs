@@ -24,6 +24,7 @@ fn device() -> Device {
         name: "Pump 7".into(),
         tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         group: Some(GroupName::parse("north").expect("valid")),
+        profile: None,
         enabled: true,
         created_us: 0,
         last_seen_us: None,
