@@ -43,10 +43,10 @@ impl Selector {
         let tag_ok = |(key, values): (&String, &BTreeSet<String>)| {
             device.tags.get(key).is_some_and(|value| values.contains("") || values.contains(value))
         };
-        // No device has a profile yet, so none is in one that is asked for.
+        let profile_ok = || device.profile.as_ref().is_some_and(|profile| self.profiles.contains(profile.as_str()));
         (self.devices.is_empty() || self.devices.contains(&device.id))
             && (self.groups.is_empty() || group_ok())
-            && self.profiles.is_empty()
+            && (self.profiles.is_empty() || profile_ok())
             && self.tags.iter().all(tag_ok)
             && self.scope.sees(device)
     }

@@ -7,7 +7,6 @@ use crate::live::{TooManyViewers, Viewer, ViewerClose};
 use crate::telemetry::names;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_ws::{CloseCode as WebSocketCode, CloseReason, Item, Message, MessageStream, Session};
-use pulsewire_core::scope::DeviceScope;
 use pulsewire_proto::CloseCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,7 +21,8 @@ pub async fn connect(
     state: web::Data<State>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let identity = identify(&request, true).await?;
-    let viewer = state.live.connect(&identity.session.user.name, DeviceScope::All).map_err(|full| match full {
+    let user = &identity.session.user;
+    let viewer = state.live.connect(&user.name, user.scope.clone()).map_err(|full| match full {
         TooManyViewers::InAll => Problem::unavailable(full.to_string()),
         TooManyViewers::OfUser => Problem::too_many(full.to_string(), 10),
     })?;
@@ -171,7 +171,11 @@ impl Socket {
         self.checked = Instant::now();
         let now_us = self.state.clock.now_us();
         match self.state.users.session(self.identity.session.token_hash, now_us).await {
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(now)) if now.user.has_rights_of(&self.identity.session.user) => Ok(()),
+            Ok(Some(_)) => {
+                let text = "what you may do or see has changed; sign in again";
+                Err(End::Close(ViewerClose::new(CloseCode::Revoked, text)))
+            }
             Ok(None) => {
                 let text = "the sign-in has ended; sign in again";
                 Err(End::Close(ViewerClose::new(CloseCode::Revoked, text)))

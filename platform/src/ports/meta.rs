@@ -68,6 +68,13 @@ pub struct User {
     pub created_us: i64,
 }
 
+impl User {
+    /// True if it may do and see the same as it might then.
+    pub fn has_rights_of(&self, then: &Self) -> bool {
+        (self.role, &self.scope) == (then.role, &then.scope)
+    }
+}
+
 /// A sign-in. The token itself is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
