@@ -1,45 +1,9 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type { Page } from '@playwright/test';
+import { violations } from './axe';
 import { addRule, expect, removeRule, test } from './server';
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-/** Runs axe-core in the page. Evaluated, not added as a script: the page's Content-Security-Policy forbids that. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
-  return page.evaluate(async () => {
-    // biome-ignore lint/suspicious/noExplicitAny: axe-core puts itself on the window
-    const result = await (window as any).axe.run(document);
-    return result.violations.map(
-      (violation: { id: string; help: string; nodes: { html: string; failureSummary: string }[] }) =>
-        `${violation.id}: ${violation.help}\n${violation.nodes
-          .slice(0, 3)
-          .map((node) => `  ${node.html.slice(0, 200)}\n  ${node.failureSummary}`)
-          .join('\n')}`,
-    );
-  });
-}
 
 for (const colorScheme of ['light', 'dark'] as const) {
   test.describe(colorScheme, () => {
     test.use({ colorScheme });
-
-    test('no page has an accessibility violation', async ({ page, request }) => {
-      const { items } = await (await request.get('/api/v1/devices?presence=online&limit=1')).json();
-      const device = `/devices/${items[0].id}`;
-      const settings = ['', '?tab=told', '?tab=history', '?tab=providers'].map((query) => `/settings/notifications${query}`);
-      const forms = ['/rules', '/rules/new', '/silences', '/silences?new=1', ...settings, '/announcements', '/announcements?new=1'];
-      for (const path of ['/', '/devices', device, `${device}?range=24h`, '/alerts?state=all', '/alerts?by=rule', ...forms, '/nowhere']) {
-        await page.goto(path);
-        await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
-        await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
-        if (path === '/' || path.includes('devices/')) {
-          await expect(page.locator('figure canvas').first()).toBeVisible({ timeout: 20_000 });
-        }
-        expect(await violations(page), path).toEqual([]);
-      }
-    });
 
     test('pages with alerts, forms with mistakes and messages have no accessibility violation', async ({ page, request, server }) => {
       const rule = await addRule(request, server.url, { name: `Always (${colorScheme})`, threshold: -100 });
