@@ -1,8 +1,18 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
-import { defineConfig } from 'vite';
+import { defineConfig, type Plugin } from 'vite';
 
 /** Where `npm run dev` finds the server; the page itself comes from Vite, so edits show without a build. */
 const server = process.env.PULSEWIRE_URL ?? 'http://127.0.0.1:8080';
+
+const proxy = {
+  // The server checks that writes and /live come from its own origin, so the proxy speaks as that origin.
+  '/api': { target: server, changeOrigin: true, headers: { Origin: server } },
+  '/live': { target: server, changeOrigin: true, ws: true, headers: { Origin: server } },
+  '/healthz': { target: server, changeOrigin: true },
+};
 
 /** What the first page needs. */
 const BASE =
@@ -21,8 +31,37 @@ const CHART_TOOLS = /src[\\/]charts[\\/](ChartTools|ChartTable|RangeDialog|TimeB
 /** What forms of rules and of settings share, and what the messages of an alert share with those of the settings. */
 const FORMS = /src[\\/](pages[\\/]rules[\\/](wrong|days|duration|Problem|Windows)|push[\\/](Messages|Deliveries|words|calls))/;
 
+/**
+ * Writes `build.json`: which files the page is made of, for the service worker that keeps them, and its first script, by which a
+ * page that is open finds out that there is a newer one.
+ */
+function buildList(): Plugin {
+  return {
+    name: 'build-list',
+    apply: 'build',
+    writeBundle({ dir }, bundle) {
+      if (dir === undefined) return;
+      const made = Object.values(bundle);
+      const entry = made.find((one) => one.type === 'chunk' && one.isEntry)?.fileName ?? '';
+      const folder = join(import.meta.dirname, 'public');
+      const own = readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((one) => one.isFile())
+        .map((one) => join(one.parentPath, one.name).slice(folder.length + 1).replaceAll('\\', '/'))
+        // The worker is no file of the page, and pictures for shops of applications are not shown by it.
+        .filter((one) => one !== 'sw.js' && !one.startsWith('screenshots/'));
+      const assets = made.map((one) => one.fileName).filter((one) => one.startsWith('assets/'));
+      const files = ['/', ...assets.map((one) => `/${one}`), ...own.map((one) => `/${one}`)].sort();
+      const digest = createHash('sha256').update(files.join('\n'));
+      // Names of assets change with what is in them; these do not.
+      for (const one of own.sort()) digest.update(readFileSync(join(folder, one)));
+      const build = digest.digest('hex').slice(0, 16);
+      writeFileSync(join(dir, 'build.json'), `${JSON.stringify({ build, entry: `/${entry}`, files })}\n`);
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [svelte({ configFile: false })],
+  plugins: [svelte({ configFile: false }), buildList()],
   build: {
     target: 'es2022',
     // No inlined assets: the page's Content-Security-Policy allows files of its own origin only.
@@ -58,11 +97,7 @@ export default defineConfig({
       },
     },
   },
-  server: {
-    proxy: {
-      // The server checks that writes and /live come from its own origin, so the proxy speaks as that origin.
-      '/api': { target: server, changeOrigin: true, headers: { Origin: server } },
-      '/live': { target: server, changeOrigin: true, ws: true, headers: { Origin: server } },
-    },
-  },
+  server: { proxy },
+  // Serves what was built, with its service worker.
+  preview: { proxy },
 });

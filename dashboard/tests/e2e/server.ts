@@ -21,25 +21,38 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-/** `DASHBOARD_PAGE=vite`: the page comes from its source instead of the server's binary, which need not be built for it. */
-const fromSource = process.env.DASHBOARD_PAGE === 'vite';
+/**
+ * `DASHBOARD_PAGE=vite`: the page comes from its source instead of the server's binary, which need not be built for it; `built`: as it
+ * is built, with its service worker, by Vite alone.
+ */
+const from = process.env.DASHBOARD_PAGE;
+export const fromSource = from === 'vite';
 
 async function servePage(server: string): Promise<{ url: string; stop: () => Promise<void> }> {
   const web = resolve(import.meta.dirname, '../../web');
   // The configuration reads it from here.
   process.env.PULSEWIRE_URL = server;
-  const { createServer } = await import(join(web, 'node_modules/vite/dist/node/index.js'));
-  const vite = await createServer({
-    root: web,
-    configFile: join(web, 'vite.config.ts'),
-    cacheDir: await mkdtemp(join(tmpdir(), 'pulsewire-e2e-vite-')),
-    server: { host: '127.0.0.1', port: 0, hmr: false },
-    logLevel: 'error',
-  });
+  const { build, createServer, preview } = await import(join(web, 'node_modules/vite/dist/node/index.js'));
+  const folder = await mkdtemp(join(tmpdir(), 'pulsewire-e2e-vite-'));
+  const common = { root: web, configFile: join(web, 'vite.config.ts'), logLevel: 'error' };
+  const listen = { host: '127.0.0.1', port: 0 };
+  let vite: { resolvedUrls: { local: string[] }; close: () => Promise<void> };
+  if (fromSource) {
+    const made = await createServer({ ...common, cacheDir: folder, server: { ...listen, hmr: false } });
+    await made.listen();
+    vite = made;
+  } else {
+    const output = { outDir: join(folder, 'dist') };
+    await build({ ...common, build: output });
+    vite = await preview({ ...common, build: output, preview: listen });
+  }
   // A server started later would not know it.
   delete process.env.PULSEWIRE_URL;
-  await vite.listen();
-  return { url: vite.resolvedUrls.local[0].replace(/\/$/, ''), stop: () => vite.close() };
+  const stop = async () => {
+    await vite.close();
+    await rm(folder, { recursive: true, force: true });
+  };
+  return { url: (vite.resolvedUrls.local[0] as string).replace(/\/$/, ''), stop };
 }
 
 export const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
@@ -53,7 +66,7 @@ export async function startServer(): Promise<Server> {
   try {
     const { child, says } = await started<{ http: string; device: string; sign_in_link: string; phone: string }>(program, args, { cwd: folder, env });
     const url = says.http.replace(/\/$/, '');
-    const page = fromSource ? await servePage(url) : { url, stop: async () => {} };
+    const page = from !== undefined ? await servePage(url) : { url, stop: async () => {} };
     const stop = async () => {
       await page.stop();
       await ended(child);

@@ -114,11 +114,11 @@ describe('LiveSocket', () => {
     expect(last().sent).toEqual([]);
   });
 
-  it('is stale after two silent heartbeats and live again with the next frame', async () => {
+  it('bears a heartbeat that is late, says within 10 s that nothing comes, and is live again with the next frame', async () => {
     connect();
-    await vi.advanceTimersByTimeAsync(9_500);
+    await vi.advanceTimersByTimeAsync(7_500);
     expect(phase()).toBe('live');
-    await vi.advanceTimersByTimeAsync(1_000);
+    await vi.advanceTimersByTimeAsync(1_500);
     expect(phase()).toBe('stale');
     last().receive(encodeHeartbeat(0, false));
     expect(phase()).toBe('live');

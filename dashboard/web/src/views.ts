@@ -20,5 +20,8 @@ export const VIEWS: Partial<Record<PageName, View>> = {
   map: () => import('./pages/map/Map.svelte'),
   start: () => import('./pages/start/Start.svelte'),
   appearance: () => import('./pages/settings/Appearance.svelte'),
+  users: () => import('./pages/settings/Users.svelte'),
+  tokens: () => import('./pages/settings/Tokens.svelte'),
+  about: () => import('./pages/about/About.svelte'),
   notifications: () => import('./pages/settings/Notifications.svelte'),
 };
