@@ -1,4 +1,4 @@
-/** The code of each page but the first, fetched when it is opened. A page that is not here has no place in the navigation. */
+/** The code of each page, fetched when it is opened. A page that is not here has no place in the navigation. */
 
 import type { Component } from 'svelte';
 import type { PageName } from './state/router.svelte';
@@ -7,6 +7,7 @@ import type { PageName } from './state/router.svelte';
 type View = () => Promise<{ default: Component<any> }>;
 
 export const VIEWS: Partial<Record<PageName, View>> = {
+  overview: () => import('./pages/overview/Overview.svelte'),
   devices: () => import('./pages/devices/Devices.svelte'),
   device: () => import('./pages/device/Device.svelte'),
   explore: () => import('./pages/explore/Explore.svelte'),

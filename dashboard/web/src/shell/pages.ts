@@ -45,7 +45,7 @@ export interface NavPage {
 }
 
 export function navPages(): NavPage[] {
-  return ENTRIES.filter((one) => one.pages[0] === 'overview' || VIEWS[one.pages[0] as PageName] !== undefined)
+  return ENTRIES.filter((one) => VIEWS[one.pages[0] as PageName] !== undefined)
     .filter((one) => one.admin !== true || session.isAdmin)
     .map(({ href, icon, label, pages, key, bar, last }) => ({
       href,
