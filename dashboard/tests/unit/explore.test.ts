@@ -43,8 +43,8 @@ describe('the charts', () => {
     expect(names('unit')).toEqual([
       ['t', '°C', 'number', ['A', 'B']],
       ['%', '%', 'number', ['A · h', 'B · p']],
-      ['door', '', 'bool', ['door']],
-      ['mode', '', 'text', ['mode']],
+      ['door', '', 'bool', ['B']],
+      ['mode', '', 'text', ['B']],
     ]);
   });
 

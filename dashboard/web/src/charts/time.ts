@@ -47,7 +47,8 @@ export function readView(query: URLSearchParams): { view: View; range: RangeKey 
 /** Changes of the query that stop the time at what is shown. Widened to a second, the shortest that is shown. */
 export function pausedAt(fromMs: number, toMs: number): { from: string; to: string } {
   const from = Math.max(1, Math.floor(fromMs));
-  return { from: String(from), to: String(Math.max(from + SPAN_MIN_MS, Math.ceil(toMs))) };
+  // As long as it was: panning there and back leads back.
+  return { from: String(from), to: String(from + Math.max(SPAN_MIN_MS, Math.round(toMs - fromMs))) };
 }
 
 /** Moves by a part of its length: 0.5 is half of it later. Never beyond `end`. */

@@ -68,7 +68,7 @@ export function chartsOf(
     return Array.from({ length: parts }, (_, part): ChartPlan => {
       const some = group.slice(part * most, (part + 1) * most);
       const own = some.map((member, index) => {
-        const name = metrics.size === 1 && (whos.size > 1 || split === 'metric') ? member.who : whos.size === 1 ? member.metric : `${member.who} · ${member.metric}`;
+        const name = split === 'device' ? member.metric : metrics.size === 1 ? member.who : whos.size === 1 ? member.metric : `${member.who} · ${member.metric}`;
         return line(member, name, index);
       });
       // What texts said a day before is not to be compared by eye in a strip.
