@@ -33,6 +33,7 @@ import type {
   RuleRequest,
   RuleVersion,
   SavedView,
+  SeriesPage,
   Session,
   Silence,
   SilenceRequest,
@@ -67,6 +68,8 @@ export class ApiError extends Error {
 }
 
 const TIMEOUT_MS = 15_000;
+/** What is done to many devices takes its time. */
+const BULK_TIMEOUT_MS = 600_000;
 
 let whenSignedOut: () => void = () => {};
 
@@ -76,8 +79,8 @@ export function onSignedOut(callback: () => void): void {
 }
 
 /** One request; the named ones are below, those of the settings in `push/calls.ts`. */
-export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, timeoutMs = TIMEOUT_MS): Promise<T> {
+  const timeout = AbortSignal.timeout(timeoutMs);
   const init: RequestInit = {
     method,
     headers: { Accept: 'application/json' },
@@ -201,11 +204,14 @@ export const api = {
   /** Of all devices, or of those that a filter of the list finds. */
   facets: (signal?: AbortSignal, filter?: URLSearchParams) =>
     call<Facets>('GET', `devices/facets${filter && filter.size > 0 ? `?${filter}` : ''}`, undefined, signal),
-  bulkDevices: (request: DeviceBulk, signal?: AbortSignal) => call<BulkAnswer>('POST', 'devices/bulk', request, signal),
+  bulkDevices: (request: DeviceBulk, signal?: AbortSignal) => call<BulkAnswer>('POST', 'devices/bulk', request, signal, BULK_TIMEOUT_MS),
   views: (page: string, signal?: AbortSignal) => call<Page<SavedView> | SavedView[]>('GET', `views${query({ page })}`, undefined, signal),
   saveView: (page: string, name: string, view: { query: string; shared?: boolean }) =>
     call<SavedView>('PUT', `views/${id(page)}/${id(name)}`, view),
   deleteView: (page: string, name: string) => call<void>('DELETE', `views/${id(page)}/${id(name)}`),
+  /** Buckets of one metric of many devices. */
+  queryMany: (about: { device: string; metric: string; from: string; max_points: number; agg: Aggregate }, signal?: AbortSignal) =>
+    call<SeriesPage>('GET', `query${query({ ...about })}`, undefined, signal),
   deviceToken: (device: string) => call<{ token: string }>('POST', `devices/${id(device)}/token`),
   latest: (device: string, signal?: AbortSignal) =>
     call<Page<{ metric: string; unit: string; type: MetricType; time: string; value: JsonValue }>>('GET', `devices/${id(device)}/latest`, undefined, signal),

@@ -109,6 +109,11 @@ export interface Page<T> {
   next: string | null;
 }
 
+/** Many series at once. */
+export interface SeriesPage {
+  series: { device: string; metric: string; times: string[]; values: Record<string, (JsonValue | null)[]> }[];
+}
+
 export interface DevicePage extends Page<Device> {
   /** All that match. */
   total: number;
