@@ -120,7 +120,8 @@ export class PageCache<Row> {
     const [first, last] = this.#sight;
     let loading = 0;
     for (const page of this.#pages.values()) if (page.abort !== null) loading += 1;
-    const end = this.total === null ? 0 : Math.max(0, Math.ceil(this.total / this.size) - 1);
+    // The first answer tells how many there are; one page is asked for until then.
+    const end = this.total === null ? first : Math.max(0, Math.ceil(this.total / this.size) - 1);
     for (let number = first; number <= Math.min(last, end) && loading < LOADING_MAX; number += 1) {
       const page = this.#pages.get(number);
       if (page === undefined || (page.abort === null && (page.stale || page.items === null))) {

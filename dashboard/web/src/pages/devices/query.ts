@@ -9,7 +9,7 @@ export interface DeviceQuery {
   severity: string;
   group: string;
   profile: string;
-  /** `key:value`; all of them must fit. */
+  /** `key:value`, or `key:` for any value; a device must have one of the values named for each key. */
   tags: readonly string[];
   /** A name of SORTS, or `metric:NAME`. */
   sort: string;

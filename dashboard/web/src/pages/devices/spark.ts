@@ -1,6 +1,5 @@
 /** Small pictures of the last minutes, one per row: what is drawn, without the drawing. */
 
-import { type Points, ringPoints } from '../../charts/points';
 import { Ring } from '../../live/ring';
 
 /** Time that a picture shows. */
@@ -11,32 +10,45 @@ const SAMPLES_MAX = Math.ceil(SPARK_MS / 1_000 / STEP_S) + 8;
 /** Series kept beyond those in sight, so that scrolling back costs nothing. */
 const SERIES_MAX = 600;
 
+/** Seconds between samples that a line still joins: some usual intervals of this series, of which one outage changes nothing. */
+function joinS(ring: Ring): number {
+  const intervals: number[] = [];
+  for (let index = Math.max(1, ring.length - 32); index < ring.length; index += 1) intervals.push(ring.time(index) - ring.time(index - 1));
+  intervals.sort((a, b) => a - b);
+  return Math.max(3 * STEP_S, 3 * (intervals[intervals.length >> 1] ?? 0));
+}
+
 /** Strokes in pixels: x and y in turns; a new stroke after every gap. A single sample is a stroke of one point. */
-export function strokes({ x, lines }: Points, from: number, to: number, width: number, height: number): number[][] {
-  const y = lines[0] ?? [];
+export function strokes(ring: Ring, from: number, to: number, width: number, height: number): number[][] {
+  const first = ring.lowerBound(from);
+  const end = ring.lowerBound(to);
   let [low, high] = [Infinity, -Infinity];
-  for (const value of y) {
-    if (value === null) continue;
+  for (let index = first; index < end; index += 1) {
+    const value = ring.value(index);
+    if (!Number.isFinite(value)) continue;
     if (value < low) low = value;
     if (value > high) high = value;
   }
   if (low > high) return [];
+  const limit = joinS(ring);
   const all: number[][] = [];
   let stroke: number[] = [];
+  let before = NaN;
   // A picture of a value that rests is a line in the middle.
   const scale = high === low ? 0 : (height - 2) / (high - low);
-  for (let index = 0; index < x.length; index += 1) {
-    const value = y[index];
-    if (value === null || value === undefined) {
-      if (stroke.length > 0) all.push(stroke);
-      stroke = [];
+  for (let index = first; index < end; index += 1) {
+    const [time, value] = [ring.time(index), ring.value(index)];
+    if (!Number.isFinite(value)) {
+      before = NaN;
       continue;
     }
-    const across = (((x[index] as number) - from) / (to - from)) * width;
-    const up = scale === 0 ? height / 2 : height - 1 - (value - low) * scale;
-    stroke.push(across, up);
+    if (!(time - before <= limit)) {
+      stroke = [];
+      all.push(stroke);
+    }
+    before = time;
+    stroke.push(((time - from) / (to - from)) * width, scale === 0 ? height / 2 : height - 1 - (value - low) * scale);
   }
-  if (stroke.length > 0) all.push(stroke);
   return all;
 }
 
@@ -103,7 +115,7 @@ export class SparkStore {
 
   strokes(device: string, metric: string, to: number, width: number, height: number): number[][] {
     const from = to - SPARK_MS / 1_000;
-    return strokes(ringPoints(this.#entry(device, metric).ring, from, to, width), from, to, width, height);
+    return strokes(this.#entry(device, metric).ring, from, to, width, height);
   }
 
   #entry(device: string, metric: string): Entry {

@@ -31,6 +31,7 @@ export class Sparks {
   readonly #types: () => Facets['metrics'];
   readonly #abort = new AbortController();
   #asking = false;
+  #color: string | null = null;
   #restUntilMs = 0;
   #unlisten: () => void;
 
@@ -53,6 +54,7 @@ export class Sparks {
   /** To be called by the ticker. */
   tick(nowMs: number): void {
     const endS = link.client.clock.nowMs() / 1_000;
+    this.#color = null;
     for (const picture of this.#pictures) {
       const series = this.#follower.find(picture.device, picture.metric);
       if (series !== undefined && !Number.isNaN(series.time)) this.#store.live(picture.device, picture.metric, series.time, series.value, series.type === 'bool');
@@ -71,6 +73,8 @@ export class Sparks {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     if (width === 0) return;
     const version = this.#store.version(device, metric);
+    // Nothing to show yet, and nothing shown.
+    if (version <= 0 && picture.version === -2) return;
     const moved = ((endS - picture.endS) / (SPARK_MS / 1_000)) * width;
     if (version === picture.version && moved < 1 && picture.dark === settings.dark && picture.width === width) return;
     const ratio = Math.min(2, devicePixelRatio || 1);
@@ -82,7 +86,9 @@ export class Sparks {
     if (context === null) return;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    const color = getComputedStyle(canvas).color;
+    // Asked once per tick: the browser has to compute its styles for it.
+    this.#color ??= getComputedStyle(canvas).color;
+    const color = this.#color;
     context.strokeStyle = color;
     context.fillStyle = color;
     context.lineWidth = 1;
