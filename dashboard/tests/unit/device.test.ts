@@ -27,9 +27,10 @@ describe('lists in the address', () => {
 describe('charts of a device', () => {
   const metrics = Array.from({ length: 500 }, (_, index) => ({ metric: `m${index}`, type: index === 3 ? ('bool' as const) : index === 4 ? ('text' as const) : ('f64' as const) }));
 
-  it('are the first few without a choice, switches last and texts never', () => {
+  it('are the first few without a choice, switches last and texts only where chosen', () => {
     expect(chartsOf(metrics, null)).toHaveLength(CHARTS_DEFAULT);
     expect(chartsOf(metrics.slice(0, 6), null)).toEqual(['m0', 'm1', 'm2', 'm5', 'm3']);
+    expect(chartsOf(metrics.slice(0, 6), 'm0,m4')).toEqual(['m0', 'm4']);
   });
 
   it('follow the choice in the address, of which names that are gone fall out', () => {

@@ -13,13 +13,13 @@ interface Metric {
   readonly type: MetricType;
 }
 
-/** Names of the metrics with a chart. Switches come last: their charts are lower. */
+/** Names of the metrics with a chart. Switches and texts come last: their charts are lower, and texts are drawn only where asked for. */
 export function chartsOf(metrics: readonly Metric[], chosen: string | null): string[] {
-  const drawable = [...metrics.filter(({ type }) => type !== 'text' && type !== 'bool'), ...metrics.filter(({ type }) => type === 'bool')];
-  const names = drawable.map(({ metric }) => metric);
-  if (chosen === null) return names.slice(0, CHARTS_DEFAULT);
+  const of = (fits: (type: MetricType) => boolean) => metrics.filter(({ type }) => fits(type)).map(({ metric }) => metric);
+  const usual = [...of((type) => type !== 'text' && type !== 'bool'), ...of((type) => type === 'bool')];
+  if (chosen === null) return usual.slice(0, CHARTS_DEFAULT);
   const wanted = new Set(unpackList(chosen, CHARTS_MAX));
-  return names.filter((name) => wanted.has(name));
+  return [...usual, ...of((type) => type === 'text')].filter((name) => wanted.has(name));
 }
 
 /** The part of the address for a choice; null where it is what is shown without one. */
