@@ -202,6 +202,8 @@ impl App {
             device_port: device_address.port(),
             users: meta.clone(),
             devices: meta.clone(),
+            views: meta.clone(),
+            facts: facts(&config, folder.path(), http_address, device_address),
             journal: journal.clone(),
             history: journal,
             catalogue,
@@ -331,6 +333,19 @@ impl Policy for Retention {
         });
         let times = times.unwrap_or_default();
         Keep { raw_us: times.raw_us, minute_us: times.minute_us, hour_us: times.hour_us }
+    }
+}
+
+fn facts(config: &Config, folder: &Path, http: SocketAddr, device: SocketAddr) -> http::Facts {
+    http::Facts {
+        data_dir: std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf()),
+        doors: http::Doors {
+            http,
+            public_https: config.http.public_url.as_deref().is_some_and(|url| url.starts_with("https://")),
+            device,
+            device_tls: config.device.tls.is_some(),
+            allow_plaintext: config.device.allow_plaintext,
+        },
     }
 }
 

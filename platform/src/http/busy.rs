@@ -11,6 +11,9 @@ const EXPORTS_MAX: usize = 8;
 /// Most queries of many series at once, each with the answer about a series in memory.
 const QUERIES_MAX: usize = 16;
 
+/// Most changes of many devices at once.
+const BULKS_MAX: usize = 2;
+
 /// One kind of request that takes long. Above its number further ones are refused: they would wait for longer than a client
 /// does.
 pub struct Busy {
@@ -41,6 +44,7 @@ pub struct Places {
     pub imports: Busy,
     pub exports: Busy,
     pub queries: Busy,
+    pub bulks: Busy,
 }
 
 impl Default for Places {
@@ -49,6 +53,7 @@ impl Default for Places {
             imports: Busy::new(IMPORTS_MAX, "too_many_imports", "imports"),
             exports: Busy::new(EXPORTS_MAX, "too_many_exports", "exports"),
             queries: Busy::new(QUERIES_MAX, "too_many_queries", "queries"),
+            bulks: Busy::new(BULKS_MAX, "too_many_bulks", "changes of many devices"),
         }
     }
 }

@@ -78,6 +78,13 @@ pub struct NewCommandJson {
     supersede_key: Option<String>,
 }
 
+impl NewCommandJson {
+    /// The caller chose its id.
+    pub(super) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+}
+
 /// What a device knows.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct CommandSetJson {
@@ -225,7 +232,8 @@ fn parse_value(name: &str, json: serde_json::Value) -> Result<Value, Problem> {
     }
 }
 
-fn parse_new(json: NewCommandJson, caller: &Caller) -> Result<NewCommand, Problem> {
+/// Checks a command that someone wants to give.
+pub(super) fn parse_new(json: NewCommandJson, caller: &Caller) -> Result<NewCommand, Problem> {
     let time = |field, text: Option<String>, default: &str, range: std::ops::RangeInclusive<i64>| {
         parse_duration(field, text.as_deref().unwrap_or(default), *range.start(), *range.end())
     };

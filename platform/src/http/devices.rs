@@ -11,7 +11,7 @@ use crate::ports::{BusEvent, DeviceVerifier, NewDevice};
 use actix_web::{HttpResponse, web};
 use pulsewire_core::accounting::{Accounting, DropReason};
 use pulsewire_core::device::{self, Device};
-use pulsewire_core::ids::{DeviceId, GroupName, ProfileName};
+use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, ProfileName};
 use pulsewire_core::role::Role;
 use pulsewire_core::sample::{RejectReason, Sample};
 use pulsewire_proto::auth::Verifier;
@@ -179,11 +179,11 @@ pub struct NewToken {
     token: String,
 }
 
-fn parse_group(group: Option<&str>) -> Result<Option<GroupName>, Problem> {
+pub(super) fn parse_group(group: Option<&str>) -> Result<Option<GroupName>, Problem> {
     group.map(GroupName::parse).transpose().map_err(|error| Problem::field("group", error))
 }
 
-fn parse_profile(profile: Option<&str>) -> Result<Option<ProfileName>, Problem> {
+pub(super) fn parse_profile(profile: Option<&str>) -> Result<Option<ProfileName>, Problem> {
     profile.map(ProfileName::parse).transpose().map_err(|error| Problem::field("profile", error))
 }
 
@@ -337,11 +337,16 @@ pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<Str
         parts.directory.write().map_err(Problem::internal)?.remove(device.key);
         parts.bus.publish(BusEvent::DeviceDeleted { device: device.key });
         drop(editing);
-        parts.ingest.forget(device.key).await.map_err(Problem::internal)?;
-        parts.journal.forget_device(device.key).await.map_err(Problem::internal)
+        forget(&parts, device.key).await
     };
     state.complete(delete).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Removes what a device stored.
+pub(super) async fn forget(state: &State, device: DeviceKey) -> Result<(), Problem> {
+    state.ingest.forget(device).await.map_err(Problem::internal)?;
+    state.journal.forget_device(device).await.map_err(Problem::internal)
 }
 
 /// Replace a device's secret. The new one is shown once; the old one works 24 h longer unless revoked.

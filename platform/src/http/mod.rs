@@ -1,5 +1,6 @@
 //! The HTTP port: API, dashboard, live sockets, probes. `docs/http-api.md` is its contract.
 
+mod about;
 mod access;
 mod alerts;
 mod announcements;
@@ -33,7 +34,9 @@ mod service;
 mod session;
 mod silences;
 mod users;
+mod views;
 
+pub use about::{Doors, Facts};
 pub use links::Links;
 pub use password::{PasswordError, Passwords};
 
@@ -43,7 +46,7 @@ use crate::config::Http;
 use crate::ingest::Ingest;
 use crate::live::{Live, PresenceTable};
 use crate::outbox::Outbox;
-use crate::ports::{Bus, Clock, DeviceStore, History, Journal, UserStore};
+use crate::ports::{Bus, Clock, DeviceStore, History, Journal, UserStore, ViewStore};
 use actix_web::{App, HttpServer, web};
 use problem::Problem;
 use pulsewire_core::catalogue::Catalogue;
@@ -66,6 +69,8 @@ pub struct HttpParts {
     pub device_port: u16,
     pub users: Arc<dyn UserStore>,
     pub devices: Arc<dyn DeviceStore>,
+    pub views: Arc<dyn ViewStore>,
+    pub facts: Facts,
     pub journal: Arc<dyn Journal>,
     pub history: Arc<dyn History>,
     pub catalogue: Arc<RwLock<Catalogue>>,
@@ -96,6 +101,8 @@ pub(crate) struct State {
     places: busy::Places,
     fleet: fleet::Fleet,
     started: Instant,
+    /// By the system's clock.
+    started_us: i64,
     stopping: Arc<AtomicBool>,
     /// Held while a device is read, changed and written, so that of two edits at once neither is lost.
     device_edits: tokio::sync::Mutex<()>,
@@ -141,6 +148,7 @@ impl HttpPort {
         let config = parts.config.clone();
         let per_minute = NonZeroU32::new(config.sign_ins_per_minute).unwrap_or(NonZeroU32::MIN);
         let stopping = Arc::new(AtomicBool::new(false));
+        let started_us = parts.clock.now_us();
         let state = web::Data::new(State {
             parts,
             attempts: limiter::Attempts::per_minute(per_minute),
@@ -151,6 +159,7 @@ impl HttpPort {
             places: busy::Places::default(),
             fleet: fleet::Fleet::default(),
             started: Instant::now(),
+            started_us,
             stopping: stopping.clone(),
             device_edits: tokio::sync::Mutex::new(()),
             rule_edits: tokio::sync::Mutex::new(()),

@@ -20,6 +20,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::users::delete,
         super::fleet::list::list,
         super::fleet::facets::facets,
+        super::fleet::positions::positions,
+        super::fleet::bulk::bulk,
         super::devices::create,
         super::devices::show,
         super::devices::update,
@@ -78,6 +80,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::providers::list,
         super::import::import,
         super::overview::overview,
+        super::about::about,
+        super::views::list,
+        super::views::put,
+        super::views::delete,
     )
 )]
 struct Document;

@@ -2,6 +2,7 @@
 
 use super::State;
 use super::devices::AccountingJson;
+use super::fleet::{self, Counts};
 use super::problem::Problem;
 use super::request::Caller;
 use crate::ports::StoreStatus;
@@ -71,17 +72,20 @@ pub struct OverviewJson {
 
 /// Counts for the first page.
 #[utoipa::path(get, path = "/overview", tag = "service", responses((status = 200, body = OverviewJson)))]
-pub async fn overview(state: web::Data<State>, _caller: Caller) -> Result<web::Json<OverviewJson>, Problem> {
-    let total = state.directory.read().map_err(Problem::internal)?.len();
-    let (online, stale) = state.presence.counts();
-    let accounts = state.ingest.accounts();
-    let all = accounts.total();
+pub async fn overview(state: web::Data<State>, caller: Caller) -> Result<web::Json<OverviewJson>, Problem> {
+    let counts = fleet::counts(&state, caller.scope()).await?;
+    let mut status = state.journal.status();
+    if !caller.scope().is_all() {
+        // It may name devices.
+        status.damaged.clear();
+    }
+    let Counts { total, online, stale, accounting, .. } = *counts;
     Ok(web::Json(OverviewJson {
         devices: DeviceCounts { total, online, stale, offline: total.saturating_sub(online + stale) },
-        samples_per_s: accounts.values_per_s(state.clock.now_us()),
-        samples_stored: all.stored,
-        accounting: AccountingJson::new(&all),
-        store: state.journal.status().into(),
+        samples_per_s: state.ingest.accounts().values_per_s(state.clock.now_us()),
+        samples_stored: accounting.stored,
+        accounting: AccountingJson::new(&accounting),
+        store: status.into(),
         viewers: state.live.viewers(),
         sessions: online + stale,
         uptime_s: state.started.elapsed().as_secs(),

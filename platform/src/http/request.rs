@@ -7,6 +7,7 @@ use super::problem::{self, Problem};
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use pulsewire_core::ids::GroupName;
 use pulsewire_core::role::Role;
 use pulsewire_core::scope::DeviceScope;
 use serde::Deserialize;
@@ -60,6 +61,20 @@ impl<Q> Caller<Q> {
     /// Which devices the caller may see.
     pub fn scope(&self) -> &DeviceScope {
         &self.identity.session.user.scope
+    }
+}
+
+impl<Q> Caller<Q> {
+    /// Refuses to put a device where the caller could not see it any more.
+    pub fn check_group(&self, group: Option<&GroupName>) -> Result<(), Problem> {
+        let DeviceScope::Groups(groups) = self.scope() else { return Ok(()) };
+        if self.scope().sees_group(group) {
+            return Ok(());
+        }
+        let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+        let given = group.map_or("null".to_owned(), |group| format!("{:?}", group.as_str()));
+        let detail = format!("group is {given}; you may see and use {}", names.join(", "));
+        Err(Problem::field("group", detail))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    alerts, announcements, assets, backtests, commands, devices, export, fleet, history, import, live, openapi,
-    overview, problem, providers, push, push_actions, query_many, rules, service, session, silences, users,
+    about, alerts, announcements, assets, backtests, commands, devices, export, fleet, history, import, live, openapi,
+    overview, problem, providers, push, push_actions, query_many, rules, service, session, silences, users, views,
 };
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
@@ -31,6 +31,8 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/users/{name}", [(PATCH, web::to(users::update)), (DELETE, web::to(users::delete))]))
         .service(path("/devices", [(READ, web::to(fleet::list::list)), (POST, web::to(devices::create))]))
         .service(path("/devices/facets", [(READ, web::to(fleet::facets::facets))]))
+        .service(path("/devices/positions", [(READ, web::to(fleet::positions::positions))]))
+        .service(path("/devices/bulk", [(POST, web::to(fleet::bulk::bulk))]))
         .service(path(
             "/devices/{id}",
             [(READ, web::to(devices::show)), (PATCH, web::to(devices::update)), (DELETE, web::to(devices::delete))],
@@ -94,6 +96,9 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/push/announcements/{id}", [(READ, web::to(announcements::show))]))
         .service(path("/push/announcements/{id}/{act}", [(POST, web::to(announcements::act))]))
         .service(path("/push/providers", [(READ, web::to(providers::list))]))
+        .service(path("/views", [(READ, web::to(views::list))]))
+        .service(path("/views/{page}/{name}", [(PUT, web::to(views::put)), (DELETE, web::to(views::delete))]))
+        .service(path("/about", [(READ, web::to(about::about))]))
         .service(path("/overview", [(READ, web::to(overview::overview))]))
         .service(path("/openapi.json", [(READ, web::to(openapi::document))]))
         .default_service(web::to(problem::not_found));

@@ -122,6 +122,10 @@ pub trait DeviceStore: Send + Sync {
     async fn create_device(&self, new: NewDevice) -> Result<Device, MetaError>;
     /// Writes name, tags, group, profile and enabled.
     async fn update_device(&self, device: Device) -> Result<(), MetaError>;
+    /// The same for many, in one transaction. Those that do not exist any more are passed over.
+    async fn update_devices(&self, devices: Vec<Device>) -> Result<(), MetaError>;
+    /// Removes many devices in one transaction. Those that do not exist any more are passed over.
+    async fn delete_devices(&self, devices: Vec<DeviceKey>) -> Result<(), MetaError>;
     /// Removes a device. Its key is not used again.
     async fn delete_device(&self, device: DeviceKey) -> Result<(), MetaError>;
     /// How the device proves itself; `None` if it does not exist.

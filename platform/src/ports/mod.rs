@@ -11,6 +11,7 @@ mod journal;
 mod meta;
 mod outbox;
 mod push;
+mod views;
 
 pub use alerts::{
     AlertChange, AlertCommit, AlertPage, AlertQuery, AlertStore, AlertingState, Cursor, GroupKey, GroupState,
@@ -34,3 +35,4 @@ pub use outbox::{
     OutboxStore, Registered, Replayed, Settled, Slots, Stepped, TestMade, Trouble,
 };
 pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};
+pub use views::{SavedView, ViewStore};

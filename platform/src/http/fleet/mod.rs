@@ -3,11 +3,16 @@
 //! What looks at every device runs on threads of its own, and not more than a few at a time. What was found is kept for
 //! [`AGE_MAX`] at most, so that a page that is asked for by many, or scrolled through, costs one such look.
 
+pub mod bulk;
 mod cache;
+mod counts;
 pub mod facets;
 pub mod filter;
 pub mod list;
 mod order;
+pub mod positions;
+
+pub use counts::{Counts, counts};
 
 use super::State;
 use super::problem::Problem;
@@ -16,6 +21,8 @@ use cache::Cache;
 use facets::FacetsJson;
 use filter::{AlertCounts, Filter};
 use order::{Asked, Ordered};
+use positions::Place;
+use pulsewire_core::scope::DeviceScope;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -31,6 +38,10 @@ const FACETS_AGE_MAX: Duration = Duration::from_secs(5);
 const ORDERS_MAX: usize = 16;
 /// Facets that are kept.
 const FACETS_MAX: usize = 8;
+/// Positions that are kept, each with 40 bytes per device.
+const PLACES_MAX: usize = 4;
+/// Counts of what people with some groups see that are kept.
+const COUNTS_MAX: usize = 16;
 /// Looks at all devices at the same time; further ones wait.
 const LOOKS_MAX: usize = 2;
 
@@ -38,6 +49,8 @@ const LOOKS_MAX: usize = 2;
 pub struct Fleet {
     orders: Cache<Asked, Ordered>,
     facets: Cache<Filter, FacetsJson>,
+    places: Cache<Filter, Vec<Place>>,
+    counts: Cache<DeviceScope, Counts>,
     alerts: Cache<(), AlertCounts>,
     looks: Semaphore,
 }
@@ -47,6 +60,8 @@ impl Default for Fleet {
         Self {
             orders: Cache::new(ORDERS_MAX),
             facets: Cache::new(FACETS_MAX),
+            places: Cache::new(PLACES_MAX),
+            counts: Cache::new(COUNTS_MAX),
             alerts: Cache::new(1),
             looks: Semaphore::new(LOOKS_MAX),
         }
@@ -65,7 +80,7 @@ impl Fleet {
     }
 
     /// Runs what takes long on a thread that may be blocked.
-    async fn work<R: Send + 'static>(
+    pub async fn work<R: Send + 'static>(
         state: &web::Data<State>,
         work: impl FnOnce() -> Result<R, Problem> + Send + 'static,
     ) -> Result<R, Problem> {

@@ -122,6 +122,22 @@ fn tags_text(tags: &BTreeMap<String, String>) -> Result<String, Failure> {
     serde_json::to_string(tags).map_err(|error| Failure::Known(MetaError::Failed(error.into())))
 }
 
+fn write_device(connection: &Connection, device: &Device) -> Result<usize, Failure> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE device SET name = ?2, tags = ?3, grp = ?4, enabled = ?5, profile = ?6 WHERE device = ?1",
+        )?
+        .execute(params![
+            device.key.0,
+            device.name,
+            tags_text(&device.tags)?,
+            device.group.as_ref().map(GroupName::as_str),
+            device.enabled,
+            device.profile.as_ref().map(ProfileName::as_str),
+        ])?;
+    Ok(changed)
+}
+
 #[async_trait]
 impl DeviceStore for SqliteMeta {
     async fn devices(&self) -> Result<Vec<Device>, MetaError> {
@@ -170,20 +186,24 @@ impl DeviceStore for SqliteMeta {
 
     async fn update_device(&self, device: Device) -> Result<(), MetaError> {
         self.write(move |connection| {
-            let changed = connection
-                .prepare_cached(
-                    "UPDATE device SET name = ?2, tags = ?3, grp = ?4, enabled = ?5, profile = ?6 WHERE device = ?1",
-                )?
-                .execute(params![
-                    device.key.0,
-                    device.name,
-                    tags_text(&device.tags)?,
-                    device.group.as_ref().map(GroupName::as_str),
-                    device.enabled,
-                    device.profile.as_ref().map(ProfileName::as_str),
-                ])?;
-            if changed == 0 {
+            if write_device(connection, &device)? == 0 {
                 return Err(MetaError::Missing { what: "device", name: device.id.to_string() }.into());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn update_devices(&self, devices: Vec<Device>) -> Result<(), MetaError> {
+        self.write(move |connection| devices.iter().try_for_each(|device| write_device(connection, device).map(drop)))
+            .await
+    }
+
+    async fn delete_devices(&self, devices: Vec<DeviceKey>) -> Result<(), MetaError> {
+        self.write(move |connection| {
+            let mut delete = connection.prepare_cached("DELETE FROM device WHERE device = ?1")?;
+            for device in devices {
+                delete.execute([device.0])?;
             }
             Ok(())
         })

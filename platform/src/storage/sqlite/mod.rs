@@ -35,6 +35,7 @@ mod states;
 mod test_message;
 mod told;
 mod users;
+mod views;
 
 pub use folder::{DataFolder, FolderError};
 pub use meta::SqliteMeta;
