@@ -12,7 +12,8 @@ export interface Outcome extends BulkAnswer {
 
 /** Devices of one request. */
 const PIECE = 200;
-const FAILED_MAX = 100;
+/** Failures that are named. */
+export const FAILED_MAX = 100;
 
 /** `progress` is told how many devices are done. What was done before a stop or an error stays done. */
 export async function inBulk(
