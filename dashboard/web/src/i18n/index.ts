@@ -21,6 +21,7 @@ export const TIME_ZONE = read('zone') === 'utc' ? 'UTC' : undefined;
 /** One file per language; the names have to be written out for the build to find them. */
 const CATALOGUES = {
   en: () => new URL('./en.json', import.meta.url),
+  de: () => new URL('./de.json', import.meta.url),
 } as const;
 
 let catalogue: Readonly<Record<string, string>> = {};

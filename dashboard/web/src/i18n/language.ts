@@ -1,7 +1,7 @@
 /** Which language and which time zone the page speaks; chosen in the settings, else as the browser wishes. */
 
 /** Languages with a catalogue of their own beside this file. */
-export const LANGUAGES = ['en'] as const;
+export const LANGUAGES = ['en', 'de'] as const;
 export type Language = (typeof LANGUAGES)[number];
 
 const RIGHT_TO_LEFT = ['ar', 'fa', 'he', 'ur', 'yi', 'ps', 'sd', 'ug', 'dv'];
