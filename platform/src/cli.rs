@@ -37,7 +37,7 @@ enum Command {
     CheckConfig(Settings),
     /// Stand in for Web Push, APNs and FCM on this machine, and show what arrives on a page.
     PushEmulator(emulator::PushEmulator),
-    /// Users, without the server: `add`, `list`, `set-password`, `remove`.
+    /// Users, without the server: `add`, `list`, `set-groups`, `set-password`, `remove`.
     User(offline::UserCommand),
     /// Devices, without the server: `list`.
     Device(offline::DeviceCommand),

@@ -96,7 +96,7 @@ fn a_sign_in_is_also_a_cookie_that_scripts_cannot_read() {
     let body = json!({"user": "admin", "password": ADMIN_PASSWORD});
     let answer = server.api().post("/api/v1/session", &body);
     let signed_in = answer.expect(200);
-    assert_eq!(signed_in["user"], json!({"name": "admin", "role": "admin"}));
+    assert_eq!(signed_in["user"], json!({"name": "admin", "role": "admin", "groups": null}));
     let cookie = answer.header("set-cookie");
     for part in ["pulsewire_session=", "HttpOnly", "SameSite=Strict", "Path=/", "Max-Age="] {
         assert!(cookie.contains(part), "{part} is not in {cookie}");

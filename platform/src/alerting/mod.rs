@@ -19,6 +19,7 @@ use pulsewire_core::directory::Directory;
 use pulsewire_core::ids::{AlertId, DeviceId, DeviceKey, GroupName, RuleId, SilenceId, UserName};
 use pulsewire_core::notice::NoticePolicy;
 use pulsewire_core::notify::{Silence, SilenceError};
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -87,6 +88,8 @@ pub struct OpenAlert {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs)] // as the query parameters
 pub struct OpenFilter {
+    /// Of devices that the caller may see.
+    pub scope: DeviceScope,
     pub ids: Option<Vec<AlertId>>,
     pub severity: Option<Severity>,
     pub rule: Option<RuleId>,
@@ -94,6 +97,13 @@ pub struct OpenFilter {
     pub group: Option<GroupName>,
     pub silenced: Option<bool>,
     pub acknowledged: Option<bool>,
+}
+
+/// True if someone with this scope may see the alert: it was of a group of theirs, and so is its device, if it still exists.
+pub fn sees(scope: &DeviceScope, alert: &Alert, directory: &Directory) -> bool {
+    scope.is_all()
+        || scope.sees_group(alert.group.as_ref())
+            && alert.device.and_then(|key| directory.by_key(key)).is_none_or(|device| scope.sees(device))
 }
 
 /// What became of an operation on many alerts.

@@ -149,8 +149,10 @@ impl AlertingTask {
     fn open_alerts(&self, filter: &OpenFilter) -> Vec<OpenAlert> {
         let now_us = self.parts.clock.now_us();
         let ids: Option<HashSet<AlertId>> = filter.ids.as_ref().map(|ids| ids.iter().copied().collect());
+        let Ok(directory) = self.parts.directory.read() else { return Vec::new() };
         let wanted = |alert: &&Arc<Alert>| {
-            ids.as_ref().is_none_or(|ids| ids.contains(&alert.id))
+            super::sees(&filter.scope, alert, &directory)
+                && ids.as_ref().is_none_or(|ids| ids.contains(&alert.id))
                 && filter.severity.is_none_or(|severity| alert.severity == severity)
                 && filter.rule.as_ref().is_none_or(|rule| alert.rule == *rule)
                 && filter.device.as_ref().is_none_or(|device| alert.device_id == device.as_str())

@@ -12,6 +12,7 @@ use actix_web::web;
 use pulsewire_core::alert::{Alert, AlertStep, COMMENT_BYTES_MAX, Operation};
 use pulsewire_core::ids::{AlertId, DeviceId, GroupName, RuleId, UserName};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -220,7 +221,7 @@ fn parse_group(name: &str) -> Result<GroupName, Problem> {
 #[utoipa::path(get, path = "/alerts", tag = "alerts", params(AlertFilter), responses(
     (status = 200, body = Page<AlertJson>), (status = 400, body = Problem)))]
 pub async fn list(state: web::Data<State>, caller: Caller<AlertFilter>) -> Result<web::Json<Page<AlertJson>>, Problem> {
-    let filter = caller.query;
+    let filter = &caller.query;
     let limit = query::limit(filter.limit)?;
     let (open, worst_first) = match filter.state.as_deref() {
         None | Some("open") => (Some(true), true),
@@ -237,6 +238,7 @@ pub async fn list(state: web::Data<State>, caller: Caller<AlertFilter>) -> Resul
         return Err(Problem::field("silenced", detail));
     }
     let wanted = AlertQuery {
+        scope: caller.scope().clone(),
         open,
         severity: filter.severity.as_deref().map(parse_severity).transpose()?,
         device: filter.device.as_deref().map(parse_device).transpose()?,
@@ -270,7 +272,7 @@ async fn list_silenced(
 ) -> Result<Page<AlertJson>, Problem> {
     let quiet: HashMap<AlertId, Quiet> = state
         .alerting
-        .open(OpenFilter { silenced: Some(true), ..OpenFilter::default() })
+        .open(OpenFilter { silenced: Some(true), scope: wanted.scope.clone(), ..OpenFilter::default() })
         .await?
         .into_iter()
         .filter_map(|open| Some((open.alert.id, open.quiet?)))
@@ -298,14 +300,15 @@ async fn list_silenced(
 
 /// How many alerts are open, and by which rules.
 #[utoipa::path(get, path = "/alerts/summary", tag = "alerts", responses((status = 200, body = Object)))]
-pub async fn summary(state: web::Data<State>, _caller: Caller) -> Result<web::Json<serde_json::Value>, Problem> {
+pub async fn summary(state: web::Data<State>, caller: Caller) -> Result<web::Json<serde_json::Value>, Problem> {
     struct OfRule {
         name: String,
         severity: Severity,
         open: usize,
         devices: std::collections::HashSet<String>,
     }
-    let open = state.alerting.open(OpenFilter::default()).await?;
+    let filter = OpenFilter { scope: caller.scope().clone(), ..OpenFilter::default() };
+    let open = state.alerting.open(filter).await?;
     let count = |severity| open.iter().filter(|one| one.alert.severity == severity).count();
     let mut rules: BTreeMap<RuleId, OfRule> = BTreeMap::new();
     for one in &open {
@@ -331,17 +334,24 @@ pub async fn summary(state: web::Data<State>, _caller: Caller) -> Result<web::Js
     })))
 }
 
+/// A stored alert; one of a device outside the scope is as if it did not exist.
+async fn find(state: &State, scope: &DeviceScope, id: AlertId) -> Result<(Alert, Vec<AlertStep>), Problem> {
+    let missing = || Problem::missing("alert", &id.to_string());
+    let found = state.alerting.store().alert(id).await?.ok_or_else(missing)?;
+    let directory = state.directory.read().map_err(Problem::internal)?;
+    if crate::alerting::sees(scope, &found.0, &directory) { Ok(found) } else { Err(missing()) }
+}
+
 /// One alert with its history.
 #[utoipa::path(get, path = "/alerts/{id}", tag = "alerts", params(("id" = String, Path)), responses(
     (status = 200, body = AlertJson), (status = 404, body = Problem)))]
 pub async fn show(
     state: web::Data<State>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<AlertJson>, Problem> {
     let id = parse_id(&path)?;
-    let found = state.alerting.store().alert(id).await?;
-    let (alert, steps) = found.ok_or_else(|| Problem::missing("alert", &path))?;
+    let (alert, steps) = find(&state, caller.scope(), id).await?;
     let open = state.alerting.open(OpenFilter { ids: Some(vec![id]), ..OpenFilter::default() }).await?;
     let quiet = open.first().and_then(|open| open.quiet.as_ref());
     Ok(web::Json(to_json(&alert, quiet, Some(steps))))
@@ -447,6 +457,9 @@ pub async fn operate(
     }
     let id = parse_id(&id)?;
     let operation = operation(&state, &action, body.read_or_default().await?).await?;
+    if !caller.scope().is_all() {
+        find(&state, caller.scope(), id).await?;
+    }
     let open = state.alerting.operate(id, operation, caller.identity.session.user.name).await?;
     Ok(web::Json(to_json(&open.alert, open.quiet.as_ref(), None)))
 }
@@ -499,6 +512,7 @@ pub async fn bulk(
     let filter = match (ids, filter) {
         (Some(ids), None) if ids.len() <= BULK_IDS_MAX => OpenFilter {
             ids: Some(ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?),
+            scope: caller.scope().clone(),
             ..OpenFilter::default()
         },
         (Some(ids), None) => {
@@ -507,6 +521,7 @@ pub async fn bulk(
         }
         (None, Some(filter)) => OpenFilter {
             ids: None,
+            scope: caller.scope().clone(),
             severity: filter.severity.as_deref().map(parse_severity).transpose()?,
             rule: filter.rule.as_deref().map(parse_rule).transpose()?,
             device: filter.device.as_deref().map(parse_device).transpose()?,

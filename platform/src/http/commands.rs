@@ -13,6 +13,7 @@ use pulsewire_core::command::{
 };
 use pulsewire_core::ids::{CommandId, CommandName};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use serde::{Deserialize, Serialize};
 
 /// How long a command may wait to be begun, and how long its result is waited for, unless the caller says otherwise.
@@ -257,10 +258,10 @@ pub(super) fn parse_new(json: NewCommandJson, caller: &Caller) -> Result<NewComm
     (status = 200, body = CommandSetJson), (status = 404, body = Problem)))]
 pub async fn command_set(
     state: web::Data<State>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<CommandSetJson>, Problem> {
-    let device = devices::find(&state, &path)?;
+    let device = devices::find(&state, caller.scope(), &path)?;
     let set = state.commands.command_set(device.key).await?;
     let declared = set.is_some();
     let commands = set.unwrap_or_default().commands.into_iter().map(definition).collect();
@@ -281,7 +282,7 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     caller.require(Role::Operator)?;
     let new = parse_new(body.read().await?, &caller)?;
-    let device = devices::find(&state, &path)
+    let device = devices::find(&state, caller.scope(), &path)
         .map_err(|missing| Problem::new(StatusCode::NOT_FOUND, "no_such_device", missing.detail))?;
     let parts = state.clone();
     let submitted =
@@ -299,7 +300,7 @@ pub async fn list(
     caller: Caller<CommandFilter>,
     path: web::Path<String>,
 ) -> Result<web::Json<Page<CommandJson>>, Problem> {
-    let filter = caller.query;
+    let filter = &caller.query;
     let limit = query::limit(filter.limit)?;
     let open = match filter.state.as_deref() {
         Some("open") => true,
@@ -308,10 +309,19 @@ pub async fn list(
     };
     let wrong = |_| Problem::field("cursor", "cursor must be the `next` of an earlier answer");
     let before = filter.cursor.as_deref().map(|cursor| cursor.parse().map_err(wrong)).transpose()?;
-    let device = devices::find(&state, &path)?;
+    let device = devices::find(&state, caller.scope(), &path)?;
     let page = state.commands.commands_of(device.key, open, before, limit).await?;
     let items = page.commands.iter().map(|command| to_json(command, None)).collect();
     Ok(web::Json(Page { items, next: page.next.map(|seq| seq.to_string()) }))
+}
+
+/// The command a path names; one of a device outside the scope is as if it did not exist.
+async fn find(state: &State, scope: &DeviceScope, id: &str) -> Result<(Command, Vec<Step>), Problem> {
+    let id = parse_id(id)?;
+    let found = state.commands.command(id).await?;
+    let directory = state.directory.read().map_err(Problem::internal)?;
+    let seen = scope.is_all() || directory.by_id(&found.0.device_id).is_some_and(|device| scope.sees(device));
+    if seen { Ok(found) } else { Err(CommandsError::NoCommand(id).into()) }
 }
 
 /// One command with its history.
@@ -319,10 +329,10 @@ pub async fn list(
     (status = 200, body = CommandJson), (status = 404, body = Problem)))]
 pub async fn show(
     state: web::Data<State>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<CommandJson>, Problem> {
-    let (command, steps) = state.commands.command(parse_id(&path)?).await?;
+    let (command, steps) = find(&state, caller.scope(), &path).await?;
     Ok(web::Json(to_json(&command, Some(steps))))
 }
 
@@ -335,6 +345,7 @@ pub async fn cancel(
     path: web::Path<String>,
 ) -> Result<web::Json<CommandJson>, Problem> {
     caller.require(Role::Operator)?;
+    find(&state, caller.scope(), &path).await?;
     let (id, user) = (parse_id(&path)?, caller.identity.session.user.name.clone());
     let parts = state.clone();
     let command = state.complete(async move { parts.commands.cancel(id, user).await.map_err(Problem::from) }).await?;

@@ -14,6 +14,7 @@ use pulsewire_core::device::{self, Device};
 use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, ProfileName};
 use pulsewire_core::role::Role;
 use pulsewire_core::sample::{RejectReason, Sample};
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_proto::auth::Verifier;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -211,12 +212,12 @@ pub(super) fn to_json(state: &State, device: &Device, alerts: &AlertCounts) -> D
     }
 }
 
-/// The device a path names.
-pub fn find(state: &State, id: &str) -> Result<Arc<Device>, Problem> {
+/// The device a path names; one outside the scope is as if it did not exist.
+pub fn find(state: &State, scope: &DeviceScope, id: &str) -> Result<Arc<Device>, Problem> {
     let missing = || Problem::missing("device", &id.chars().take(80).collect::<String>());
     let id = DeviceId::parse(id).map_err(|_| missing())?;
     let directory = state.directory.read().map_err(Problem::internal)?;
-    directory.by_id(&id).cloned().ok_or_else(missing)
+    directory.by_id(&id).filter(|device| scope.sees(device)).cloned().ok_or_else(missing)
 }
 
 fn new_secret() -> Result<(String, DeviceVerifier), Problem> {
@@ -245,6 +246,7 @@ pub async fn create(
     device::check_name(&name).map_err(|error| Problem::field("name", error))?;
     device::check_tags(&tags).map_err(|error| Problem::field("tags", error))?;
     let group = parse_group(group.as_deref())?;
+    caller.check_group(group.as_ref())?;
     let profile = parse_profile(profile.as_deref())?;
     let (secret, verifier) = new_secret()?;
     let new = NewDevice { id, name, tags, group, profile, verifier, created_us: state.clock.now_us() };
@@ -265,10 +267,10 @@ pub async fn create(
     (status = 200, body = DeviceJson), (status = 404, body = Problem)))]
 pub async fn show(
     state: web::Data<State>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<DeviceJson>, Problem> {
-    let device = find(&state, &path)?;
+    let device = find(&state, caller.scope(), &path)?;
     Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state).await?)))
 }
 
@@ -287,14 +289,17 @@ pub async fn update(
     if change.enabled.is_some() {
         caller.require(Role::Admin)?;
     }
-    let parts = state.clone();
-    let device = state.complete(async move { edit(&parts, &path, change).await }).await?;
+    if let Some(group) = &change.group {
+        caller.check_group(parse_group(group.as_deref())?.as_ref())?;
+    }
+    let (parts, scope) = (state.clone(), caller.scope().clone());
+    let device = state.complete(async move { edit(&parts, &scope, &path, change).await }).await?;
     Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state).await?)))
 }
 
-async fn edit(state: &State, id: &str, change: DeviceChange) -> Result<Arc<Device>, Problem> {
+async fn edit(state: &State, scope: &DeviceScope, id: &str, change: DeviceChange) -> Result<Arc<Device>, Problem> {
     let _editing = state.device_edits.lock().await;
-    let known = find(state, id)?;
+    let known = find(state, scope, id)?;
     // A device that is disabled once more is published once more, so that the hub looks again; nothing at all is not.
     if matches!(change, DeviceChange { name: None, tags: None, group: None, profile: None, enabled: None }) {
         return Ok(known);
@@ -328,11 +333,11 @@ async fn edit(state: &State, id: &str, change: DeviceChange) -> Result<Arc<Devic
     (status = 204), (status = 404, body = Problem)))]
 pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     caller.require(Role::Admin)?;
-    let parts = state.clone();
+    let (parts, scope) = (state.clone(), caller.scope().clone());
     // After a stop or a crash the next start finishes it.
     let delete = async move {
         let editing = parts.device_edits.lock().await;
-        let device = find(&parts, &path)?;
+        let device = find(&parts, &scope, &path)?;
         parts.devices.delete_device(device.key).await?;
         parts.directory.write().map_err(Problem::internal)?.remove(device.key);
         parts.bus.publish(BusEvent::DeviceDeleted { device: device.key });
@@ -361,7 +366,7 @@ pub async fn replace_secret(
 ) -> Result<web::Json<NewSecret>, Problem> {
     caller.require(Role::Admin)?;
     let SecretChange { revoke_previous: revoke } = body.read_or_default().await?;
-    let device = find(&state, &path)?;
+    let device = find(&state, caller.scope(), &path)?;
     let (secret, verifier) = new_secret()?;
     let until_us = (!revoke).then(|| state.clock.now_us() + OVERLAP_US);
     let parts = state.clone();
@@ -386,7 +391,7 @@ pub async fn create_token(
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     caller.require(Role::Admin)?;
-    let device = find(&state, &path)?;
+    let device = find(&state, caller.scope(), &path)?;
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(Problem::internal)?;
     let token = format!("pwd_{}", hex::encode(bytes));

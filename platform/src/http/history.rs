@@ -10,6 +10,7 @@ use actix_web::web;
 use pulsewire_core::aggregate::{Aggregate, Bucket};
 use pulsewire_core::ids::MetricName;
 use pulsewire_core::sample::{Sample, Series};
+use pulsewire_core::scope::DeviceScope;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,10 +79,10 @@ impl From<&Sample> for SampleJson {
     (status = 200, body = Page<LatestJson>), (status = 404, body = Problem)))]
 pub async fn latest(
     state: web::Data<State>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
 ) -> Result<web::Json<Page<LatestJson>>, Problem> {
-    let device = find(&state, &path)?;
+    let device = find(&state, caller.scope(), &path)?;
     let series: Vec<Arc<Series>> =
         state.catalogue.read().map_err(Problem::internal)?.of_device(device.key).cloned().collect();
     let keys = series.iter().map(|s| s.key).collect();
@@ -105,8 +106,8 @@ pub async fn latest(
 #[utoipa::path(get, path = "/history", tag = "history", params(HistoryQuery), responses(
     (status = 200, body = HistoryJson), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn history(state: web::Data<State>, caller: Caller<HistoryQuery>) -> Result<web::Json<HistoryJson>, Problem> {
-    let asked = caller.query;
-    let series = find_series(&state, &asked.device, &asked.metric)?;
+    let asked = &caller.query;
+    let series = find_series(&state, caller.scope(), &asked.device, &asked.metric)?;
     let limit = query::limit_within(asked.limit, ITEMS_DEFAULT, ITEMS_MAX)?;
     let from_us = asked.from.as_deref().map_or(Ok(i64::MIN), |t| parse_time("from", t))?;
     let to_us = asked.to.as_deref().map_or(Ok(i64::MAX), |t| parse_time("to", t))?;
@@ -144,8 +145,8 @@ pub async fn history(state: web::Data<State>, caller: Caller<HistoryQuery>) -> R
     }))
 }
 
-fn find_series(state: &State, device: &str, metric: &str) -> Result<Arc<Series>, Problem> {
-    let device = find(state, device)?;
+fn find_series(state: &State, scope: &DeviceScope, device: &str, metric: &str) -> Result<Arc<Series>, Problem> {
+    let device = find(state, scope, device)?;
     let name = MetricName::parse(metric).map_err(|error| Problem::field("metric", error))?;
     let catalogue = state.catalogue.read().map_err(Problem::internal)?;
     catalogue

@@ -24,6 +24,7 @@ use lines::{LINE_BYTES_MAX, Line, Lines};
 use pulsewire_core::ids::{DeviceId, DeviceKey};
 use pulsewire_core::role::Role;
 use pulsewire_core::sample::RejectReason;
+use pulsewire_core::scope::DeviceScope;
 use rows::{Columns, Layout};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -81,7 +82,7 @@ pub async fn import(
     mut body: web::Payload,
 ) -> Result<web::Json<ImportJson>, Problem> {
     caller.require(Role::Operator)?;
-    let device = caller.query.device.as_deref().map(|id| find(&state, id)).transpose()?;
+    let device = caller.query.device.as_deref().map(|id| find(&state, caller.scope(), id)).transpose()?;
     let device = device.map(|device| (device.id.to_string(), device.key));
     let mut import = Import {
         device,
@@ -94,6 +95,7 @@ pub async fn import(
         line_taken: 0,
         line_under_way: 0,
         line_stored: 0,
+        scope: caller.scope().clone(),
         state,
     };
     let result = match import.state.places.imports.enter() {
@@ -141,6 +143,7 @@ struct UnderWay {
 }
 
 struct Import {
+    scope: DeviceScope,
     state: web::Data<State>,
     device: Option<(String, DeviceKey)>,
     csv: bool,
@@ -288,7 +291,8 @@ impl Import {
             Err(error) => return Ok(Err(error.to_string())),
         };
         let directory = self.state.directory.read().map_err(Problem::internal)?;
-        Ok(directory.by_id(&id).map(|device| device.key).ok_or_else(|| format!("there is no device {:?}", id.as_str())))
+        let found = directory.by_id(&id).filter(|device| self.scope.sees(device));
+        Ok(found.map(|device| device.key).ok_or_else(|| format!("there is no device {:?}", id.as_str())))
     }
 
     fn reject(&mut self, line: u64, values: u64, detail: String) {

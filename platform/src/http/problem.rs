@@ -175,6 +175,7 @@ impl From<MetaError> for Problem {
         match error {
             MetaError::Exists { .. } => Self::new(StatusCode::CONFLICT, "exists", error.to_string()),
             MetaError::Missing { what, name } => Self::missing(what, &name),
+            MetaError::RestrictedAdmin(_) => Self::new(StatusCode::CONFLICT, "restricted_admin", error.to_string()),
             MetaError::LastAdmin(_) => Self::new(StatusCode::CONFLICT, "last_admin", error.to_string()),
             MetaError::Failed(_) => Self::internal(error),
         }

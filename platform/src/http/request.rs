@@ -17,6 +17,42 @@ use std::future::{Future, Ready, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
 
+/// Routes that show people what they may see and nothing else; on any other, those who do not see every device are refused.
+const SCOPED: [&str; 32] = [
+    "/session",
+    "/users/{name}",
+    "/devices",
+    "/devices/facets",
+    "/devices/positions",
+    "/devices/bulk",
+    "/devices/{id}",
+    "/devices/{id}/latest",
+    "/devices/{id}/command-set",
+    "/devices/{id}/commands",
+    "/commands/{id}",
+    "/commands/{id}/cancel",
+    "/history",
+    "/query",
+    "/export",
+    "/import",
+    "/alerts",
+    "/alerts/summary",
+    "/alerts/bulk",
+    "/alerts/{id}",
+    "/alerts/{id}/{action}",
+    "/push/config",
+    "/push/endpoints",
+    "/push/endpoints/{id}",
+    "/push/endpoints/{id}/test",
+    "/push/endpoints/{id}/confirm",
+    "/push/endpoints/{id}/confirm/resend",
+    "/push/preferences",
+    "/overview",
+    "/about",
+    "/views",
+    "/views/{page}/{name}",
+];
+
 /// The query of a route that takes none: any parameter is refused.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +100,17 @@ impl<Q> Caller<Q> {
     }
 }
 
+/// Refuses people who see some devices only on routes that are not known to show them only those.
+fn check_scope(request: &HttpRequest, scope: &DeviceScope) -> Result<(), Problem> {
+    let pattern = request.match_pattern();
+    let path = pattern.as_deref().and_then(|pattern| pattern.strip_prefix("/api/v1")).unwrap_or_default();
+    if scope.is_all() || SCOPED.contains(&path) {
+        return Ok(());
+    }
+    let detail = "you see the devices of some groups only, and this is about all of them; ask an admin for it";
+    Err(Problem::forbidden(detail))
+}
+
 impl<Q> Caller<Q> {
     /// Refuses to put a device where the caller could not see it any more.
     pub fn check_group(&self, group: Option<&GroupName>) -> Result<(), Problem> {
@@ -86,7 +133,9 @@ impl<Q: DeserializeOwned> FromRequest for Caller<Q> {
         let request = request.clone();
         Box::pin(async move {
             let identity = identify(&request, false).await?;
-            Ok(Self { identity, query: query(&request)? })
+            let query = query(&request)?;
+            check_scope(&request, &identity.session.user.scope)?;
+            Ok(Self { identity, query })
         })
     }
 }

@@ -375,9 +375,9 @@ async fn find(state: &State, id: &str) -> Result<RuleView, Problem> {
     (status = 200, body = Object, description = "`items`: rules as docs/http-api.md has them, `next`"),
     (status = 400, body = Problem)))]
 pub async fn list(state: web::Data<State>, caller: Caller<RuleFilter>) -> Result<web::Json<Page<Value>>, Problem> {
-    let filter = caller.query;
+    let filter = &caller.query;
     let limit = query::limit(filter.limit)?;
-    let device = filter.device.as_deref().map(|id| super::devices::find(&state, id)).transpose()?;
+    let device = filter.device.as_deref().map(|id| super::devices::find(&state, caller.scope(), id)).transpose()?;
     let views = state.alerting.rules().await?;
     let wanted = |view: &&RuleView| {
         filter.cursor.as_deref().is_none_or(|cursor| view.rule.id.as_str() > cursor)

@@ -19,11 +19,13 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct UserJson {
     name: String,
     role: &'static str,
+    /// Device groups that the user may see; null: every device.
+    groups: Option<Vec<String>>,
 }
 
 impl From<&User> for UserJson {
     fn from(user: &User) -> Self {
-        Self { name: user.name.to_string(), role: user.role.name() }
+        Self { name: user.name.to_string(), role: user.role.name(), groups: super::users::group_names(&user.scope) }
     }
 }
 

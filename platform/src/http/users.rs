@@ -1,6 +1,7 @@
 //! Users.
 
 use super::State;
+use super::devices::present;
 use super::password::PasswordError;
 use super::problem::Problem;
 use super::query::{self, Page, time_text};
@@ -8,9 +9,9 @@ use super::request::{Body, Caller};
 use super::session::allow_attempt;
 use crate::ports::User;
 use actix_web::{HttpRequest, HttpResponse, web};
-use pulsewire_core::ids::UserName;
+use pulsewire_core::ids::{GroupName, UserName};
 use pulsewire_core::role::Role;
-use pulsewire_core::scope::DeviceScope;
+use pulsewire_core::scope::{DeviceScope, SCOPE_GROUPS_MAX};
 use serde::{Deserialize, Serialize};
 
 /// A user.
@@ -18,12 +19,38 @@ use serde::{Deserialize, Serialize};
 pub struct UserDetail {
     name: String,
     role: &'static str,
+    /// Device groups that the user may see; null: every device.
+    groups: Option<Vec<String>>,
     created: String,
+}
+
+/// The names of a scope's groups; none for everything.
+pub(super) fn group_names(scope: &DeviceScope) -> Option<Vec<String>> {
+    match scope {
+        DeviceScope::All => None,
+        DeviceScope::Groups(groups) => Some(groups.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn parse_scope(groups: Option<Vec<String>>) -> Result<DeviceScope, Problem> {
+    let Some(names) = groups else { return Ok(DeviceScope::All) };
+    if names.len() > SCOPE_GROUPS_MAX {
+        let detail =
+            format!("groups has {} names; at most {SCOPE_GROUPS_MAX} are allowed, or null for all", names.len());
+        return Err(Problem::field("groups", detail));
+    }
+    let groups = names.iter().map(|name| GroupName::parse(name)).collect::<Result<_, _>>();
+    groups.map(DeviceScope::Groups).map_err(|error| Problem::field("groups", error))
 }
 
 impl From<&User> for UserDetail {
     fn from(user: &User) -> Self {
-        Self { name: user.name.to_string(), role: user.role.name(), created: time_text(user.created_us) }
+        Self {
+            name: user.name.to_string(),
+            role: user.role.name(),
+            groups: group_names(&user.scope),
+            created: time_text(user.created_us),
+        }
     }
 }
 
@@ -43,6 +70,8 @@ pub struct NewUser {
     name: String,
     password: String,
     role: String,
+    /// Device groups that the user may see; null or absent: every device.
+    groups: Option<Vec<String>>,
 }
 
 /// What to change.
@@ -51,6 +80,10 @@ pub struct NewUser {
 pub struct UserChange {
     password: Option<String>,
     role: Option<String>,
+    /// Device groups that the user may see; null: every device.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    groups: Option<Option<Vec<String>>>,
 }
 
 fn parse_role(text: &str) -> Result<Role, Problem> {
@@ -89,11 +122,11 @@ pub async fn list(state: web::Data<State>, caller: Caller<UserFilter>) -> Result
     (status = 201, body = UserDetail), (status = 400, body = Problem), (status = 409, body = Problem)))]
 pub async fn create(state: web::Data<State>, caller: Caller, body: Body<NewUser>) -> Result<HttpResponse, Problem> {
     caller.require(Role::Admin)?;
-    let NewUser { name, password, role } = body.read().await?;
+    let NewUser { name, password, role, groups } = body.read().await?;
     let user = User {
         name: parse_name(&name)?,
         role: parse_role(&role)?,
-        scope: DeviceScope::All,
+        scope: parse_scope(groups)?,
         created_us: state.clock.now_us(),
     };
     let password_hash = hash(&state, password).await?;
@@ -101,7 +134,7 @@ pub async fn create(state: web::Data<State>, caller: Caller, body: Body<NewUser>
     Ok(HttpResponse::Created().json(UserDetail::from(&user)))
 }
 
-/// Change a user's role or password.
+/// Change a user's role, device groups or password.
 #[utoipa::path(patch, path = "/users/{name}", tag = "users", request_body = UserChange,
     params(("name" = String, Path)), responses(
     (status = 200, body = UserDetail), (status = 403, body = Problem), (status = 409, body = Problem)))]
@@ -117,14 +150,15 @@ pub async fn update(
     if !oneself {
         caller.require(Role::Admin)?;
     }
-    let UserChange { password, role } = body.read().await?;
-    if role.is_some() {
+    let UserChange { password, role, groups } = body.read().await?;
+    if role.is_some() || groups.is_some() {
         caller.require(Role::Admin)?;
     }
     let role = role.as_deref().map(parse_role).transpose()?;
+    let scope = groups.map(parse_scope).transpose()?;
     let known = state.users.user(&name).await?;
     let (known, _) = known.ok_or_else(|| Problem::missing("user", name.as_str()))?;
-    if role.is_none() && password.is_none() {
+    if role.is_none() && scope.is_none() && password.is_none() {
         return Ok(web::Json(UserDetail::from(&known)));
     }
     let password_hash = match password {
@@ -135,7 +169,7 @@ pub async fn update(
         None => None,
     };
     let keep = oneself.then_some(caller.identity.session.token_hash);
-    let user = state.users.update_user(&name, role, password_hash, keep).await?;
+    let user = state.users.update_user(&name, role, scope, password_hash, keep).await?;
     Ok(web::Json(UserDetail::from(&user)))
 }
 

@@ -88,7 +88,11 @@ fn check_name(name: &str) -> Result<(), Problem> {
 pub async fn list(state: web::Data<State>, caller: Caller<ViewFilter>) -> Result<web::Json<Page<ViewJson>>, Problem> {
     let page = caller.query.page.as_deref();
     page.map(check_page).transpose()?;
-    let views = state.views.views(&caller.identity.session.user.name, page).await?;
+    let mut views = state.views.views(&caller.identity.session.user.name, page).await?;
+    if !caller.scope().is_all() {
+        // Those of others may name devices.
+        views.retain(|view| view.owner == caller.identity.session.user.name);
+    }
     Ok(web::Json(Page::whole(views.into_iter().map(ViewJson::from).collect())))
 }
 

@@ -6,6 +6,7 @@ use pulsewire_core::ids::{
 };
 use pulsewire_core::notice::Notice;
 use pulsewire_core::notify::{Decision, Silence};
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use std::sync::Arc;
 
@@ -173,6 +174,8 @@ pub struct AlertCommit {
 /// Which alerts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AlertQuery {
+    /// Of devices that someone may see: the alert was of a group of theirs, and so is its device, if it still exists.
+    pub scope: DeviceScope,
     /// Some(true): those that fire; Some(false): those that do not.
     pub open: Option<bool>,
     /// Of one severity.

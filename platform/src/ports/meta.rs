@@ -105,6 +105,9 @@ pub enum MetaError {
         /// Its name.
         name: String,
     },
+    /// An admin sees every device.
+    #[error("user {0} is an admin, who sees every device: set groups to null, or give another role")]
+    RestrictedAdmin(UserName),
     /// The last admin would be gone.
     #[error("user {0} is the last admin; make another one first")]
     LastAdmin(UserName),
@@ -154,12 +157,13 @@ pub trait UserStore: Send + Sync {
     async fn user(&self, name: &UserName) -> Result<Option<(User, String)>, MetaError>;
     /// Makes a user. `Exists` if the name is taken.
     async fn create_user(&self, user: User, password_hash: String) -> Result<(), MetaError>;
-    /// Changes role or password and ends the user's sign-ins but for `keep`, in one transaction; `LastAdmin` if no admin
-    /// would be left.
+    /// Changes role, scope or password and ends the user's sign-ins but for `keep`, in one transaction; `LastAdmin` if no admin
+    /// would be left, `RestrictedAdmin` for one who would not see everything.
     async fn update_user(
         &self,
         name: &UserName,
         role: Option<Role>,
+        scope: Option<DeviceScope>,
         password_hash: Option<String>,
         keep: Option<[u8; 32]>,
     ) -> Result<User, MetaError>;

@@ -7,6 +7,7 @@ use pulsewire_core::alert::{
     Acknowledgement, Alert, AlertKind, AlertStep, AlertThreshold, ResolvedReason, Snooze, StepKind,
 };
 use pulsewire_core::ids::{AlertId, DeviceKey, GroupName, MetricName, RuleId, UserName};
+use pulsewire_core::scope::DeviceScope;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params};
 
@@ -193,6 +194,15 @@ impl Search {
 
 pub(super) fn search(query: &AlertQuery) -> Search {
     let mut search = Search { sql: "SELECT * FROM alert WHERE 1".into(), values: Vec::new() };
+    if let DeviceScope::Groups(groups) = &query.scope {
+        let marks = vec!["?"; groups.len()].join(", ");
+        let names = || groups.iter().map(|group| Sql::Text(group.to_string()));
+        let condition = format!(
+            "grp IN ({marks}) AND NOT EXISTS (SELECT 1 FROM device d WHERE d.device = alert.device
+                 AND (d.grp IS NULL OR d.grp NOT IN ({marks})))"
+        );
+        search.and(&condition, names().chain(names()));
+    }
     match query.open {
         Some(true) => search.and("resolved_us IS NULL", []),
         Some(false) => search.and("resolved_us IS NOT NULL", []),

@@ -2,16 +2,17 @@
 
 use super::columns::damaged;
 use super::meta::Failure;
-use super::preferences;
+use super::{preferences, users};
 use crate::ports::{MESSAGE_ALERTS_MAX, Told};
 use pulsewire_core::ids::{AlertId, EndpointId, GroupName, MessageId, UserName};
 use pulsewire_core::notice::{Notice, NoticeKind, delivery_id, group_collapse_key, told_message_id};
 use pulsewire_core::notify::Recipients;
 use pulsewire_core::push::{Language, Priority};
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 use pulsewire_core::ulid::Ulid;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashSet;
 
 /// Everyone who may get messages, and where. Read once per commit: an alarm of a whole site would read the same a thousand times.
@@ -20,6 +21,7 @@ pub struct Audience(Vec<Person>);
 pub(super) struct Person {
     pub(super) name: UserName,
     role: Option<Role>,
+    scope: DeviceScope,
     language: Language,
     targets: Vec<Target>,
 }
@@ -37,7 +39,7 @@ impl Person {
                 targets.push(target.clone());
             }
         }
-        let person = Self { name: self.name.clone(), role: self.role, language: self.language, targets };
+        let person = Self { targets, name: self.name.clone(), scope: self.scope.clone(), ..*self };
         Ok((!person.targets.is_empty()).then_some(person))
     }
 
@@ -104,7 +106,7 @@ impl Audience {
     /// So many users whose names come after this one; all, if `limit` is negative.
     pub(super) fn after(connection: &Connection, name: &str, limit: i64) -> Result<Self, Failure> {
         let mut users = connection.prepare_cached(
-            "SELECT u.name, u.role, json_extract(p.document, '$.language')
+            "SELECT u.name, u.role, json_extract(p.document, '$.language'), u.groups
              FROM user u LEFT JOIN preference p ON p.user = u.name WHERE u.name > ?1 ORDER BY u.name LIMIT ?2",
         )?;
         let mut endpoints = connection.prepare_cached(
@@ -112,10 +114,11 @@ impl Audience {
         )?;
         let mut all = Vec::new();
         let found = users.query_map(params![name, limit], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+            let scope = users::scope(row.get(3)?)?;
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?, scope))
         });
         for user in found? {
-            let (name, role, language) = user?;
+            let (name, role, language, scope) = user?;
             let name = UserName::parse(&name).map_err(damaged)?;
             let targets = endpoints.query_map([name.as_str()], |row| {
                 let id = EndpointId(Ulid::from_bytes(row.get("id")?));
@@ -124,7 +127,7 @@ impl Audience {
             // Whose role means nothing gets what is for everyone, or for them by name.
             let language = language.as_deref().and_then(Language::from_name).unwrap_or_default();
             let targets = targets.collect::<Result<_, _>>()?;
-            all.push(Person { name, role: Role::from_name(&role), language, targets });
+            all.push(Person { name, role: Role::from_name(&role), scope, language, targets });
         }
         Ok(Self(all))
     }
@@ -145,13 +148,43 @@ impl Audience {
         let mut messages = 0;
         for person in &self.0 {
             let decision = &told.decision;
-            if std::iter::once(&decision.to).chain(&decision.also_to).any(|to| person.is_one_of(to)) {
+            let meant = std::iter::once(&decision.to).chain(&decision.also_to).any(|to| person.is_one_of(to));
+            if meant
+                && (person.scope.is_all()
+                    || groups(connection, told)?
+                        .is_some_and(|of| of.iter().all(|group| person.scope.sees_group(group.as_ref()))))
+            {
                 put_for(connection, person, told, &subject, notice, now_us)?;
                 messages += 1;
             }
         }
         Ok(messages)
     }
+}
+
+/// The device groups that a message speaks of, now and when its alerts fired; none if not all of its alerts are known.
+fn groups(connection: &Connection, told: &Told) -> Result<Option<HashSet<Option<GroupName>>>, Failure> {
+    let decision = &told.decision;
+    if decision.more > 0 {
+        return Ok(None);
+    }
+    let mut find = connection.prepare_cached(
+        "SELECT a.grp, d.device IS NULL, d.grp FROM alert a LEFT JOIN device d ON d.device = a.device WHERE a.id = ?1",
+    )?;
+    let mut groups = HashSet::new();
+    let lists = [&decision.firing, &decision.flapping, &decision.stale, &decision.resolved];
+    for alert in lists.into_iter().flatten().chain(&told.about) {
+        let found = find.query_row([alert.0.to_bytes()], |row| {
+            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<String>>(2)?))
+        });
+        let Some((then, no_device, now)) = found.optional()? else { return Ok(None) };
+        let name = |name: Option<String>| name.as_deref().map(GroupName::parse).transpose().map_err(damaged);
+        groups.insert(name(then)?);
+        if !no_device {
+            groups.insert(name(now)?);
+        }
+    }
+    Ok(Some(groups))
 }
 
 fn put_for(

@@ -21,7 +21,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
 }
 
 /// No list is everything.
-fn scope(groups: Option<String>) -> rusqlite::Result<DeviceScope> {
+pub(super) fn scope(groups: Option<String>) -> rusqlite::Result<DeviceScope> {
     let Some(text) = groups else { return Ok(DeviceScope::All) };
     let names: Vec<String> = serde_json::from_str(&text).map_err(damaged)?;
     let groups = names.iter().map(|name| GroupName::parse(name)).collect::<Result<_, _>>().map_err(damaged)?;
@@ -59,6 +59,13 @@ fn keep_an_admin(connection: &Connection, name: &UserName) -> Result<(), Failure
     if admins == 0 { Err(MetaError::LastAdmin(name.clone()).into()) } else { Ok(()) }
 }
 
+fn check_scope(user: &User) -> Result<(), Failure> {
+    if user.role == Role::Admin && !user.scope.is_all() {
+        return Err(MetaError::RestrictedAdmin(user.name.clone()).into());
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl UserStore for SqliteMeta {
     async fn users(&self) -> Result<Vec<User>, MetaError> {
@@ -78,6 +85,7 @@ impl UserStore for SqliteMeta {
 
     async fn create_user(&self, user: User, password_hash: String) -> Result<(), MetaError> {
         self.write(move |connection| {
+            check_scope(&user)?;
             connection
                 .execute(
                     "INSERT INTO user (name, role, password_hash, created_us, groups) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -99,6 +107,7 @@ impl UserStore for SqliteMeta {
         &self,
         name: &UserName,
         role: Option<Role>,
+        scope: Option<DeviceScope>,
         password_hash: Option<String>,
         keep: Option<[u8; 32]>,
     ) -> Result<User, MetaError> {
@@ -106,11 +115,19 @@ impl UserStore for SqliteMeta {
         self.write(move |connection| {
             require(connection, &name)?;
             connection.execute(
-                "UPDATE user SET role = coalesce(?2, role), password_hash = coalesce(?3, password_hash)
+                "UPDATE user SET role = coalesce(?2, role), password_hash = coalesce(?3, password_hash),
+                     groups = CASE WHEN ?4 THEN ?5 ELSE groups END
                  WHERE name = ?1",
-                params![name.as_str(), role.map(Role::name), password_hash],
+                params![
+                    name.as_str(),
+                    role.map(Role::name),
+                    password_hash,
+                    scope.is_some(),
+                    scope.as_ref().and_then(scope_text)
+                ],
             )?;
             keep_an_admin(connection, &name)?;
+            check_scope(&require(connection, &name)?)?;
             connection.execute(
                 "DELETE FROM session WHERE user = ?1 AND token_hash IS NOT ?2",
                 params![name.as_str(), keep],
