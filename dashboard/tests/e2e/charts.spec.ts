@@ -47,6 +47,12 @@ test('dragging zooms in, Shift and dragging pans, Ctrl and the wheel zoom, a dou
   expect(zoomed[1] - zoomed[0]).toBeGreaterThan(60_000);
   expect(zoomed[1] - zoomed[0]).toBeLessThan(180_000);
   await expect(page.getByText(/^Paused:/)).toBeVisible();
+  // What was drawn is drawn still, from what is stored.
+  await expect(page.getByText('Loading')).toHaveCount(0);
+  await expect(page.getByText('No values in this time')).toHaveCount(0);
+  await chart.getByRole('group').focus();
+  await page.keyboard.press('ArrowLeft');
+  await expect(chart.locator('[aria-live]')).toHaveText(/\d\d:\d\d:\d\d: -?\d/);
 
   await page.keyboard.down('Shift');
   await drag(page, chart, 0.3, 0.6);
