@@ -65,6 +65,11 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await expect(page.getByRole('dialog')).toBeVisible();
       expect(await violations(page), 'shortcuts').toEqual([]);
       await page.keyboard.press('Escape');
+      await page.keyboard.press('Control+k');
+      await page.keyboard.type('room');
+      await expect(page.getByRole('group', { name: 'Devices' })).toBeVisible();
+      expect(await violations(page), 'palette').toEqual([]);
+      await page.keyboard.press('Escape');
       await page.getByRole('button', { name: 'Account and settings' }).click();
       expect(await violations(page), 'account').toEqual([]);
       await page.keyboard.press('Escape');

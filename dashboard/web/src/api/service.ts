@@ -64,21 +64,11 @@ export interface Token {
   expires: string | null;
 }
 
-export interface LiveFacts {
-  viewers: number;
-  views: number;
-  series: number;
-  subscriptions: number;
-  slow: number;
-  frames_sent: number;
-  snapshots_encoded: number;
-  catch_ups: number;
-}
-
 export interface LiveViewer {
   id: number | string;
   user: string;
-  address: string;
+  /** Null where a proxy does not say. */
+  address: string | null;
   since: string;
   subscriptions: number;
   interval_ms: number;
@@ -106,7 +96,7 @@ export interface About {
   /** Admins only. */
   data_dir: string | null;
   store: StoreState;
-  live: Partial<LiveFacts>;
+  live: Record<string, unknown>;
   devices: number;
   series: number;
   sessions: number;
@@ -121,6 +111,7 @@ export const service = {
   positions: (filter: PlaceFilter, signal?: AbortSignal) => call<Positions>('GET', `devices/positions${query({ ...filter })}`, undefined, signal),
   facets: (signal?: AbortSignal) => call<Facets>('GET', 'devices/facets', undefined, signal),
   about: (signal?: AbortSignal) => call<About>('GET', 'about', undefined, signal),
+  live: (signal?: AbortSignal) => call<Record<string, unknown>>('GET', 'live', undefined, signal),
   viewers: (signal?: AbortSignal) => call<LiveViewer[] | Page<LiveViewer>>('GET', 'live/viewers', undefined, signal),
   users: (signal?: AbortSignal) => call<Page<FullUser>>('GET', 'users?limit=500', undefined, signal),
   addUser: (user: { name: string; password: string; role: Role; groups?: string[] | null }) => call<FullUser>('POST', 'users', user),
