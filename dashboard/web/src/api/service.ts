@@ -74,9 +74,9 @@ export interface LiveViewer {
   interval_ms: number;
   behind_ms: number;
   behind_positions: number;
+  behind_frames: number;
   slow: boolean;
   frames: number;
-  catch_ups: number;
 }
 
 export interface About {
