@@ -203,6 +203,7 @@ impl App {
             users: meta.clone(),
             devices: meta.clone(),
             views: meta.clone(),
+            tokens: meta.clone(),
             facts: facts(&config, folder.path(), http_address, device_address),
             journal: journal.clone(),
             history: journal,

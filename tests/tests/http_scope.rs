@@ -1,6 +1,8 @@
 //! People who see the devices of some groups only: for them all others do not exist, whatever they ask.
 
+use pulsewire_proto::CloseCode;
 use pulsewire_tests::device::now_us;
+use pulsewire_tests::viewer::Viewer;
 use pulsewire_tests::wait::until;
 use pulsewire_tests::{Api, Server};
 use serde_json::{Value, json};
@@ -200,14 +202,16 @@ fn a_device_outside_the_groups_is_as_if_it_did_not_exist() {
 
 #[test]
 fn groups_are_given_by_admins_and_end_sign_ins() {
-    let server = Server::start();
+    let server = Server::with("live.heartbeat_interval", "300ms");
     let admin = server.admin();
     let vera = admin.create_user("vera", "viewer");
+    let mut viewer = Viewer::connect(server.http, vera.token());
     let user = "/api/v1/users/vera";
     assert_eq!(vera.get("/api/v1/session").expect(200)["user"]["groups"], json!(null));
     vera.patch(user, &json!({"groups": ["a"]})).expect_problem(403, "forbidden", "role");
     assert_eq!(admin.patch(user, &json!({"groups": ["b", "a", "a"]})).expect(200)["groups"], json!(["a", "b"]));
     vera.get("/api/v1/session").expect(401);
+    server.assert_closed(&viewer.expect_close(), CloseCode::Revoked, "sign in again");
     let vera = server.api().signed_in("vera", "password of vera");
     assert_eq!(vera.get("/api/v1/session").expect(200)["user"]["groups"], json!(["a", "b"]));
     let restricted = "restricted_admin";

@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 /// The cookie that browsers hold.
 pub const COOKIE: &str = "pulsewire_session";
 
+/// How exactly the use of a token is noted, µs.
+const MINUTE_US: i64 = 60_000_000;
+
 /// A signed-in user.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -74,8 +77,19 @@ pub async fn identify(request: &HttpRequest, strict_origin: bool) -> Result<Iden
             token
         }
     };
-    let found = state.users.session(token_hash(&token), state.clock.now_us()).await?;
-    found.map(|session| Identity { session }).ok_or_else(Problem::unauthorized)
+    let now_us = state.clock.now_us();
+    let session = state.users.session(token_hash(&token), now_us).await?.ok_or_else(Problem::unauthorized)?;
+    let minute_us = now_us - now_us.rem_euclid(MINUTE_US);
+    if let Some(token) = session.token.filter(|token| token.used_us.is_none_or(|used_us| used_us < minute_us)) {
+        let tokens = state.tokens.clone();
+        // Nobody waits for it.
+        state.runtime.spawn(async move {
+            if let Err(error) = tokens.token_used(token.id, minute_us).await {
+                tracing::warn!(%error, "the use of a token could not be noted");
+            }
+        });
+    }
+    Ok(Identity { session })
 }
 
 /// Refuses a browser's request from another origin.

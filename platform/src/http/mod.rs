@@ -33,6 +33,7 @@ mod rules;
 mod service;
 mod session;
 mod silences;
+mod tokens;
 mod users;
 mod views;
 
@@ -46,7 +47,7 @@ use crate::config::Http;
 use crate::ingest::Ingest;
 use crate::live::{Live, PresenceTable};
 use crate::outbox::Outbox;
-use crate::ports::{Bus, Clock, DeviceStore, History, Journal, UserStore, ViewStore};
+use crate::ports::{Bus, Clock, DeviceStore, History, Journal, TokenStore, UserStore, ViewStore};
 use actix_web::{App, HttpServer, web};
 use problem::Problem;
 use pulsewire_core::catalogue::Catalogue;
@@ -70,6 +71,7 @@ pub struct HttpParts {
     pub users: Arc<dyn UserStore>,
     pub devices: Arc<dyn DeviceStore>,
     pub views: Arc<dyn ViewStore>,
+    pub tokens: Arc<dyn TokenStore>,
     pub facts: Facts,
     pub journal: Arc<dyn Journal>,
     pub history: Arc<dyn History>,

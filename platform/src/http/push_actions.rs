@@ -4,13 +4,14 @@ use super::State;
 use super::problem::Problem;
 use super::request::{Anyone, Body};
 use super::session::peer;
-use crate::alerting::AlertingError;
+use crate::alerting::{AlertingError, OpenFilter};
 use crate::outbox::{Action, OutboxError};
 use crate::ports::ActedOn;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 use pulsewire_core::alert::Operation;
 use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -68,7 +69,7 @@ pub async fn act(
         found => found?,
     };
     limit(state.push_actions.check(&delivery))?;
-    let on = state.outbox.acted_on(delivery).await?;
+    let mut on = state.outbox.acted_on(delivery).await?;
     let operation = match action {
         Action::Acknowledge => Some(Operation::Acknowledge),
         Action::Silence => {
@@ -81,7 +82,12 @@ pub async fn act(
         state.outbox.note(delivery, action.event(), "").await?;
         return Ok(web::Json(ActedJson { done: true, text: "noted".into() }));
     };
-    require(&state, &on, action).await?;
+    let scope = require(&state, &on, action).await?;
+    if !scope.is_all() {
+        // What the person does not see any more is over for them.
+        let filter = OpenFilter { ids: Some(on.alerts.clone()), scope, ..OpenFilter::default() };
+        on.alerts = state.alerting.open(filter).await?.into_iter().map(|open| open.alert.id).collect();
+    }
     // First, so that what is then told to the person's other devices does not come back to this one.
     state.outbox.note(delivery, action.event(), "").await?;
     let text = match operate(&state, &on, action, &operation).await {
@@ -99,10 +105,11 @@ fn limit(checked: Result<(), Duration>) -> Result<(), Problem> {
 }
 
 /// Refuses if the person whom the message was for may not do so any more.
-async fn require(state: &State, on: &ActedOn, action: Action) -> Result<(), Problem> {
-    let user = state.users.user(&on.user).await?;
-    if user.is_some_and(|(user, _)| user.role.allows(Role::Operator)) {
-        return Ok(());
+async fn require(state: &State, on: &ActedOn, action: Action) -> Result<DeviceScope, Problem> {
+    if let Some((user, _)) = state.users.user(&on.user).await?
+        && user.role.allows(Role::Operator)
+    {
+        return Ok(user.scope);
     }
     let detail = format!("{} may not {} alerts", on.user, action.name());
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))

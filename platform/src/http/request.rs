@@ -18,7 +18,9 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 
 /// Routes that show people what they may see and nothing else; on any other, those who do not see every device are refused.
-const SCOPED: [&str; 32] = [
+const SCOPED: [&str; 34] = [
+    "/tokens",
+    "/tokens/{id}",
     "/session",
     "/users/{name}",
     "/devices",

@@ -3,7 +3,8 @@
 use super::problem::Problem;
 use super::{
     about, alerts, announcements, assets, backtests, commands, devices, export, fleet, history, import, live, openapi,
-    overview, problem, providers, push, push_actions, query_many, rules, service, session, silences, users, views,
+    overview, problem, providers, push, push_actions, query_many, rules, service, session, silences, tokens, users,
+    views,
 };
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
@@ -96,6 +97,8 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/push/announcements/{id}", [(READ, web::to(announcements::show))]))
         .service(path("/push/announcements/{id}/{act}", [(POST, web::to(announcements::act))]))
         .service(path("/push/providers", [(READ, web::to(providers::list))]))
+        .service(path("/tokens", [(READ, web::to(tokens::list)), (POST, web::to(tokens::create))]))
+        .service(path("/tokens/{id}", [(DELETE, web::to(tokens::delete))]))
         .service(path("/views", [(READ, web::to(views::list))]))
         .service(path("/views/{page}/{name}", [(PUT, web::to(views::put)), (DELETE, web::to(views::delete))]))
         .service(path("/about", [(READ, web::to(about::about))]))

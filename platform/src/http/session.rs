@@ -56,7 +56,8 @@ pub struct SignedIn {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct SessionJson {
     user: UserJson,
-    expires: String,
+    /// Null for a token that never ends.
+    expires: Option<String>,
     server: ServerJson,
 }
 
@@ -141,7 +142,7 @@ async fn start(state: &State, user: User) -> Result<HttpResponse, Problem> {
     let expires_us = now_us.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
     state.users.prune_sessions(now_us).await?;
     let answer = SignedIn { token: token.clone(), user: (&user).into(), expires: time_text(expires_us) };
-    let record = SessionRecord { user, token_hash: token_hash(&token), expires_us };
+    let record = SessionRecord { user, token_hash: token_hash(&token), expires_us, token: None };
     state.users.create_session(record, state.config.sessions_per_user_max).await?;
     let age = CookieDuration::seconds(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
     Ok(HttpResponse::Ok().cookie(cookie(state, token, age)).json(answer))
@@ -164,7 +165,7 @@ fn cookie(state: &State, value: String, age: CookieDuration) -> Cookie<'static> 
 pub async fn show(state: web::Data<State>, Caller { identity, .. }: Caller) -> web::Json<SessionJson> {
     web::Json(SessionJson {
         user: (&identity.session.user).into(),
-        expires: time_text(identity.session.expires_us),
+        expires: (identity.session.expires_us < i64::MAX).then(|| time_text(identity.session.expires_us)),
         server: ServerJson {
             name: state.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -178,6 +179,12 @@ pub async fn show(state: web::Data<State>, Caller { identity, .. }: Caller) -> w
 /// Sign out.
 #[utoipa::path(delete, path = "/session", tag = "session", responses((status = 204), (status = 401, body = Problem)))]
 pub async fn sign_out(state: web::Data<State>, Caller { identity, .. }: Caller) -> Result<HttpResponse, Problem> {
+    if let Some(token) = identity.session.token {
+        return Err(Problem::forbidden(format!(
+            "this is no sign-in but the token {0}; DELETE /api/v1/tokens/{0} ends it",
+            token.id
+        )));
+    }
     state.users.delete_session(identity.session.token_hash).await?;
     let gone = cookie(&state, String::new(), CookieDuration::ZERO);
     Ok(HttpResponse::NoContent().cookie(gone).finish())

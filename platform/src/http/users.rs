@@ -86,7 +86,7 @@ pub struct UserChange {
     groups: Option<Option<Vec<String>>>,
 }
 
-fn parse_role(text: &str) -> Result<Role, Problem> {
+pub(super) fn parse_role(text: &str) -> Result<Role, Problem> {
     Role::from_name(text)
         .ok_or_else(|| Problem::field("role", format!("role is {text:?}; viewer, operator or admin is allowed")))
 }
@@ -151,6 +151,9 @@ pub async fn update(
         caller.require(Role::Admin)?;
     }
     let UserChange { password, role, groups } = body.read().await?;
+    if oneself && password.is_some() && caller.identity.session.token.is_some() {
+        return Err(Problem::forbidden("a token does not change its user's password: sign in with name and password"));
+    }
     if role.is_some() || groups.is_some() {
         caller.require(Role::Admin)?;
     }

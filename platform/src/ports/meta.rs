@@ -3,6 +3,7 @@ use pulsewire_core::device::Device;
 use pulsewire_core::ids::{DeviceId, DeviceKey, GroupName, ProfileName, UserName};
 use pulsewire_core::role::Role;
 use pulsewire_core::scope::DeviceScope;
+use pulsewire_core::ulid::Ulid;
 use std::collections::BTreeMap;
 
 /// What the server keeps of a device's secret: enough to check a proof, not enough to make one. SPEC §4.3.
@@ -84,6 +85,17 @@ pub struct SessionRecord {
     pub token_hash: [u8; 32],
     /// µs since the Unix epoch.
     pub expires_us: i64,
+    /// If it is a token for programs; `expires_us` is then `i64::MAX` for one that never ends.
+    pub token: Option<TokenUse>,
+}
+
+/// The token by which a program signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenUse {
+    /// Which one.
+    pub id: Ulid,
+    /// When it was last used, to the minute.
+    pub used_us: Option<i64>,
 }
 
 /// One variant per reaction.
@@ -171,7 +183,7 @@ pub trait UserStore: Send + Sync {
     async fn delete_user(&self, name: &UserName) -> Result<(), MetaError>;
     /// Stores a sign-in; of more than `per_user_max` of one user the ones that end first are dropped.
     async fn create_session(&self, session: SessionRecord, per_user_max: usize) -> Result<(), MetaError>;
-    /// The sign-in with this token hash that is still good at `now_us`.
+    /// The sign-in, or the token for programs, with this hash that is still good at `now_us`.
     async fn session(&self, token_hash: [u8; 32], now_us: i64) -> Result<Option<SessionRecord>, MetaError>;
     /// Ends one sign-in.
     async fn delete_session(&self, token_hash: [u8; 32]) -> Result<(), MetaError>;

@@ -11,6 +11,7 @@ mod journal;
 mod meta;
 mod outbox;
 mod push;
+mod tokens;
 mod views;
 
 pub use alerts::{
@@ -27,7 +28,8 @@ pub use journal::{
     Batch, Journal, JournalError, OpenedLane, OpenedStream, Receipt, StoreStatus, StreamKind, StreamPosition,
 };
 pub use meta::{
-    Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, User, UserStore,
+    Credentials, DeviceSeen, DeviceStore, DeviceVerifier, MetaError, NewDevice, SessionRecord, TokenUse, User,
+    UserStore,
 };
 pub use outbox::{
     ActedOn, CodeMade, Confirmed, Delivery, DeliveryEvent, Endpoint, EndpointChange, EndpointStore, Leased,
@@ -35,4 +37,5 @@ pub use outbox::{
     OutboxStore, Registered, Replayed, Settled, Slots, Stepped, TestMade, Trouble,
 };
 pub use push::{AddressProblem, PushAddress, PushChannel, SecretStore};
+pub use tokens::{ApiToken, TokenStore};
 pub use views::{SavedView, ViewStore};

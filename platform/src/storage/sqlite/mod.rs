@@ -33,6 +33,7 @@ mod secrets;
 mod silences;
 mod states;
 mod test_message;
+mod tokens;
 mod told;
 mod users;
 mod views;

@@ -2,6 +2,7 @@
 
 use super::columns::damaged;
 use super::meta::{Failure, SqliteMeta, exists_or};
+use super::tokens;
 use crate::ports::{MetaError, SessionRecord, User, UserStore};
 use async_trait::async_trait;
 use pulsewire_core::ids::{GroupName, UserName};
@@ -9,15 +10,19 @@ use pulsewire_core::role::Role;
 use pulsewire_core::scope::DeviceScope;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     let name: String = row.get("name")?;
     let role: String = row.get("role")?;
     Ok(User {
         name: UserName::parse(&name).map_err(damaged)?,
-        role: Role::from_name(&role).ok_or_else(|| damaged(format!("user {name} has the unknown role {role:?}")))?,
+        role: self::role(&role)?,
         scope: scope(row.get("groups")?)?,
         created_us: row.get("created_us")?,
     })
+}
+
+pub(super) fn role(name: &str) -> rusqlite::Result<Role> {
+    Role::from_name(name).ok_or_else(|| damaged(format!("there is no role {name:?}")))
 }
 
 /// No list is everything.
@@ -175,9 +180,12 @@ impl UserStore for SqliteMeta {
                      WHERE s.token_hash = ?1 AND s.expires_us > ?2",
                 )?
                 .query_row(params![token_hash, now_us], |row| {
-                    Ok(SessionRecord { user: user(row)?, token_hash, expires_us: row.get("expires_us")? })
+                    Ok(SessionRecord { user: user(row)?, token_hash, expires_us: row.get("expires_us")?, token: None })
                 })
                 .optional()?;
+            if found.is_none() {
+                return tokens::as_session(connection, token_hash, now_us);
+            }
             Ok(found)
         })
         .await
