@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::http::{self, HttpParts, HttpPort, Links, Passwords};
 use crate::hub::{Hub, HubOptions, HubParts};
 use crate::ingest::{Ingest, IngestOptions};
+use crate::live::fanout::FanoutLimits;
 use crate::live::{Live, LiveOptions, LiveParts, PresenceTable};
 use crate::outbox::{ActionKey, Outbox, OutboxOptions, OutboxParts};
 use crate::ports::{Bus, Clock, Cursor, DeviceSeen, DeviceStore, Journal, User, UserStore};
@@ -520,15 +521,29 @@ fn live_options(config: &Config) -> LiveOptions {
     LiveOptions {
         viewers_max: live.viewers_max,
         viewers_per_user_max: live.viewers_per_user_max,
+        viewers_per_address_max: live.viewers_per_address_max,
         heartbeat_interval: live.heartbeat_interval,
         interval_min: live.interval_min,
         subscriptions_max: live.subscriptions_max,
-        series_max: live.series_max,
-        pending_samples_max: live.pending_samples_max,
-        pending_events_max: live.pending_events_max,
+        events_kept_max: live.events_kept_max,
         history_samples_max: live.history_samples_max,
         slow_reader_timeout: live.slow_reader_timeout,
+        snapshot_reuse: live.snapshot_reuse,
         stale_after: config.device.stale_after,
+        fanout: FanoutLimits {
+            series_max: live.series_max,
+            inputs_max: live.across_inputs_max,
+            views_max: live.views_max,
+            view_series_max: live.view_series_max,
+            view_linger_us: micros(live.view_linger).unsigned_abs(),
+            idle_series_max: live.idle_series_max,
+            pending_samples_max: live.pending_samples_max,
+            ring_frames: live.ring_frames,
+            ring_bytes_max: live.ring_bytes_max,
+            rings_bytes_max: live.rings_bytes_max,
+            slow_interval_us: micros(live.slow_interval_max).unsigned_abs(),
+            across_stale_us: micros(live.across_stale_after),
+        },
     }
 }
 

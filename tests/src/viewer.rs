@@ -4,8 +4,8 @@ use crate::wait::DEADLINE;
 use crate::wire::{Incoming, Wire};
 use pulsewire_proto::Message;
 use pulsewire_proto::frame::{
-    Aggregate, AlertInfo, Close, CommandInfo, Gap, Heartbeat, LiveWelcome, PresenceState, Refused, Resume, SnapshotEnd,
-    Subscribe,
+    Aggregate, AlertInfo, Close, CommandInfo, EventsResume, Gap, Heartbeat, LiveWelcome, PresenceState, Refused,
+    Resume, SnapshotEnd, Subscribe,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -61,6 +61,8 @@ pub struct Viewer {
     pub alerts: Vec<AlertInfo>,
     /// Counts of EVENTS_LOST.
     pub events_lost: Vec<u64>,
+    /// Position in the lossless lane.
+    pub lane: u64,
     /// How commands stand, in the order it came.
     pub commands: Vec<CommandInfo>,
     series: HashMap<(u32, u32), (String, String)>,
@@ -84,7 +86,6 @@ impl Viewer {
         let Message::LiveWelcome(welcome) = first.message() else { panic!("{first:?} is not LIVE_WELCOME") };
         Self {
             wire,
-            welcome,
             samples: Vec::new(),
             texts: Vec::new(),
             snapshots: HashMap::new(),
@@ -93,10 +94,27 @@ impl Viewer {
             presence: Vec::new(),
             alerts: Vec::new(),
             events_lost: Vec::new(),
+            lane: welcome.events_position,
             commands: Vec::new(),
             series: HashMap::new(),
             last: HashMap::new(),
+            welcome,
         }
+    }
+
+    /// Goes on in the lossless lane.
+    pub fn resume_lane(&mut self, epoch: u64, position: u64) {
+        self.lane = position;
+        self.wire.send_message(&Message::EventsResume(EventsResume { epoch, position }));
+    }
+
+    fn follow_lane(&mut self, previous: u64, position: u64) {
+        if position == 0 {
+            return;
+        }
+        assert_eq!(previous, self.lane, "changes before position {position} of the lane are missing");
+        assert!(position > previous, "the lane went back from {previous} to {position}");
+        self.lane = position;
     }
 
     /// Connects with a bearer token.
@@ -181,12 +199,22 @@ impl Viewer {
                 self.snapshots.insert(end.subscription, end);
             }
             Message::Presence(presence) => {
+                self.follow_lane(presence.previous, presence.position);
                 self.presence.extend(presence.devices.into_iter().map(|one| (one.device, one.state)));
             }
             Message::Refused(refused) => self.refused.push(refused),
-            Message::Alert(alert) => self.alerts.extend(alert.alerts),
-            Message::EventsLost(lost) => self.events_lost.push(lost.count),
-            Message::CommandState(state) => self.commands.extend(state.commands),
+            Message::Alert(alert) => {
+                self.follow_lane(alert.previous, alert.position);
+                self.alerts.extend(alert.alerts);
+            }
+            Message::EventsLost(lost) => {
+                self.lane = lost.position;
+                self.events_lost.push(lost.count);
+            }
+            Message::CommandState(state) => {
+                self.follow_lane(state.previous, state.position);
+                self.commands.extend(state.commands);
+            }
             other => panic!("{other:?} is not for a viewer"),
         }
         Ok(())

@@ -20,6 +20,7 @@ let client: LiveClient;
 function readBack(frame: Uint8Array<ArrayBuffer>): Sent {
   const read = new Reader(frame.buffer, 8, frame.length);
   const type = frame[3] as number;
+  if (type === 0x8e) return { type, subscription: 0, resume: { epoch: read.u64(), position: read.u64() } };
   const subscription = read.u32();
   if (type !== 0x81) return { type, subscription, resume: null };
   read.list(() => read.string());
@@ -42,7 +43,7 @@ beforeEach(() => {
   } as unknown as LiveSocket);
 });
 
-function welcome(epoch = 1n, subscriptionsMax = 64): void {
+function welcome(epoch = 1n, subscriptionsMax = 64, eventsEpoch = 0n, eventsPosition = 0n): void {
   client.receive({
     type: 'welcome',
     epoch,
@@ -51,6 +52,8 @@ function welcome(epoch = 1n, subscriptionsMax = 64): void {
     heartbeatIntervalMs: 5_000,
     subscriptionsMax,
     intervalMsMin: 50,
+    eventsEpoch,
+    eventsPosition,
   });
 }
 
@@ -72,7 +75,7 @@ function batch(subscription: number, position: bigint, previous: bigint, samples
 const define = (subscription: number): Message => ({
   type: 'series',
   subscription,
-  series: [{ index: 0, device: 'd', metric: 'm', unit: '', type: 'f64' }],
+  series: [{ index: 0, device: 'd', metric: 'm', unit: '', type: 'f64', labels: [] }],
 });
 const end = (subscription: number, position: bigint): Message => ({ type: 'snapshot_end', subscription, position, series: 1 });
 
@@ -208,7 +211,7 @@ describe('LiveClient', () => {
 describe('SeriesStore', () => {
   it('keeps the newest value by time, late samples notwithstanding', () => {
     const store = new SeriesStore(0);
-    store.define([{ index: 3, device: 'd', metric: 'm', unit: '', type: 'f64' }]);
+    store.define([{ index: 3, device: 'd', metric: 'm', unit: '', type: 'f64', labels: [] }]);
     store.batch(batch(1, 1n, 0n, [[3, 5, 50], [3, 4, 40]]));
     expect(store.find('d', 'm')).toMatchObject({ time: 5e-6, value: 50 });
   });
@@ -221,10 +224,71 @@ describe('SeriesStore', () => {
 
   it('marks a gap in every ring', () => {
     const store = new SeriesStore(10);
-    store.define([{ index: 0, device: 'd', metric: 'm', unit: '', type: 'f64' }]);
+    store.define([{ index: 0, device: 'd', metric: 'm', unit: '', type: 'f64', labels: [] }]);
     store.batch(batch(1, 1n, 0n, [[0, 1_000_000, 1]]));
     store.gap('slow_reader');
     store.batch(batch(1, 2n, 1n, [[0, 2_000_000, 2]]));
     expect(store.find('d', 'm')?.ring?.breaksBetween(1, 2)).toBe(true);
+  });
+});
+
+describe('the lossless lane', () => {
+  const heard: string[] = [];
+  const presence = (position: bigint, previous: bigint, device: string): Message => ({
+    type: 'presence',
+    devices: [{ device, state: 'online', lastSeenUs: 0 }],
+    position,
+    previous,
+  });
+  const commands = (position: bigint, previous: bigint): Message => ({ type: 'commands', commands: [], position, previous });
+
+  beforeEach(() => {
+    heard.length = 0;
+    client.listen({ commands: () => heard.push('commands'), lost: () => heard.push('lost') });
+    welcome(1n, 64, 9n, 5n);
+    expect(heard.splice(0)).toEqual(['lost']);
+  });
+
+  it('goes on where it was after a reconnect, and hears nothing twice', () => {
+    client.receive(commands(7n, 5n));
+    client.disconnected();
+    welcome(1n, 64, 9n, 12n);
+    expect(sent.at(-1)).toEqual({ type: 0x8e, subscription: 0, resume: { epoch: 9n, position: 7n } });
+    client.receive(commands(7n, 5n));
+    client.receive(commands(11n, 7n));
+    client.receive(presence(12n, 11n, 'd'));
+    expect(heard).toEqual(['commands', 'commands']);
+    expect(client.presence.get('d')?.state).toBe('online');
+  });
+
+  it('asks for nothing when nothing happened', () => {
+    client.disconnected();
+    sent.length = 0;
+    welcome(1n, 64, 9n, 5n);
+    expect(sent).toEqual([]);
+    expect(heard).toEqual([]);
+  });
+
+  it('begins anew with a server that began anew', () => {
+    client.disconnected();
+    sent.length = 0;
+    welcome(1n, 64, 10n, 2n);
+    expect(sent).toEqual([]);
+    expect(heard).toEqual(['lost']);
+    client.receive(commands(3n, 2n));
+    expect(heard).toEqual(['lost', 'commands']);
+  });
+
+  it('a frame whose predecessor is not known means that something is lost', () => {
+    client.receive(commands(8n, 7n));
+    expect(heard).toEqual(['lost', 'commands']);
+  });
+
+  it('EVENTS_LOST moves it on', () => {
+    client.receive({ type: 'events_lost', count: 0n, position: 20n, previous: 5n });
+    client.receive(presence(0n, 0n, 'as it is'));
+    client.receive(commands(21n, 20n));
+    expect(heard).toEqual(['lost', 'commands']);
+    expect(client.presence.has('as it is')).toBe(true);
   });
 });

@@ -1,18 +1,32 @@
 //! The live socket: `/live`, SPEC §9.
+//!
+//! Messages come in through the library. What goes out is a response body that hands over whole WebSocket messages when the
+//! connection has room for them, so that nothing is queued for a viewer that does not read.
 
 use super::State;
 use super::access::{Identity, identify};
 use super::problem::Problem;
-use crate::live::{TooManyViewers, Viewer, ViewerClose};
+use crate::live::{Outbox, Step, TooManyViewers, Viewer, ViewerClose};
 use crate::telemetry::names;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::{HttpRequest, HttpResponse, web};
-use actix_ws::{CloseCode as WebSocketCode, CloseReason, Item, Message, MessageStream, Session};
+use actix_ws::{Item, Message, MessageStream};
+use bytes::Bytes;
 use pulsewire_proto::CloseCode;
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// Most bytes of one message, split or not: a frame of any size that is allowed, or many small ones.
 const MESSAGE_BYTES_MAX: usize = pulsewire_proto::limits::VIEWER_FRAME_BYTES_MAX as usize + 4096;
+/// How often a reader waits for room before it looks at the clock again.
+const ROOM_INTERVAL: Duration = Duration::from_millis(10);
+/// How often the socket looks whether the server stops.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens the live socket for a signed-in user. Browsers must come from the server's own origin.
 pub async fn connect(
@@ -21,15 +35,46 @@ pub async fn connect(
     state: web::Data<State>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let identity = identify(&request, true).await?;
+    let address = request.peer_addr().map(|peer| peer.ip());
     let user = &identity.session.user;
-    let viewer = state.live.connect(&user.name, user.scope.clone()).map_err(|full| match full {
+    let viewer = state.live.connect(&user.name, address, user.scope.clone());
+    let viewer = viewer.map_err(|full| match full {
         TooManyViewers::InAll => Problem::unavailable(full.to_string()),
-        TooManyViewers::OfUser => Problem::too_many(full.to_string(), 10),
+        TooManyViewers::OfUser | TooManyViewers::OfAddress => Problem::too_many(full.to_string(), 10),
     })?;
-    let (response, session, messages) = actix_ws::handle(&request, body)?;
-    let socket = Socket { state, identity, viewer, session, checked: Instant::now(), parts: Vec::new() };
+    // The library's session is not used: its channel and its encoder cost as much as the sending.
+    let (response, _, messages) = actix_ws::handle(&request, body)?;
+    let outbox = viewer.outbox();
+    let response = response.map_body(|_, library| BoxBody::new(Frames { outbox, _library: library }));
+    let socket = Socket { state, identity, viewer, checked: Instant::now(), parts: Vec::new() };
     actix_web::rt::spawn(socket.run(messages.max_frame_size(MESSAGE_BYTES_MAX)));
     Ok(response)
+}
+
+/// What goes out.
+struct Frames {
+    outbox: Rc<RefCell<Outbox>>,
+    // While it lives the library takes the connection for open.
+    _library: BoxBody,
+}
+
+impl MessageBody for Frames {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let mut outbox = self.outbox.borrow_mut();
+        // Before it is looked at, so that nothing that comes meanwhile is slept through.
+        outbox.signal().register(context.waker());
+        match outbox.next(Instant::now()) {
+            Step::Piece(bytes) => Poll::Ready(Some(Ok(bytes))),
+            Step::Idle => Poll::Pending,
+            Step::End => Poll::Ready(None),
+        }
+    }
 }
 
 fn too_large() -> ViewerClose {
@@ -55,7 +100,6 @@ struct Socket {
     state: web::Data<State>,
     identity: Identity,
     viewer: Viewer,
-    session: Session,
     // When the sign-in was last found to be good.
     checked: Instant,
     // What came of a message that is split.
@@ -73,34 +117,26 @@ enum End {
 impl Socket {
     async fn run(mut self, messages: MessageStream) {
         let end = self.serve(messages).await;
-        let Self { state, viewer, mut session, .. } = self;
+        let outbox = self.viewer.outbox();
         // Place and subscriptions are free whether or not the viewer takes its CLOSE.
-        drop(viewer);
-        if let End::Close(close) = end {
-            metrics::counter!(names::CLOSED, "code" => close.code.name()).increment(1);
-            // A viewer that does not read does not learn it. One that is late may yet: until the system ends the
-            // connection (see `HttpPort`), what was buffered can still drain. The others wait no longer than a stop may.
-            let limit = match close.code {
-                CloseCode::SlowReader => state.live.options().slow_reader_timeout,
-                _ => Duration::from_secs(1),
-            };
-            let last = async {
-                let _ = session.binary(close.frame()).await;
-                let description = pulsewire_proto::frame::clip_text(&close.text, 123).to_owned();
-                let code = WebSocketCode::from(close.code.as_u16());
-                let reason = CloseReason { code, description: Some(description) };
-                let _ = session.close(Some(reason)).await;
-            };
-            let _ = tokio::time::timeout(limit, last).await;
-        }
+        drop(self);
+        let End::Close(close) = end else {
+            outbox.borrow_mut().abandon();
+            return;
+        };
+        metrics::counter!(names::CLOSED, "code" => close.code.name()).increment(1);
+        // One that does not read does not learn it, unless it reads on before the system ends the connection: see `HttpPort`.
+        let mut out = outbox.borrow_mut();
+        out.put(close.frame());
+        out.raw(close_message(&close));
+        out.close();
     }
 
     async fn serve(&mut self, mut messages: MessageStream) -> End {
-        if let Err(end) = self.send(vec![self.viewer.welcome()]).await {
-            return end;
-        }
+        self.viewer.outbox().borrow().signal().wake();
         loop {
-            let deadline = self.viewer.next_deadline().into();
+            let latest = Instant::now() + LOOK_INTERVAL;
+            let deadline = self.viewer.next_deadline().min(latest).into();
             let step = tokio::select! {
                 message = messages.recv() => match message {
                     Some(Ok(message)) => self.on_message(message).await,
@@ -119,7 +155,14 @@ impl Socket {
         match message {
             Message::Binary(bytes) => self.on_binary(&bytes).await,
             Message::Continuation(part) => self.on_part(part).await,
-            Message::Ping(bytes) => self.session.pong(&bytes).await.map_err(|_| End::Gone),
+            Message::Ping(bytes) => {
+                self.room().await?;
+                let outbox = self.viewer.outbox();
+                let mut out = outbox.borrow_mut();
+                out.raw(control_message(0xA, &bytes));
+                out.signal().wake();
+                Ok(())
+            }
             Message::Text(_) => Err(text_message()),
             Message::Close(_) => Err(End::Close(ViewerClose::new(CloseCode::Normal, "as the viewer asked"))),
             Message::Pong(_) | Message::Nop => Ok(()),
@@ -128,8 +171,17 @@ impl Socket {
 
     async fn on_binary(&mut self, mut rest: &[u8]) -> Result<(), End> {
         while !rest.is_empty() {
-            let frames = self.viewer.on_message(&mut rest, Instant::now()).await.map_err(End::Close)?;
-            self.send(frames).await?;
+            self.room().await?;
+            self.viewer.on_message(&mut rest, Instant::now()).await.map_err(End::Close)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until not too many answers wait.
+    async fn room(&mut self) -> Result<(), End> {
+        while !self.viewer.outbox().borrow().has_room() {
+            tokio::time::sleep(ROOM_INTERVAL).await;
+            self.on_time().await?;
         }
         Ok(())
     }
@@ -159,8 +211,7 @@ impl Socket {
             return Err(End::Close(ViewerClose::new(CloseCode::GoingAway, text)));
         }
         self.check_sign_in().await?;
-        let frames = self.viewer.tick(Instant::now()).map_err(End::Close)?;
-        self.send(frames).await
+        self.viewer.on_time(Instant::now()).map_err(End::Close)
     }
 
     /// Once per heartbeat interval: is the sign-in still good?
@@ -187,20 +238,19 @@ impl Socket {
             }
         }
     }
+}
 
-    async fn send(&mut self, frames: Vec<Vec<u8>>) -> Result<(), End> {
-        let limit = self.state.live.options().slow_reader_timeout;
-        for frame in frames {
-            let began = Instant::now();
-            match tokio::time::timeout(limit, self.session.binary(frame)).await {
-                Ok(Ok(())) => self.viewer.on_sent(began, Instant::now()),
-                Ok(Err(_)) => return Err(End::Gone),
-                Err(_) => {
-                    let text = format!("nothing was taken for {limit:?}");
-                    return Err(End::Close(ViewerClose::new(CloseCode::SlowReader, text)));
-                }
-            }
-        }
-        Ok(())
-    }
+/// A control message of the WebSocket (RFC 6455 §5.5): at most 125 bytes.
+fn control_message(opcode: u8, payload: &[u8]) -> Bytes {
+    let payload = payload.get(..125).unwrap_or(payload);
+    let mut message = vec![0x80 | opcode, u8::try_from(payload.len()).unwrap_or(125)];
+    message.extend_from_slice(payload);
+    message.into()
+}
+
+/// The WebSocket's own end.
+fn close_message(close: &ViewerClose) -> Bytes {
+    let mut payload = close.code.as_u16().to_be_bytes().to_vec();
+    payload.extend_from_slice(pulsewire_proto::frame::clip_text(&close.text, 123).as_bytes());
+    control_message(0x8, &payload)
 }

@@ -17,6 +17,7 @@ mod import;
 mod limiter;
 mod links;
 mod live;
+mod live_status;
 mod middleware;
 mod openapi;
 mod overview;

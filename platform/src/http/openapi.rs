@@ -79,6 +79,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
         super::announcements::act,
         super::providers::list,
         super::import::import,
+        super::live_status::live,
+        super::live_status::viewers,
         super::overview::overview,
         super::about::about,
         super::tokens::list,

@@ -2,9 +2,9 @@
 
 use super::problem::Problem;
 use super::{
-    about, alerts, announcements, assets, backtests, commands, devices, export, fleet, history, import, live, openapi,
-    overview, problem, providers, push, push_actions, query_many, rules, service, session, silences, tokens, users,
-    views,
+    about, alerts, announcements, assets, backtests, commands, devices, export, fleet, history, import, live,
+    live_status, openapi, overview, problem, providers, push, push_actions, query_many, rules, service, session,
+    silences, tokens, users, views,
 };
 use actix_web::guard::{self, GuardContext};
 use actix_web::http::Method;
@@ -103,6 +103,8 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(path("/views/{page}/{name}", [(PUT, web::to(views::put)), (DELETE, web::to(views::delete))]))
         .service(path("/about", [(READ, web::to(about::about))]))
         .service(path("/overview", [(READ, web::to(overview::overview))]))
+        .service(path("/live", [(READ, web::to(live_status::live))]))
+        .service(path("/live/viewers", [(READ, web::to(live_status::viewers))]))
         .service(path("/openapi.json", [(READ, web::to(openapi::document))]))
         .default_service(web::to(problem::not_found));
     config

@@ -1,27 +1,31 @@
-//! The task that follows the journal.
+//! The task that follows the journal, and the one that makes the frames of views.
 
-use super::LiveParts;
+use super::LiveShared;
 use super::fanout::Fanout;
-use super::presence::PresenceTable;
+use super::lane::Change;
 use crate::ports::{BusEvent, JournalError, Lagged, Subscription};
+use crate::telemetry::names;
 use pulsewire_core::block::Block;
-use pulsewire_core::ids::{Lane, Position};
-use std::sync::{Arc, Mutex};
+use pulsewire_core::catalogue::Catalogue;
+use pulsewire_core::directory::Directory;
+use pulsewire_core::ids::{DeviceKey, Lane, Position};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often presence is looked at.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// Changes in the lane reach viewers at least this fast; those that come together wake them once.
+const LANE_INTERVAL: Duration = Duration::from_millis(100);
 /// Records read from the journal at a time when catching up.
 const READ_RECORDS: usize = 256;
+/// Views ticked before others may have the fan-out.
+const TICKS_AT_ONCE: usize = 64;
+/// The ticking task looks at least this often, and never twice within a millisecond.
+const TICK_LONGEST: Duration = Duration::from_millis(500);
 
 pub(super) struct LiveTask {
-    pub parts: LiveParts,
-    pub fanout: Arc<Mutex<Fanout>>,
-    pub presence: Arc<PresenceTable>,
-    pub stale_after: Duration,
-    pub series_max: usize,
-    pub pending_max: usize,
-    pub events_max: usize,
+    pub shared: Arc<LiveShared>,
     pub cursor: Position,
 }
 
@@ -32,6 +36,10 @@ impl LiveTask {
         mut devices: Box<dyn Subscription>,
         mut events: Box<dyn Subscription>,
     ) {
+        // Ends with this task, also when that is aborted.
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(ticks(self.shared.clone()));
+        beside.spawn(lane(self.shared.clone()));
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -53,77 +61,97 @@ impl LiveTask {
                     }
                 },
                 event = devices.next() => match event {
-                    Ok(Some(BusEvent::DeviceChanged { device, .. })) => self.with_devices(|fanout, directory| {
-                        fanout.device_added(device, directory);
+                    Ok(Some(BusEvent::DeviceChanged { device, .. })) => self.with_devices(|fanout, directory, catalogue| {
+                        fanout.device_changed(device, directory, catalogue);
                     }),
                     Ok(Some(BusEvent::DeviceDeleted { device })) => {
-                        self.presence.forget(device);
-                        self.with_devices(|fanout, _| fanout.device_removed(device));
+                        self.shared.presence.forget(device);
+                        self.with_devices(|fanout, _, _| fanout.device_removed(device));
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => return,
-                    Err(Lagged(_)) => self.with_devices(|fanout, directory| {
+                    Err(Lagged(_)) => self.with_devices(|fanout, directory, catalogue| {
                         let all: Vec<_> = directory.after(None).map(|d| d.key).collect();
-                        all.into_iter().for_each(|device| fanout.device_added(device, directory));
+                        all.into_iter().for_each(|device| fanout.device_changed(device, directory, catalogue));
                     }),
                 },
                 event = events.next() => match event {
-                    Ok(Some(event)) => self.on_event(&event),
+                    Ok(Some(event)) => self.on_event(event),
                     Ok(None) => return,
                     Err(Lagged(count)) => {
                         tracing::debug!(count, "live is behind the bus; viewers are told that events are missing");
-                        if let Ok(mut fanout) = self.fanout.lock() {
-                            fanout.lose_events(count);
-                        }
+                        self.push([Change::Lost(count)].into_iter());
                     }
                 },
-                _ = sweep.tick() => {
-                    let stale_after_us = i64::try_from(self.stale_after.as_micros()).unwrap_or(i64::MAX);
-                    let changed = self.presence.sweep(self.parts.clock.now_us(), stale_after_us);
-                    if !changed.is_empty() && let Ok(mut fanout) = self.fanout.lock() {
-                        fanout.presence_changed(&changed);
-                    }
-                }
+                _ = sweep.tick() => self.sweep(),
             }
+            let unfilled = self.shared.fanout().take_unfilled();
+            if !unfilled.is_empty() {
+                let shared = self.shared.clone();
+                beside.spawn(async move {
+                    // What cannot be read now is seen with the next sample.
+                    let _ = super::subscribe::fill(&shared, None, unfilled).await;
+                });
+            }
+            while beside.try_join_next().is_some() {}
         }
     }
 
-    fn on_event(&self, event: &BusEvent) {
-        let Ok(mut fanout) = self.fanout.lock() else { return };
-        match event {
-            BusEvent::AlertChanged(alert) => fanout.alert_changed(alert, self.events_max),
-            BusEvent::CommandChanged(command) => fanout.command_changed(command, self.events_max),
-            _ => {}
-        }
+    fn push(&self, changes: impl Iterator<Item = Change>) {
+        let mut lane = self.shared.lane();
+        changes.for_each(|change| lane.push(change));
+        self.shared.lane_position.store(lane.position(), Ordering::Release);
     }
 
-    fn with_devices(&self, act: impl FnOnce(&mut Fanout, &pulsewire_core::directory::Directory)) {
-        if let (Ok(directory), Ok(mut fanout)) = (self.parts.directory.read(), self.fanout.lock()) {
-            act(&mut fanout, &directory);
+    fn on_event(&self, event: BusEvent) {
+        let change = match event {
+            BusEvent::AlertChanged(alert) => Change::Alert(alert),
+            BusEvent::CommandChanged(command) => {
+                let directory = self.shared.parts.directory.read().ok();
+                let device = directory.and_then(|directory| directory.by_key(command.device).cloned());
+                Change::Command(command, device)
+            }
+            _ => return,
+        };
+        self.push([change].into_iter());
+    }
+
+    fn sweep(&self) {
+        let stale_after_us = i64::try_from(self.shared.options.stale_after.as_micros()).unwrap_or(i64::MAX);
+        let changed = self.shared.presence.sweep(self.shared.parts.clock.now_us(), stale_after_us);
+        let Ok(directory) = self.shared.parts.directory.read() else { return };
+        let change = |key: DeviceKey| {
+            let seen = self.shared.presence.get(key);
+            let device = directory.by_key(key)?.clone();
+            Some(Change::Presence { device, presence: seen.presence, last_seen_us: seen.last_seen_us })
+        };
+        self.push(changed.into_iter().filter_map(change));
+    }
+
+    fn with_devices(&self, act: impl FnOnce(&mut Fanout, &Directory, &Catalogue)) {
+        let parts = &self.shared.parts;
+        if let (Ok(directory), Ok(catalogue)) = (parts.directory.read(), parts.catalogue.read()) {
+            act(&mut self.shared.fanout(), &directory, &catalogue);
         }
     }
 
     fn apply(&mut self, position: Position, now_us: i64, blocks: &[Block]) {
         let live = blocks.iter().filter(|block| block.live_rows().next().is_some());
-        self.presence.fresh(live.map(Block::device), now_us);
-        if let (Ok(catalogue), Ok(mut fanout)) = (self.parts.catalogue.read(), self.fanout.lock()) {
-            fanout.apply(position, blocks, &catalogue, self.series_max, self.pending_max);
-        }
+        self.shared.presence.fresh(live.map(Block::device), now_us);
+        self.with_devices(|fanout, directory, catalogue| fanout.apply(position, blocks, directory, catalogue));
         self.cursor = position;
     }
 
     /// Goes on after `to` without what was between.
     fn lose(&mut self, to: Position) {
-        if let Ok(mut fanout) = self.fanout.lock() {
-            fanout.lose(self.cursor, to);
-        }
+        self.shared.fanout().lose(to);
         self.cursor = to;
     }
 
     /// Reads from the journal what the bus did not bring.
     async fn catch_up(&mut self) {
         loop {
-            match self.parts.journal.read(Lane(0), self.cursor, READ_RECORDS).await {
+            match self.shared.parts.journal.read(Lane(0), self.cursor, READ_RECORDS).await {
                 Ok(records) => {
                     let Some(first) = records.first().map(|r| r.position) else { return };
                     if first.0 > self.cursor.0 + 1 {
@@ -145,5 +173,59 @@ impl LiveTask {
                 }
             }
         }
+    }
+}
+
+/// Makes the frames of views when they are due.
+async fn ticks(shared: Arc<LiveShared>) {
+    loop {
+        let due_us = shared.fanout().next_due_us();
+        let wait = due_us.map_or(TICK_LONGEST, |due| Duration::from_micros(due.saturating_sub(shared.now_us())));
+        if wait.is_zero() {
+            let (now_us, wall_us) = (shared.now_us(), shared.parts.clock.now_us());
+            shared.fanout().tick(now_us, wall_us, TICKS_AT_ONCE);
+            tokio::task::yield_now().await;
+        } else {
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(TICK_LONGEST)) => {}
+                () = shared.joined.notified() => {}
+            }
+        }
+    }
+}
+
+/// Wakes viewers when there are changes for them, and tells the metrics.
+async fn lane(shared: Arc<LiveShared>) {
+    let mut interval = tokio::time::interval(LANE_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = shared.lane_position.load(Ordering::Acquire);
+    loop {
+        interval.tick().await;
+        let newest = shared.lane_position.load(Ordering::Acquire);
+        if newest != std::mem::replace(&mut told, newest) {
+            let signals: Vec<_> = shared.viewers().values().map(|(_, signal)| signal.clone()).collect();
+            signals.iter().for_each(|signal| signal.wake());
+        }
+        tell_metrics(&shared);
+    }
+}
+
+fn tell_metrics(shared: &LiveShared) {
+    let counts = &shared.counts;
+    let tell = |name: &'static str, count: &AtomicU64| metrics::counter!(name).absolute(count.load(Ordering::Relaxed));
+    tell(names::LIVE_FRAMES_ENCODED, &counts.frames_encoded);
+    tell(names::LIVE_FRAMES_SENT, &counts.frames_sent);
+    tell(names::LIVE_BYTES, &counts.bytes_sent);
+    tell(names::LIVE_SAMPLES, &counts.samples_sent);
+    tell(names::LIVE_DROPPED, &counts.dropped);
+    tell(names::LIVE_SNAPSHOTS, &counts.snapshots_encoded);
+    tell(names::LIVE_CATCH_UPS, &counts.catch_ups_encoded);
+    tell(names::LIVE_EVENTS_LOST, &counts.events_lost);
+    let (views, series) = shared.fanout().sizes();
+    // Far below 2^53.
+    #[allow(clippy::cast_precision_loss)]
+    {
+        metrics::gauge!(names::LIVE_VIEWS).set(views as f64);
+        metrics::gauge!(names::LIVE_SERIES).set(series as f64);
     }
 }

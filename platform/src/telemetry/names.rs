@@ -71,6 +71,22 @@ names! {
     LIVE_SAMPLES = "pulsewire_live_samples_total" (describe_counter);
     /// Samples that a viewer was too slow for; it was told of the gap.
     LIVE_DROPPED = "pulsewire_live_samples_dropped_total" (describe_counter);
+    /// Frames made by ticks of views, each once for all who share the view.
+    LIVE_FRAMES_ENCODED = "pulsewire_live_frames_encoded_total" (describe_counter);
+    /// Frames sent to viewers.
+    LIVE_FRAMES_SENT = "pulsewire_live_frames_sent_total" (describe_counter);
+    /// Bytes sent to viewers.
+    LIVE_BYTES = "pulsewire_live_sent_bytes_total" (describe_counter);
+    /// Snapshots made for viewers that subscribe, each once for all who come about then.
+    LIVE_SNAPSHOTS = "pulsewire_live_snapshots_encoded_total" (describe_counter);
+    /// Frames made for viewers that were behind, with the newest of what they missed.
+    LIVE_CATCH_UPS = "pulsewire_live_catch_ups_encoded_total" (describe_counter);
+    /// Times that a viewer was told that changes of alerts, commands or presence are missing.
+    LIVE_EVENTS_LOST = "pulsewire_live_events_lost_total" (describe_counter);
+    /// Different subscriptions that are served; equal ones count once.
+    LIVE_VIEWS = "pulsewire_live_views" (describe_gauge);
+    /// Series whose newest sample is kept for viewers.
+    LIVE_SERIES = "pulsewire_live_series" (describe_gauge);
     /// Changes of commands that were stored, by the state that they led to.
     COMMANDS = "pulsewire_commands_total" (describe_counter);
     /// Commands that are not finished.

@@ -8,9 +8,11 @@ import {
   type AlertEvent,
   type Batch,
   type CommandEvent,
+  encodeEventsResume,
   encodeSubscribe,
   encodeUnsubscribe,
   type GapReason,
+  type LaneStep,
   type Message,
   type Presence,
   type SeriesDef,
@@ -37,7 +39,7 @@ export interface Sink {
 export interface Listener {
   alerts?(alerts: readonly AlertEvent[]): void;
   commands?(commands: readonly CommandEvent[]): void;
-  /** Changes may have been missed, as after every reconnect: the HTTP API has them. */
+  /** Changes may have been missed, as when the page was long without a connection: the HTTP API has them. */
   lost?(): void;
 }
 
@@ -98,6 +100,10 @@ export class LiveClient {
   #max = 64;
   #intervalMin = 0;
   #epoch = 0n;
+  /** Where the page stands in the lossless lane; null before the first connection. */
+  #lane: { epoch: bigint; position: bigint } | null = null;
+  /** Nothing was subscribed for a while: changes of commands may have passed unseen. */
+  #slept = false;
   #connected = false;
   #suspended = false;
 
@@ -135,6 +141,7 @@ export class LiveClient {
   suspend(): void {
     if (this.#suspended) return;
     this.#suspended = true;
+    this.#slept = true;
     for (const entry of this.#entries) this.#end(entry);
   }
 
@@ -143,6 +150,8 @@ export class LiveClient {
     if (!this.#suspended) return;
     this.#suspended = false;
     this.#fill();
+    if (this.#slept && this.#connected) this.#tell((listener) => listener.lost?.());
+    this.#slept = false;
   }
 
   /** The connection is gone. */
@@ -163,22 +172,24 @@ export class LiveClient {
         this.#max = Math.max(1, message.subscriptionsMax);
         this.#intervalMin = message.intervalMsMin;
         this.#connected = true;
+        this.#enterLane(message.eventsEpoch, message.eventsPosition);
         this.#fill();
-        this.#tell((listener) => listener.lost?.());
         return;
       case 'alerts':
-        this.#tell((listener) => listener.alerts?.(message.alerts));
+        if (this.#inLane(message)) this.#tell((listener) => listener.alerts?.(message.alerts));
         return;
       case 'commands':
-        this.#tell((listener) => listener.commands?.(message.commands));
+        if (this.#inLane(message)) this.#tell((listener) => listener.commands?.(message.commands));
         return;
       case 'events_lost':
+        if (this.#lane !== null && message.position > 0n) this.#lane.position = message.position;
         this.#tell((listener) => listener.lost?.());
         return;
       case 'heartbeat':
         this.clock.observe(message.timeUs);
         return;
       case 'presence':
+        if (!this.#inLane(message)) return;
         for (const { device, state, lastSeenUs } of message.devices) {
           this.#setPresence(device, state, lastSeenUs > 0 ? lastSeenUs / 1000 : null);
         }
@@ -230,6 +241,28 @@ export class LiveClient {
       default:
         return;
     }
+  }
+
+  /** After a reconnect the lane goes on where it was; when it cannot, EVENTS_LOST says so. */
+  #enterLane(epoch: bigint, position: bigint): void {
+    const was = this.#lane;
+    // A page that selects nothing while it sleeps would be told of nothing: it asks anew.
+    const goesOn = was !== null && epoch !== 0n && was.epoch === epoch && was.position <= position && !this.#suspended;
+    if (goesOn && was.position === position) return;
+    if (goesOn && this.#socket?.send(encodeEventsResume(epoch, was.position)) === true) return;
+    this.#lane = { epoch, position };
+    this.#tell((listener) => listener.lost?.());
+  }
+
+  /** Whether a frame of the lane is new. Each names the one before it; a difference means that something is lost. */
+  #inLane({ position, previous }: LaneStep): boolean {
+    // Outside the lane: how things stand at subscription, or a server from before.
+    if (position === 0n || this.#lane === null) return true;
+    if (position <= this.#lane.position) return false;
+    const missed = previous !== this.#lane.position;
+    this.#lane.position = position;
+    if (missed) this.#tell((listener) => listener.lost?.());
+    return true;
   }
 
   #tell(call: (listener: Listener) => void): void {

@@ -5,12 +5,15 @@
  */
 
 import type { Sink } from './client';
-import type { Batch, GapReason, MetricType, SeriesDef, TextSample } from './frame';
+import type { Batch, GapReason, MetricType, SeriesDef, SeriesLabel, TextSample } from './frame';
 import { Ring } from './ring';
 
 export interface Series {
+  /** Empty for a result over many devices. */
   readonly device: string;
   readonly metric: string;
+  /** What a result over many devices is of; empty for a series of one device. */
+  readonly labels: readonly SeriesLabel[];
   readonly unit: string;
   readonly type: MetricType;
   /** Time of the newest sample in seconds since the Unix epoch; NaN before the first. */
@@ -55,8 +58,8 @@ export class SeriesStore implements Sink {
     return [...this.#byKey.values()];
   }
 
-  find(device: string, metric: string): Series | undefined {
-    return this.#byKey.get(key(device, metric));
+  find(device: string, metric: string, labels: readonly SeriesLabel[] = []): Series | undefined {
+    return this.#byKey.get(key(device, metric, labels));
   }
 
   reset(): void {
@@ -69,13 +72,13 @@ export class SeriesStore implements Sink {
   define(definitions: readonly SeriesDef[]): void {
     for (const definition of definitions) {
       if (definition.index >= SERIES_MAX * 10) continue;
-      const id = key(definition.device, definition.metric);
+      const id = key(definition.device, definition.metric, definition.labels);
       let series = this.#byKey.get(id);
       if (series === undefined || series.unit !== definition.unit || series.type !== definition.type) {
         if (series === undefined && this.#byKey.size >= SERIES_MAX) continue;
-        const { device, metric, unit, type } = definition;
+        const { device, metric, unit, type, labels } = definition;
         const ring = this.#capacity > 0 && type !== 'text' ? new Ring(this.#capacity) : null;
-        series = { device, metric, unit, type, time: NaN, value: NaN, text: null, ring };
+        series = { device, metric, labels, unit, type, time: NaN, value: NaN, text: null, ring };
         this.#byKey.set(id, series);
         this.seriesVersion += 1;
       }
@@ -141,6 +144,7 @@ export class SeriesStore implements Sink {
   }
 }
 
-function key(device: string, metric: string): string {
-  return `${device}\u0000${metric}`;
+function key(device: string, metric: string, labels: readonly SeriesLabel[]): string {
+  const of = labels.map(({ name, value }) => `\u0000${name}\u0000${value}`);
+  return `${device}\u0000${metric}${of.join('')}`;
 }

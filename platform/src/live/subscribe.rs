@@ -1,0 +1,320 @@
+//! How a subscription begins: its view, then what the viewer has to know before the first live frame.
+//!
+//! The viewer joins its view first; everything after the view's newest frame then reaches it by its cursor. What came before
+//! is the shared snapshot, or the history from the store, or what changed since the position that it resumes from. Store and
+//! view overlap; the cursor knows up to which record the store was read and leaves that out.
+
+use super::LiveShared;
+use super::encode::{Framing, Run, SharedFrame};
+use super::fanout::{Cursor, Fold, Form, Joined, Label, Unservable, ViewId, Wish};
+use super::outbox::{Outbox, Subscribed};
+use super::stats::ViewerStats;
+use crate::ports::SnapshotQuery;
+use pulsewire_core::block::ValueRef;
+use pulsewire_core::ids::{DeviceId, GroupName, Lane, MetricName, Position, SeriesKey};
+use pulsewire_core::scope::DeviceScope;
+use pulsewire_core::selector::Selector;
+use pulsewire_core::value::Value;
+use pulsewire_proto::Message;
+use pulsewire_proto::frame::{
+    AcrossLabel, Aggregate, Gap, GapReason, Refused, RefusedCode, Resume, SnapshotEnd, Subscribe,
+};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Records read at a time when a viewer resumes.
+const RESUME_RECORDS: usize = 256;
+
+type Refusal = (RefusedCode, String);
+
+/// Answers a SUBSCRIBE.
+pub(super) async fn subscribe(
+    shared: &Arc<LiveShared>,
+    outbox: &Rc<RefCell<Outbox>>,
+    stats: &ViewerStats,
+    scope: &DeviceScope,
+    wish: Subscribe,
+) {
+    let number = wish.subscription;
+    if let Err((code, text)) = try_subscribe(shared, outbox, stats, scope, wish).await {
+        let refused = Refused::new(number, code, &text);
+        outbox.borrow_mut().put(super::encode::frame(&Message::Refused(refused)));
+    }
+}
+
+/// What a SUBSCRIBE asks for, in the form that equal ones share.
+fn wish_of(wish: &Subscribe, scope: &DeviceScope, interval_ms: u32) -> Result<Wish, Refusal> {
+    let invalid = |error: &dyn std::fmt::Display| (RefusedCode::Invalid, error.to_string());
+    wish.check_limits().map_err(|error| invalid(&error))?;
+    let devices = wish.devices.iter().map(|id| DeviceId::parse(id)).collect::<Result<_, _>>();
+    let metrics = wish.metrics.iter().map(|name| MetricName::parse(name)).collect::<Result<_, _>>();
+    let groups = wish.groups.iter().map(|name| GroupName::parse(name)).collect::<Result<_, _>>();
+    let mut tags: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for tag in &wish.tags {
+        tags.entry(tag.key.clone()).or_default().insert(tag.value.clone());
+    }
+    let selector = Selector {
+        scope: scope.clone(),
+        devices: devices.map_err(|error| invalid(&error))?,
+        metrics: metrics.map_err(|error| invalid(&error))?,
+        groups: groups.map_err(|error| invalid(&error))?,
+        profiles: wish.profiles.iter().cloned().collect(),
+        tags,
+    };
+    let label = |text: &String| match AcrossLabel::parse(text) {
+        Some(AcrossLabel::Group) => Some(Label::Group),
+        Some(AcrossLabel::Profile) => Some(Label::Profile),
+        Some(AcrossLabel::Tag(key)) => Some(Label::Tag(key.to_owned())),
+        None => None,
+    };
+    let form = match (Fold::of(wish.aggregate), &wish.across) {
+        (None, _) if wish.aggregate == Aggregate::Every => Form::Every,
+        (None, _) => Form::Last,
+        (Some(fold), None) => Form::Interval(fold),
+        (Some(fold), Some(labels)) => Form::Across(fold, labels.iter().filter_map(label).collect()),
+    };
+    Ok(Wish { selector, interval_ms, form })
+}
+
+async fn try_subscribe(
+    shared: &Arc<LiveShared>,
+    outbox: &Rc<RefCell<Outbox>>,
+    stats: &ViewerStats,
+    scope: &DeviceScope,
+    asked: Subscribe,
+) -> Result<(), Refusal> {
+    let number = asked.subscription;
+    let least = u32::try_from(shared.options.interval_min.as_millis()).unwrap_or(u32::MAX);
+    let wish = wish_of(&asked, scope, asked.interval_ms.max(least))?;
+    let (taken, count) = {
+        let out = outbox.borrow();
+        (out.subscribed.iter().any(|s| s.number == number), out.subscribed.len())
+    };
+    if taken {
+        return Err((RefusedCode::InUse, format!("subscription {number} is in use on this socket")));
+    }
+    let most = shared.options.subscriptions_max;
+    if count >= most {
+        return Err((RefusedCode::TooManySubscriptions, format!("a socket may have {most} subscriptions")));
+    }
+    let signal = outbox.borrow().signal().clone();
+    let Joined { view, cursor, unfilled } = join(shared, &wish, signal)?;
+    shared.joined.notify_one();
+    stats.subscribed(number, &cursor);
+    // Noted before the first wait, so that it ends with the viewer whatever happens meanwhile.
+    outbox.borrow_mut().subscribed.push(Subscribed { number, view, cursor, started: false });
+    let start = Start { shared, outbox, asked: &asked, form: &wish.form, view };
+    let began = start.begin(unfilled).await;
+    let mut out = outbox.borrow_mut();
+    match began {
+        Ok(()) => {
+            let Some(subscribed) = out.subscribed.iter_mut().find(|s| s.number == number) else { return Ok(()) };
+            subscribed.started = true;
+            let devices = subscribed.cursor.outlet().devices();
+            out.put_presence(devices);
+            Ok(())
+        }
+        Err(text) => {
+            out.subscribed.retain(|s| s.number != number);
+            drop(out);
+            stats.unsubscribed(number);
+            shared.fanout().leave(view, shared.now_us());
+            Err((RefusedCode::Unavailable, text))
+        }
+    }
+}
+
+fn join(shared: &LiveShared, wish: &Wish, signal: Arc<super::fanout::Signal>) -> Result<Joined, Refusal> {
+    let unavailable = || (RefusedCode::Unavailable, "the server is stopping".to_owned());
+    let directory = shared.parts.directory.read().map_err(|_| unavailable())?;
+    let catalogue = shared.parts.catalogue.read().map_err(|_| unavailable())?;
+    let (now_us, wall_us) = (shared.now_us(), shared.parts.clock.now_us());
+    let joined = shared.fanout().join(wish, signal, &directory, &catalogue, now_us, wall_us);
+    joined.map_err(|problem| match problem {
+        Unservable::TooManySeries { found, allowed } => {
+            let text = format!("the selection has {found} series; a subscription may have {allowed}: select less");
+            (RefusedCode::TooManySeries, text)
+        }
+        Unservable::Full => {
+            let text = "the server sends as many different series as it may; try again later or select less";
+            (RefusedCode::Unavailable, text.to_owned())
+        }
+    })
+}
+
+/// Asks the store for the newest of series, and puts it in. `view` begins anew with it.
+pub(super) async fn fill(shared: &LiveShared, view: Option<ViewId>, series: Vec<SeriesKey>) -> Result<(), String> {
+    let query = SnapshotQuery { series: series.clone(), from_us: None, samples_max: series.len().max(1) };
+    let snapshot = shared.parts.history.snapshot(query).await.map_err(|error| unreadable(&error))?;
+    let newest =
+        snapshot.samples.into_iter().filter_map(|(series, samples)| Some((series, samples.into_iter().last()?)));
+    let wall_us = shared.parts.clock.now_us();
+    shared.fanout().fill(view, &series, newest.collect(), snapshot.position, wall_us);
+    Ok(())
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> String {
+    tracing::warn!(%error, "history for a viewer could not be read");
+    "history cannot be read now; try again".to_owned()
+}
+
+struct Start<'a> {
+    shared: &'a Arc<LiveShared>,
+    outbox: &'a Rc<RefCell<Outbox>>,
+    asked: &'a Subscribe,
+    form: &'a Form,
+    view: ViewId,
+}
+
+impl Start<'_> {
+    fn with_cursor<T>(&self, act: impl FnOnce(&mut Cursor) -> T) -> Result<T, String> {
+        let mut out = self.outbox.borrow_mut();
+        let subscribed = out.subscribed.iter_mut().find(|s| s.number == self.asked.subscription);
+        // Nothing else takes it away while its SUBSCRIBE is answered.
+        Ok(act(&mut subscribed.ok_or("the subscription is gone")?.cursor))
+    }
+
+    fn send(&self, run: &Run) {
+        self.outbox.borrow_mut().put_shared(self.asked.subscription, &run.frames, run.samples);
+    }
+
+    fn end(&self, position: u64, series: usize) {
+        let series = u32::try_from(series).unwrap_or(u32::MAX);
+        let end = SharedFrame::of(&Message::SnapshotEnd(SnapshotEnd { subscription: 0, position, series }));
+        self.outbox.borrow_mut().put_shared(self.asked.subscription, &[end], 0);
+    }
+
+    fn gap(&self, from_position: u64, to_position: u64, reason: GapReason) {
+        let gap = SharedFrame::of(&Message::Gap(Gap { subscription: 0, from_position, to_position, reason }));
+        self.outbox.borrow_mut().put_shared(self.asked.subscription, &[gap], 0);
+    }
+
+    async fn begin(&self, unfilled: Vec<SeriesKey>) -> Result<(), String> {
+        let outlet = self.with_cursor(|cursor| cursor.outlet().clone())?;
+        let fill = async || match unfilled.is_empty() {
+            true => Ok(()),
+            false => fill(self.shared, Some(self.view), unfilled.clone()).await,
+        };
+        outlet.filled.get_or_try_init(fill).await?;
+        self.with_cursor(Cursor::begin)?;
+        let mut refused = None;
+        if let Some(resume) = self.asked.resume {
+            if self.resume(resume).await? {
+                return Ok(());
+            }
+            refused = Some(resume.position);
+        }
+        let read = self.asked.history_ms > 0 && matches!(self.form, Form::Every | Form::Last);
+        if read {
+            return self.history(refused).await;
+        }
+        let (now_us, reuse) = (self.shared.now_us(), self.shared.options.snapshot_reuse);
+        let reuse_us = u64::try_from(reuse.as_micros()).unwrap_or(u64::MAX);
+        let (run, series, position) = self.with_cursor(|cursor| {
+            let (run, series) = cursor.snapshot(now_us, reuse_us, &self.shared.counts);
+            (run, series, cursor.position())
+        })?;
+        if refused.is_some() {
+            // The frames of a shared snapshot name 0 before them.
+            self.gap(0, 0, GapReason::ResumeRefused);
+        }
+        self.send(&run);
+        self.end(position, series);
+        Ok(())
+    }
+
+    /// Sends what was stored after the position that the viewer names. False if that is not possible.
+    async fn resume(&self, resume: Resume) -> Result<bool, String> {
+        let newest = self.shared.fanout().position().0;
+        if resume.epoch != self.shared.epoch || resume.position > newest {
+            return Ok(false);
+        }
+        if *self.form != Form::Every {
+            let (definitions, _) = self.with_cursor(|cursor| cursor.definitions())?;
+            let counts = &self.shared.counts;
+            let (run, position, series) = self.with_cursor(|cursor| {
+                let run = cursor.changed_since(resume.position, counts);
+                (run, cursor.position(), cursor.definitions().1)
+            })?;
+            self.send(&definitions);
+            self.send(&run);
+            self.end(position, series);
+            return Ok(true);
+        }
+        let (definitions, series) = self.with_cursor(|cursor| cursor.definitions())?;
+        let joined = self.with_cursor(|cursor| cursor.joined())?;
+        let Some((position, samples)) = self.missed(resume.position, newest, joined).await else { return Ok(false) };
+        self.send(&definitions);
+        let mut run = Run::default();
+        let framing = Framing { previous: resume.position, position, history: true, conflated: false };
+        run.put_samples(framing, samples.iter().map(|(index, time_us, value)| (*index, *time_us, value)));
+        self.send(&run);
+        self.with_cursor(|cursor| cursor.from_store(position))?;
+        self.end(position, series);
+        Ok(true)
+    }
+
+    async fn missed(&self, from: u64, newest: u64, joined: u64) -> Option<(u64, Vec<(u32, i64, Value)>)> {
+        let (mut cursor, mut samples, mut weight) = (from, Vec::new(), 0);
+        let numbers: HashMap<SeriesKey, u32> = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+        while cursor < newest {
+            let records = self.shared.parts.journal.read(Lane(0), Position(cursor), RESUME_RECORDS).await.ok()?;
+            // Records that are no longer kept, or not there yet, cannot be made up for.
+            if records.first()?.position.0 != cursor + 1 {
+                return None;
+            }
+            for record in records {
+                cursor = record.position.0;
+                for row in record.blocks.iter().flat_map(|block| block.reports()).flat_map(|report| report.rows()) {
+                    for (series, value) in row.values() {
+                        let Some(index) = numbers.get(&series) else { continue };
+                        weight += if matches!(value, ValueRef::Text(_)) { 5 } else { 1 };
+                        samples.push((*index, row.time_us(), value.to_value()));
+                    }
+                }
+            }
+            if weight > self.shared.options.history_samples_max {
+                return None;
+            }
+        }
+        Some((cursor, samples))
+    }
+
+    async fn history(&self, refused: Option<u64>) -> Result<(), String> {
+        let joined = self.with_cursor(|cursor| cursor.joined())?;
+        let numbers: HashMap<SeriesKey, u32> = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+        let from_us = self.shared.parts.clock.now_us() - i64::from(self.asked.history_ms) * 1000;
+        let series = numbers.keys().copied().collect();
+        let samples_max = self.shared.options.history_samples_max;
+        let query = SnapshotQuery { series, from_us: Some(from_us), samples_max };
+        let snapshot = self.shared.parts.history.snapshot(query).await.map_err(|error| unreadable(&error))?;
+        let position = snapshot.position.0;
+        let mut samples: Vec<(u32, i64, Value)> = Vec::new();
+        for (series, part) in snapshot.samples {
+            let Some(index) = numbers.get(&series) else { continue };
+            samples.extend(part.into_iter().map(|s| (*index, s.time_us, s.value)));
+        }
+        // By time over all series, so that a batch spans little time and offsets suffice.
+        samples.sort_by_key(|(_, time_us, _)| *time_us);
+        let (definitions, series) = self.with_cursor(|cursor| cursor.definitions())?;
+        let mut previous = 0;
+        if let Some(from) = refused {
+            self.gap(from.min(position), position, GapReason::ResumeRefused);
+            previous = position;
+        }
+        self.send(&definitions);
+        if snapshot.cut {
+            self.gap(0, position, GapReason::Other);
+            previous = position;
+        }
+        let mut run = Run::default();
+        let framing = Framing { previous, position, history: true, conflated: false };
+        run.put_samples(framing, samples.iter().map(|(index, time_us, value)| (*index, *time_us, value)));
+        self.send(&run);
+        self.with_cursor(|cursor| cursor.from_store(position))?;
+        self.end(position, series);
+        Ok(())
+    }
+}
