@@ -186,6 +186,11 @@ impl Cursor {
         };
         self.paced(&mut channel, late || behind > 2 * self.stride && self.stride > 1);
         self.sent_us = now_us;
+        drop(channel);
+        if owed.frames.is_empty() && self.seq.load(Ordering::Relaxed) > seq {
+            // It had all of that from the store.
+            return self.next(now_us, counts);
+        }
         (!owed.frames.is_empty()).then_some(owed)
     }
 

@@ -22,6 +22,9 @@ pub mod cursor;
 pub mod series;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use aggregate::Fold;
 pub use channel::{Outlet, RingLimits, Signal};
 pub use cursor::{Cursor, Owed, Standing};

@@ -1,0 +1,286 @@
+//! The fan-out driven by hand: no clock, no socket.
+
+use super::*;
+use crate::live::encode::SharedFrame;
+use pulsewire_core::block::ReportHead;
+use pulsewire_core::catalogue::{Resolved, SeriesLimits};
+use pulsewire_core::block::SeriesSet;
+use pulsewire_core::ids::{DeviceId, MetricName, Sequence, StreamId};
+use pulsewire_core::sample::{MetricDeclaration, ReportKind};
+use pulsewire_core::value::ValueType;
+use pulsewire_proto::{Message, RawFrame};
+
+const MS: u64 = 1000;
+
+struct World {
+    fanout: Fanout,
+    directory: Directory,
+    catalogue: Catalogue,
+    position: u64,
+    now_us: u64,
+}
+
+impl World {
+    fn new(change: impl FnOnce(&mut FanoutLimits)) -> Self {
+        let mut limits = FanoutLimits {
+            series_max: 100,
+            inputs_max: 100,
+            views_max: 10,
+            view_series_max: 1000,
+            view_linger_us: 1000 * MS,
+            idle_series_max: 10,
+            pending_samples_max: 100,
+            ring_frames: 4,
+            ring_bytes_max: 1 << 20,
+            rings_bytes_max: 1 << 20,
+            slow_interval_us: 800 * MS,
+            across_stale_us: 1_000_000,
+        };
+        change(&mut limits);
+        let (directory, catalogue) = (Directory::default(), Catalogue::default());
+        Self { fanout: Fanout::new(limits, Position(0)), directory, catalogue, position: 0, now_us: 10_000 * MS }
+    }
+
+    fn device(&mut self, key: u32, site: &str) {
+        let id = DeviceId::parse(&format!("d{key}")).expect("valid");
+        let mut device = Device::named(DeviceKey(key), id);
+        device.tags = [("site".to_owned(), site.to_owned())].into();
+        self.directory.put(Arc::new(device));
+        self.fanout.device_changed(DeviceKey(key), &self.directory, &self.catalogue);
+    }
+
+    /// One sample of one metric, in a record of its own.
+    fn sample(&mut self, device: u32, time_us: i64, value: f64) {
+        let name = MetricName::parse("t").expect("valid");
+        let declaration = MetricDeclaration { name, unit: "C".into(), value_type: ValueType::F64 };
+        let limits = SeriesLimits { in_all: 1000, per_device: 10 };
+        let series = match self.catalogue.resolve(DeviceKey(device), &declaration, limits) {
+            Resolved::Known(key) => key,
+            Resolved::Write(series) => series.key,
+            Resolved::Rejected(_) => panic!("there is room"),
+        };
+        let set = SeriesSet { device: DeviceKey(device), series: vec![series], types: vec![ValueType::F64] };
+        let mut block = Block::new(Arc::new(set));
+        let (stream, sequence) = (StreamId(1), Sequence(1));
+        block.reports.push(ReportHead { stream, sequence, digest: 0, kind: ReportKind::Live, rows: 1 });
+        block.rows.push_dense(time_us, [value.to_bits()].into_iter());
+        self.position += 1;
+        self.fanout.apply(Position(self.position), &[block], &self.directory, &self.catalogue);
+    }
+
+    fn join(&mut self, form: Form, selector: Selector) -> Result<Joined, Unservable> {
+        let wish = Wish { selector, interval_ms: 100, form };
+        let mut joined = self.fanout.join(&wish, Arc::default(), &self.directory, &self.catalogue, self.now_us, 0)?;
+        if !joined.unfilled.is_empty() {
+            self.fanout.fill(Some(joined.view), &joined.unfilled, Vec::new(), Position(self.position), 0);
+        }
+        joined.cursor.begin();
+        Ok(joined)
+    }
+
+    fn tick(&mut self) {
+        self.now_us += 100 * MS;
+        self.fanout.tick(self.now_us, 0, 100);
+    }
+
+    fn next(&self, joined: &mut Joined) -> Vec<String> {
+        let counts = self.fanout.counts().clone();
+        let mut all = Vec::new();
+        while let Some(owed) = joined.cursor.next(self.now_us, &counts) {
+            all.extend(owed.frames.iter().map(shown));
+        }
+        all
+    }
+
+    fn snapshot(&self, joined: &mut Joined) -> Vec<String> {
+        let (run, _) = joined.cursor.snapshot(self.now_us, 10_000 * MS, self.fanout.counts());
+        run.frames.iter().map(shown).collect()
+    }
+
+    fn count(&self, of: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        of(self.fanout.counts()).load(Ordering::Relaxed)
+    }
+}
+
+fn shown(frame: &SharedFrame) -> String {
+    let message = [&frame.head(1)[..], &frame.tail[..]].concat();
+    let start = if message[1] == 126 { 4 } else { 2 };
+    let (raw, _) = RawFrame::split(&message[start..], 1 << 20).expect("valid").expect("whole");
+    match Message::decode(raw.message_type(), raw.payload()).expect("valid").expect("known") {
+        Message::Batch(b) => {
+            let values: Vec<_> = b.samples().map(|s| format!("{}={}", s.series, s.value)).collect();
+            let conflated = if b.conflated() { " conflated" } else { "" };
+            format!("{}<{} {}{conflated}", b.previous, b.position, values.join(" "))
+        }
+        Message::SeriesDef(def) => {
+            let label = |n: usize| def.labels.get(n).map(|l| l.iter().map(|l| l.value.as_str()).collect::<String>());
+            let series = def.series.iter().enumerate();
+            let names = series.map(|(n, s)| format!("{}:{}{}", s.index, s.device, label(n).unwrap_or_default()));
+            format!("def {}", names.collect::<Vec<_>>().join(" "))
+        }
+        Message::Gap(gap) => format!("gap {}..{}", gap.from_position, gap.to_position),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn equal_subscriptions_share_a_frame_and_a_snapshot() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    w.sample(1, 10, 1.0);
+    let mut viewers: Vec<_> = (0..3).map(|_| w.join(Form::Last, Selector::default()).expect("room")).collect();
+    for viewer in &mut viewers {
+        assert_eq!(w.snapshot(viewer), ["def 0:d1"], "what came before the view is the store's to tell");
+    }
+    assert_eq!(w.count(|c| &c.snapshots_encoded), 1);
+    w.sample(1, 20, 2.0);
+    w.sample(1, 30, 3.0);
+    w.tick();
+    for viewer in &mut viewers {
+        assert_eq!(w.next(viewer), ["1<3 0=3 conflated"]);
+        assert!(w.next(viewer).is_empty());
+    }
+    assert_eq!(w.count(|c| &c.frames_encoded), 1);
+    // One that comes later is sent the same snapshot, and what changed since.
+    let mut late = w.join(Form::Last, Selector::default()).expect("room");
+    assert_eq!(w.snapshot(&mut late), ["def 0:d1"]);
+    assert_eq!(w.next(&mut late), ["1<3 0=3 conflated"]);
+    assert_eq!(w.count(|c| &c.snapshots_encoded), 1);
+}
+
+#[test]
+fn one_that_stalls_gets_one_catch_up_and_is_served_less_often_until_it_keeps_up() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    w.device(2, "a");
+    let mut viewers = [(); 2].map(|()| w.join(Form::Last, Selector::default()).expect("room"));
+    for n in 1..=10 {
+        w.sample(1, n, 0.5);
+        if n == 1 {
+            w.sample(2, n, 7.0);
+        }
+        w.tick();
+    }
+    for viewer in &mut viewers {
+        assert_eq!(w.next(viewer), ["def 0:d1 1:d2", "0<11 1=7 0=0.5 conflated"], "more than the ring keeps");
+    }
+    assert_eq!(w.count(|c| &c.catch_ups_encoded), 1, "both lag equally");
+    // That was the first thing it got, so it is not taken for slow; the next time it is.
+    for n in 11..=20 {
+        w.sample(1, n, 1.5);
+        w.tick();
+    }
+    let viewer = &mut viewers[0];
+    assert_eq!(w.next(viewer).len(), 1);
+    assert!(viewer.cursor.standing(w.now_us).slow);
+    let mut frames = 0;
+    for n in 21..=60 {
+        w.sample(1, n, f64::from(u32::try_from(n).expect("small")));
+        w.tick();
+        frames += w.next(viewer).len();
+    }
+    assert!(frames < 40 && !viewer.cursor.standing(w.now_us).slow, "{frames} frames, and it recovered");
+}
+
+#[test]
+fn one_that_wants_every_sample_is_told_of_what_is_kept_no_longer() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    let mut viewer = w.join(Form::Every, Selector::default()).expect("room");
+    for n in 1..=6 {
+        w.sample(1, n, 0.5);
+        w.tick();
+    }
+    let got = w.next(&mut viewer);
+    assert_eq!(got, ["def 0:d1", "gap 0..2", "2<3 0=0.5", "3<4 0=0.5", "4<5 0=0.5", "5<6 0=0.5"]);
+    assert_eq!(w.count(|c| &c.dropped), 2);
+}
+
+#[test]
+fn samples_that_came_with_the_history_are_not_sent_again() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    w.sample(1, 1, 1.0);
+    let mut viewer = w.join(Form::Every, Selector::default()).expect("room");
+    w.sample(1, 2, 2.0);
+    w.tick();
+    w.sample(1, 3, 3.0);
+    // The store was read after the third record.
+    viewer.cursor.from_store(3);
+    w.sample(1, 4, 4.0);
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["3<4 0=4"]);
+    w.sample(1, 5, 5.0);
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["4<5 0=5"], "from here on it is sent what all are sent");
+}
+
+#[test]
+fn a_device_that_comes_to_match_joins_and_one_that_no_longer_does_falls_silent() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    w.device(2, "b");
+    w.sample(1, 1, 1.0);
+    w.sample(2, 1, 2.0);
+    let tags = [("site".to_owned(), ["a".to_owned()].into())].into();
+    let mut viewer = w.join(Form::Last, Selector { tags, ..Selector::default() }).expect("room");
+    w.device(2, "a");
+    w.sample(2, 2, 3.0);
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["def 1:d2", "2<3 1=3"]);
+    w.device(1, "c");
+    w.sample(1, 3, 9.0);
+    w.sample(2, 3, 4.0);
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["3<5 1=4"]);
+    w.fanout.device_removed(DeviceKey(2));
+    assert_eq!(w.fanout.sizes().1, 1, "the first is kept while there is room");
+}
+
+#[test]
+fn results_over_devices_are_folded_once_per_labels() {
+    let mut w = World::new(|_| {});
+    for (key, site) in [(1, "a"), (2, "a"), (3, "b")] {
+        w.device(key, site);
+        w.sample(key, 1, f64::from(key));
+    }
+    let across = || Form::Across(Fold::Avg, vec![Label::Tag("site".into())]);
+    let mut viewer = w.join(across(), Selector::default()).expect("room");
+    assert_eq!(w.snapshot(&mut viewer), ["def 0:a 1:b"]);
+    w.sample(1, 2, 5.0);
+    w.sample(2, 2, 7.0);
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["3<5 0=6"], "the other site had nothing new");
+    let mut interval = w.join(Form::Interval(Fold::Sum), Selector::default()).expect("room");
+    w.sample(1, 3, 1.0);
+    w.sample(1, 4, 2.0);
+    w.tick();
+    assert_eq!(w.next(&mut interval), ["5<7 0=3"]);
+}
+
+#[test]
+fn a_selector_with_too_many_series_is_refused_with_both_figures() {
+    let mut w = World::new(|limits| (limits.series_max, limits.inputs_max) = (1, 2));
+    for key in 1..=3 {
+        w.device(key, &key.to_string());
+        w.sample(key, 1, 1.0);
+    }
+    let refused = |found, allowed| Some(Unservable::TooManySeries { found, allowed });
+    assert_eq!(w.join(Form::Last, Selector::default()).err(), refused(3, 1));
+    assert_eq!(w.join(Form::Across(Fold::Sum, Vec::new()), Selector::default()).err(), refused(3, 2));
+    assert_eq!(w.fanout.sizes().0, 0, "nothing is left of it");
+}
+
+#[test]
+fn a_view_lingers_after_its_last_viewer_and_then_goes() {
+    let mut w = World::new(|limits| limits.idle_series_max = 0);
+    w.device(1, "a");
+    w.sample(1, 1, 1.0);
+    let Joined { view, cursor, .. } = w.join(Form::Last, Selector::default()).expect("room");
+    drop(cursor);
+    w.fanout.leave(view, w.now_us);
+    w.tick();
+    assert_eq!(w.fanout.sizes(), (1, 1), "who comes back finds it");
+    (0..15).for_each(|_| w.tick());
+    assert_eq!(w.fanout.sizes(), (0, 0));
+}
