@@ -84,9 +84,9 @@ names! {
     /// Times that a viewer was told that changes of alerts, commands or presence are missing.
     LIVE_EVENTS_LOST = "pulsewire_live_events_lost_total" (describe_counter);
     /// Different subscriptions that are served; equal ones count once.
-    LIVE_VIEWS = "pulsewire_live_views" (describe_gauge);
+    LIVE_VIEWS = "pulsewire_live_views_open" (describe_gauge);
     /// Series whose newest sample is kept for viewers.
-    LIVE_SERIES = "pulsewire_live_series" (describe_gauge);
+    LIVE_SERIES = "pulsewire_live_series_open" (describe_gauge);
     /// Changes of commands that were stored, by the state that they led to.
     COMMANDS = "pulsewire_commands_total" (describe_counter);
     /// Commands that are not finished.

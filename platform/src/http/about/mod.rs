@@ -7,6 +7,7 @@ pub use health::Doors;
 
 use super::State;
 use super::fleet::{self, Fleet};
+use super::live_status::LiveJson;
 use super::overview::StoreJson;
 use super::problem::Problem;
 use super::query::time_text;
@@ -53,13 +54,6 @@ pub struct AboutJson {
     health: Vec<HealthJson>,
 }
 
-/// The live service.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct LiveJson {
-    /// Open live sockets.
-    viewers: usize,
-}
-
 /// This server: what it is, what it runs on and how it is.
 #[utoipa::path(get, path = "/about", tag = "service", responses((status = 200, body = AboutJson)))]
 pub async fn about(state: web::Data<State>, caller: Caller) -> Result<web::Json<AboutJson>, Problem> {
@@ -76,7 +70,7 @@ pub async fn about(state: web::Data<State>, caller: Caller) -> Result<web::Json<
     let (process, free_bytes) = Fleet::work(&state, look).await?;
     let counts = fleet::counts(&state, scope).await?;
     let (now_us, elapsed) = (state.clock.now_us(), state.started.elapsed());
-    let viewers = state.live.viewers();
+    let live = state.live.status();
     let health = vec![
         health::journal(&status),
         health::store(&status),
@@ -84,7 +78,7 @@ pub async fn about(state: web::Data<State>, caller: Caller) -> Result<web::Json<
         health::clock(state.started_us, now_us, elapsed),
         health::push(&troubles),
         health::tls(&state.facts.doors),
-        health::viewers(viewers, 0),
+        health::viewers(live.viewers, live.slow),
         health::files(&process),
     ];
     let channels =
@@ -99,7 +93,7 @@ pub async fn about(state: web::Data<State>, caller: Caller) -> Result<web::Json<
         process,
         data_dir: admin.then(|| state.facts.data_dir.display().to_string()),
         store: status.into(),
-        live: LiveJson { viewers },
+        live: live.into(),
         devices: counts.total,
         series: counts.series,
         sessions: counts.online + counts.stale,

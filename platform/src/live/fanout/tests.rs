@@ -3,8 +3,8 @@
 use super::*;
 use crate::live::encode::SharedFrame;
 use pulsewire_core::block::ReportHead;
-use pulsewire_core::catalogue::{Resolved, SeriesLimits};
 use pulsewire_core::block::SeriesSet;
+use pulsewire_core::catalogue::{Resolved, SeriesLimits};
 use pulsewire_core::ids::{DeviceId, MetricName, Sequence, StreamId};
 use pulsewire_core::sample::{MetricDeclaration, ReportKind};
 use pulsewire_core::value::ValueType;
