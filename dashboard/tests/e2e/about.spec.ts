@@ -9,7 +9,6 @@ test('says how the server is, who looks on, and what this page knows of its conn
   await expect(page.locator('[data-fact=state]')).toHaveText('Live');
   await expect(page.locator('[data-fact=latency]')).toHaveText(/^\d+ ms$/);
   await expect(page.locator('[data-fact=gaps]')).toHaveText('0');
-  await expect(page.getByRole('region', { name: 'Who looks on' }).getByRole('row').nth(1)).toContainText('admin');
   await expect(page.getByText('Natural Earth')).toBeVisible();
 });
 
@@ -29,4 +28,13 @@ test('a clock that is right is not spoken of', async ({ page }) => {
   await page.goto('/about');
   await expect(page.locator('[data-fact=state]')).toHaveText('Live');
   await expect(page.getByTestId('clock')).toHaveCount(0);
+});
+
+test('names who looks on', async ({ page }) => {
+  await page.goto('/about');
+  // A page that looks at no value is no viewer; one that does is named.
+  const other = await page.context().newPage();
+  await other.goto('/');
+  await expect(page.getByRole('region', { name: 'Who looks on' }).getByRole('row').nth(1)).toContainText('admin');
+  await other.close();
 });
