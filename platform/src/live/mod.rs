@@ -69,6 +69,9 @@ pub struct LiveParts {
     pub directory: Arc<RwLock<Directory>>,
 }
 
+/// Viewers by number, and what wakes each.
+type Connected = HashMap<u64, (Arc<ViewerStats>, Arc<fanout::Signal>)>;
+
 /// What the service's tasks and its viewers share.
 struct LiveShared {
     options: LiveOptions,
@@ -80,7 +83,7 @@ struct LiveShared {
     counts: Arc<Counts>,
     presence: Arc<PresenceTable>,
     attention: Arc<AttentionTable>,
-    viewers: Mutex<HashMap<u64, (Arc<ViewerStats>, Arc<fanout::Signal>)>>,
+    viewers: Mutex<Connected>,
     // Wakes the task that ticks when a view is made that is due before the others.
     joined: tokio::sync::Notify,
     epoch: u64,
@@ -97,7 +100,7 @@ impl LiveShared {
         self.lane.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn viewers(&self) -> MutexGuard<'_, HashMap<u64, (Arc<ViewerStats>, Arc<fanout::Signal>)>> {
+    fn viewers(&self) -> MutexGuard<'_, Connected> {
         self.viewers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

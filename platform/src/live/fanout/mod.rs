@@ -166,7 +166,7 @@ impl Fanout {
 
     /// How many views and series there are.
     pub fn sizes(&self) -> (usize, usize) {
-        (self.by_wish.len(), self.table.len())
+        (self.by_wish.len(), self.table.count())
     }
 
     /// The newest sample of a series and its record, if a view has it.

@@ -166,7 +166,7 @@ impl SeriesTable {
     }
 
     /// How many series there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rows.len() - self.free.len()
     }
 
@@ -268,6 +268,6 @@ mod tests {
         table.release(slots[1], ViewId(0));
         assert_eq!(table.find(SeriesKey(1)), Found::Unwanted);
         assert_eq!(table.find(SeriesKey(2)), Found::At(slots[1]));
-        assert_eq!(table.len(), 1);
+        assert_eq!(table.count(), 1);
     }
 }
