@@ -39,6 +39,7 @@ async function keyboard(page: Page, path: string): Promise<void> {
   const first = await page.evaluate(() => document.activeElement?.getAttribute('href'));
   expect(first, `${path}: the first stop of the Tab key`).toBe('#main');
   await page.keyboard.press('Enter');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.closest('#main') != null), `${path}: the focus is in the content`).toBe(true);
   const unseen: string[] = [];
   for (let step = 0; step < 12; step += 1) {
     await page.keyboard.press('Tab');

@@ -3,7 +3,7 @@ import type { BulkAnswer, Device, DeviceBulk } from '../../web/src/api/types';
 import type { Selection as LiveSelection, Sink } from '../../web/src/live/client';
 import { Ring } from '../../web/src/live/ring';
 import type { Series } from '../../web/src/live/store';
-import { inBulk } from '../../web/src/pages/devices/bulk';
+import { countOf, inBulk } from '../../web/src/pages/devices/bulk';
 import { layout, metricsOf, packColumns, parseColumns, SPARKS_MAX, sortOf, usualColumns, VALUES_MAX } from '../../web/src/pages/devices/columns';
 import { Follower } from '../../web/src/pages/devices/follow';
 import { PageCache, type Part } from '../../web/src/pages/devices/pages';
@@ -281,13 +281,25 @@ describe('actions on many', () => {
       if (calls === 2) throw new Error('the server is gone');
       return { matched: 200, changed: 200, failed: [] };
     };
-    expect(await inBulk({ ids }, { action: 'delete' }, post, () => {}, abort.signal)).toMatchObject({ changed: 200, stopped: 'the server is gone' });
+    expect(await inBulk({ ids }, { action: 'delete' }, post, () => {}, abort.signal)).toMatchObject({ changed: 200, stopped: 'the server is gone', unknown: true });
     calls = 0;
     const stopping = async () => {
       abort.abort();
       throw new DOMException('stopped', 'AbortError');
     };
-    expect(await inBulk({ ids }, { action: 'delete' }, stopping, () => {}, abort.signal)).toMatchObject({ changed: 0, stopped: '' });
+    expect(await inBulk({ ids }, { action: 'delete' }, stopping, () => {}, abort.signal)).toMatchObject({ changed: 0, stopped: '', unknown: true });
+  });
+
+  it('that are refused are known to have changed nothing, those that fail on the way are not', async () => {
+    for (const [status, unknown] of [[400, false], [403, false], [0, true], [502, true]] as const) {
+      const post = async () => Promise.reject(Object.assign(new Error('no'), { status }));
+      const outcome = await inBulk({ filter: { group: 'g' } }, { action: 'disable' }, post, () => {}, new AbortController().signal);
+      expect(outcome, String(status)).toMatchObject({ matched: 0, stopped: 'no', unknown });
+    }
+  });
+
+  it('are counted by the same filter', () => {
+    expect(countOf({ q: 'a b', tag: ['site:north', 'site:south'] }).toString()).toBe('q=a+b&tag=site%3Anorth&tag=site%3Asouth&limit=1');
   });
 });
 

@@ -55,6 +55,8 @@ class Router {
 
   constructor() {
     addEventListener('popstate', () => {
+      // A link to a part of the page leads nowhere else.
+      if (location.pathname + location.search === this.href) return;
       this.moves += 1;
       this.#url = new URL(location.href);
     });
@@ -63,7 +65,7 @@ class Router {
 
   go(href: string, replace = false): void {
     const url = new URL(href, location.href);
-    if (url.href === this.#url.href) return;
+    if (url.href === this.#url.href || url.href === location.href) return;
     if (replace) history.replaceState(null, '', url);
     else history.pushState(null, '', url);
     const pageChanged = url.pathname !== this.#url.pathname;
@@ -76,6 +78,7 @@ class Router {
   /** Changes parts of the query; null or an empty text removes a part. */
   setQuery(changes: Record<string, string | null>, replace = true): void {
     const url = new URL(this.#url);
+    url.hash = location.hash;
     for (const [name, value] of Object.entries(changes)) {
       if (value === null || value === '') url.searchParams.delete(name);
       else url.searchParams.set(name, value);
@@ -90,6 +93,8 @@ class Router {
     const link = event.target instanceof Element ? event.target.closest('a') : null;
     if (link === null || link.target !== '' || link.origin !== location.origin) return;
     if (link.pathname.startsWith('/api/') || link.hasAttribute('download')) return;
+    // The browser leads to a part of this page, with the focus.
+    if (link.hash !== '' && link.pathname + link.search === location.pathname + location.search) return;
     event.preventDefault();
     this.go(link.href);
   }

@@ -9,6 +9,24 @@ import { router } from './router.svelte';
 
 /** A sign-out waits this long for the server to forget this browser. */
 const RELEASE_MS = 2_000;
+/** The browser may ask whether to leave what was not saved: who stays sees the sign-in page after so long. */
+const LEAVE_MS = 3_000;
+/** Why the session ended, across the load of the page. */
+const NOTICE = 'pulsewire.notice';
+
+function takeNotice(): string | null {
+  try {
+    const notice = sessionStorage.getItem(NOTICE);
+    sessionStorage.removeItem(NOTICE);
+    return notice;
+  } catch {
+    return null;
+  }
+}
+
+function atMost(ms: number, work: Promise<unknown>): Promise<unknown> {
+  return Promise.race([work.catch(() => {}), new Promise((done) => setTimeout(done, ms))]);
+}
 
 type Status = 'unknown' | 'signed_in' | 'signed_out' | 'unreachable';
 
@@ -16,7 +34,7 @@ class SessionState {
   status = $state<Status>('unknown');
   current = $state.raw<Session | null>(null);
   /** Why the session ended, shown on the sign-in page. */
-  notice = $state<string | null>(null);
+  notice = $state<string | null>(takeNotice());
 
   get isAdmin(): boolean {
     return this.current?.user.role === 'admin';
@@ -28,6 +46,8 @@ class SessionState {
   }
 
   #asked = 0;
+  /** Who was signed in when this page was left for the sign-in page. */
+  #left: string | null = null;
 
   /** Asks the server who this is; at the start of the page and after a sign-in. */
   async load(): Promise<void> {
@@ -37,6 +57,9 @@ class SessionState {
       const current = await api.session();
       // An answer from before a sign-in that was faster no longer counts.
       if (asked !== this.#asked) return;
+      // Nothing that the page knows of one person is there for the next.
+      if (this.#left !== null && this.#left !== current.user.name) return location.reload();
+      this.#left = null;
       this.current = current;
       this.status = 'signed_in';
       this.notice = null;
@@ -66,10 +89,7 @@ class SessionState {
     link.stop();
     const own = ownEndpoint();
     const reached = own !== null && own.user === this.current?.user.name;
-    if (reached) {
-      const forgotten = api.removeEndpoint(own.id).catch(() => {});
-      await Promise.race([forgotten, new Promise((done) => setTimeout(done, RELEASE_MS))]);
-    }
+    if (reached) await atMost(RELEASE_MS, api.removeEndpoint(own.id));
     try {
       await api.signOut();
     } catch (error) {
@@ -81,10 +101,25 @@ class SessionState {
       }
     }
     // Also where the server did not hear of it: then the push service tells it.
-    if (reached) void endSubscription().catch(() => {});
+    if (reached) await atMost(RELEASE_MS, endSubscription());
+    this.#leave('/signin', false);
+  }
+
+  /** By a real load, after which nothing is left of what the page knew: the next to sign in may be someone else. */
+  #leave(href: string, replace: boolean): void {
+    const user = this.current?.user.name ?? null;
     this.current = null;
     this.status = 'signed_out';
-    router.go('/signin');
+    if (user === null) {
+      if (this.#left === null) router.go(href, replace);
+      return;
+    }
+    this.#left = user;
+    // The way back leads to a page that the browser kept as it was.
+    addEventListener('pageshow', (event) => event.persisted && location.reload());
+    setTimeout(() => router.go(href, true), LEAVE_MS);
+    if (replace) location.replace(href);
+    else location.assign(href);
   }
 
   /** The sign-out failed when this browser had been given up already: whoever is still signed in is reached again. */
@@ -101,12 +136,21 @@ class SessionState {
   ended(notice: string | null = null): void {
     link.stop();
     // Socket and requests learn of it one after the other; the first to say why is heard.
-    if (notice !== null || this.status !== 'signed_out') this.notice = notice;
-    this.current = null;
-    this.status = 'signed_out';
-    if (router.route.page === 'signin') return;
+    if (notice !== null || this.status === 'signed_in') this.notice = notice;
+    if (router.route.page === 'signin') {
+      this.current = null;
+      this.status = 'signed_out';
+      return;
+    }
+    if (notice !== null && this.current !== null) {
+      try {
+        sessionStorage.setItem(NOTICE, notice);
+      } catch {
+        // Then the sign-in page does not say why.
+      }
+    }
     const back = router.href;
-    router.go(back === '/' ? '/signin' : `/signin?next=${encodeURIComponent(back)}`, true);
+    this.#leave(back === '/' ? '/signin' : `/signin?next=${encodeURIComponent(back)}`, true);
   }
 }
 

@@ -27,6 +27,8 @@ interface Picture {
 export class Sparks {
   readonly #store = new SparkStore();
   readonly #pictures = new Set<Picture>();
+  /** Whose picture is on a canvas: rows are used again for other devices. */
+  readonly #shown = new WeakMap<HTMLCanvasElement, string>();
   readonly #follower: Follower;
   readonly #types: () => Facets['metrics'];
   readonly #abort = new AbortController();
@@ -46,6 +48,10 @@ export class Sparks {
   canvas(device: string, metric: string): (canvas: HTMLCanvasElement) => () => void {
     return (canvas) => {
       const picture = { canvas, device, metric, version: -2, endS: 0, dark: false, width: 0 };
+      const series = `${metric}\u0000${device}`;
+      // No row shows the picture of the device that was there before, however long its own takes to come.
+      if ((this.#shown.get(canvas) ?? series) !== series) canvas.width = 0;
+      this.#shown.set(canvas, series);
       this.#pictures.add(picture);
       return () => this.#pictures.delete(picture);
     };
