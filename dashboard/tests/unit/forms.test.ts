@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { ArgumentSpec } from '../../web/src/api/types';
 import { newUlid } from '../../web/src/live/ulid';
 import { readArgument, readArguments, readDuration, readJson, readName } from '../../web/src/pages/device/commands/form';
+import { boxText } from '../../web/src/ui/typed';
 
 const spec = (change: Partial<ArgumentSpec>): ArgumentSpec => ({ name: 'a', type: 'f64', required: true, min: null, max: null, unit: '', ...change });
 
@@ -62,5 +63,17 @@ describe('arguments of a command', () => {
     expect(one).toMatch(/^[0-9A-HJKMNP-TV-Z]{26}$/);
     expect(newUlid(1_700_000_000_001) > one).toBe(true);
     expect(newUlid(1_700_000_000_000)).not.toBe(one);
+  });
+});
+
+describe('a search box', () => {
+  it('follows the filter in force, and loses nothing that is being typed', () => {
+    // Another filter was chosen while someone types.
+    expect(boxText('pum', '', '')).toBe('pum');
+    // Its own text came into force: the blank at the end is the beginning of a next word.
+    expect(boxText('pump ', '', 'pump')).toBe('pump ');
+    // A link, the way back, or all filters cleared.
+    expect(boxText('pump', 'pump', 'fan')).toBe('fan');
+    expect(boxText('pump', 'pump', '')).toBe('');
   });
 });

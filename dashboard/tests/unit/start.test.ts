@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { crossings, observe, suggest } from '../../web/src/pages/start/suggest';
+import { crossings, observe, observeMinutes, readMinutes, suggest } from '../../web/src/pages/start/suggest';
 import { after, idOf, isDeviceId, isLoopback, placeHref, readPlace, STEPS } from '../../web/src/pages/start/steps';
 
 const place = (query: string) => readPlace(new URLSearchParams(query));
@@ -80,5 +80,12 @@ describe('suggestion', () => {
     expect(of('constant', '', 5, 5).threshold).toBeGreaterThan(5);
     expect(of('zero', '', 0, 0).threshold).toBeGreaterThan(0);
     expect(observe([Number.NaN, Number.POSITIVE_INFINITY])).toBeNull();
+  });
+
+  it('judges an hour by its minutes: their extremes, and all that came in them', () => {
+    const minutes = readMinutes({ min: [1, null, 3], max: [2, null, 9], count: [600, 0, 600] });
+    expect(minutes).toHaveLength(2);
+    expect(observeMinutes(minutes)).toEqual({ count: 1_200, min: 1, max: 9 });
+    expect(observeMinutes(readMinutes({}))).toBeNull();
   });
 });

@@ -123,7 +123,7 @@ self.addEventListener('fetch', (event) => {
   if (url.pathname === BUILD || url.pathname === '/sw.js') return;
   if (request.mode === 'navigate') event.respondWith(page(event));
   // Their names change with what is in them.
-  else if (part === 'assets') event.respondWith(kept(request).then((found) => found || fetch(request)));
+  else if (part === 'assets') event.respondWith(kept(request).catch(() => undefined).then((found) => found || fetch(request)));
   else event.respondWith(fetch(request).catch(async (error) => (await kept(request)) || Promise.reject(error)));
 });
 
@@ -152,22 +152,25 @@ async function page(event) {
 /** Keeps the files of the newest build, all or none, and lets go of those of the one before. */
 async function keepFiles() {
   const told = await fetch(BUILD, { cache: 'no-cache' });
-  if (!told.ok) return;
+  if (!told.ok || told.redirected) return;
   const text = await told.text();
   const { build, files } = JSON.parse(text);
   const cache = await caches.open(FILES);
   const before = await cache.match(BUILD);
   if (before && (await before.json()).build === build) return;
+  let first = null;
   await Promise.all(
     files.map(async (file) => {
       if (file.startsWith('/assets/') && (await cache.match(file))) return;
       const answer = await fetch(file, { cache: 'no-cache' });
-      if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
+      // Where a proxy wants a sign-in of its own, what it leads to is no file of ours.
+      if (!answer.ok || answer.redirected) throw new Error(`${file}: ${answer.status}`);
       // The page comes last: it names the others.
-      if (file !== '/') await cache.put(file, answer);
+      if (file === '/') first = answer;
+      else await cache.put(file, answer);
     }),
   );
-  await cache.put('/', await fetch('/', { cache: 'no-cache' }));
+  if (first) await cache.put('/', first);
   await cache.put(BUILD, new Response(text, { headers: { 'Content-Type': 'application/json' } }));
   const wanted = new Set([...files, BUILD]);
   const names = await cache.keys();

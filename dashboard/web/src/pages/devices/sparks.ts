@@ -33,6 +33,8 @@ export class Sparks {
   readonly #types: () => Facets['metrics'];
   readonly #abort = new AbortController();
   #asking = false;
+  /** Grows when all that is known is forgotten: an answer from before is of no use. */
+  #generation = 0;
   #color: string | null = null;
   #restUntilMs = 0;
   #unlisten: () => void;
@@ -41,7 +43,12 @@ export class Sparks {
     this.#follower = follower;
     this.#types = types;
     // What came while the connection was gone is in the history.
-    this.#unlisten = link.client.listen({ lost: () => this.#store.reset() });
+    this.#unlisten = link.client.listen({
+      lost: () => {
+        this.#generation += 1;
+        this.#store.reset();
+      },
+    });
   }
 
   /** For `{@attach}`: this canvas shows that series. */
@@ -122,11 +129,13 @@ export class Sparks {
       const devices = this.#store.unknown(inSight, metric).slice(0, DEVICES_MAX);
       if (devices.length === 0) continue;
       this.#asking = true;
+      const generation = this.#generation;
       this.#store.asked(devices, metric);
       const from = new Date(endS * 1_000 - SPARK_MS).toISOString();
       const agg = this.#types().find(({ name }) => name === metric)?.type === 'bool' ? 'last' : 'avg';
       try {
         const page = await api.queryMany({ device: devices.join(','), metric, from, max_points: POINTS, agg }, this.#abort.signal);
+        if (generation !== this.#generation) return;
         for (const { device, times, values } of page.series) {
           const column = values[agg] ?? [];
           for (const [index, time] of times.entries()) {

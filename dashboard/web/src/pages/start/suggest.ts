@@ -29,6 +29,25 @@ export function observe(values: Iterable<number>): Observed | null {
   return count === 0 ? null : { count, min, max };
 }
 
+/** The lowest and the highest value within one minute, and how many there were. */
+export interface Minute {
+  min: number;
+  max: number;
+  count: number;
+}
+
+/** Of the columns of a query for `min,max,count`; minutes without a number are left out. */
+export function readMinutes(columns: { min?: readonly unknown[]; max?: readonly unknown[]; count?: readonly unknown[] }): Minute[] {
+  const number = (value: unknown) => (typeof value === 'number' ? value : NaN);
+  const minutes = (columns.min ?? []).map((min, at) => ({ min: number(min), max: number(columns.max?.[at]), count: number(columns.count?.[at]) }));
+  return minutes.filter((one) => Object.values(one).every(Number.isFinite));
+}
+
+export function observeMinutes(minutes: readonly Minute[]): Observed | null {
+  const seen = observe(minutes.flatMap(({ min, max }) => [min, max]));
+  return seen === null ? null : { ...seen, count: minutes.reduce((sum, { count }) => sum + count, 0) };
+}
+
 /** 1, 2 or 5 times a power of ten, not above what is wanted. */
 function niceStep(wanted: number): number {
   const power = 10 ** Math.floor(Math.log10(wanted));
