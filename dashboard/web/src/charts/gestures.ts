@@ -33,8 +33,8 @@ const WHEEL_ZOOM = 1.2 ** 0.01;
 /** Times are in seconds here; the shortest and the longest span are told in ms. */
 const SECONDS = 1_000;
 
-/** Listens for as long as the element lives. */
-export function listen(target: Target, zoomable: boolean): void {
+/** Listens for as long as the element lives. The returned function breaks off what is under way and leaves no timer. */
+export function listen(target: Target, zoomable: boolean): () => void {
   const { element } = target;
   const fingers = new Map<number, number>();
   let drag: { from: number; kind: 'select' | 'pan'; span: Span } | null = null;
@@ -63,6 +63,15 @@ export function listen(target: Target, zoomable: boolean): void {
     pinch = null;
     shown = null;
     target.deselect();
+  };
+
+  const stop = () => {
+    if (wheel !== null) {
+      clearTimeout(wheel.timer);
+      wheel = null;
+      target.preview(null);
+    }
+    end(false);
   };
 
   element.addEventListener('pointermove', (event) => {
@@ -122,7 +131,7 @@ export function listen(target: Target, zoomable: boolean): void {
     if (drag === null && pinch === null && !fingers.has(event.pointerId)) target.hover(null);
   });
 
-  if (!zoomable) return;
+  if (!zoomable) return stop;
 
   element.addEventListener('dblclick', () => target.live());
 
@@ -148,6 +157,7 @@ export function listen(target: Target, zoomable: boolean): void {
     },
     { passive: false },
   );
+  return stop;
 }
 
 /** Moved back where it would show what is not yet. */

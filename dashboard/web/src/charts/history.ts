@@ -16,6 +16,8 @@ const RAW_LIMIT = 10_000;
 /** After a server that answers as many queries as it can. */
 const BUSY_MS = 1_500;
 const BUSY_TRIES = 4;
+/** After an answer that failed. */
+export const RETRY_MS = 10_000;
 
 export class HistoryFeed implements Feed {
   version = 0;
@@ -28,6 +30,7 @@ export class HistoryFeed implements Feed {
   readonly #abort = new AbortController();
   readonly #columns: Columns[];
   readonly #dictionaries: Words[];
+  readonly #unlisten: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #raw = false;
   #loadedToMs = Number.NEGATIVE_INFINITY;
@@ -40,10 +43,17 @@ export class HistoryFeed implements Feed {
     this.#stepS = stepFor((view.kind === 'live' ? view.rangeMs : view.toMs - view.fromMs) / 1000);
     this.#columns = specs.map((spec) => new Columns(spec.type !== 'text'));
     this.#dictionaries = specs.map(() => new Words());
+    this.#unlisten = link.client.listen({
+      lost: () => {
+        if (this.state === 'failed' && this.#timer !== undefined) void this.#run();
+      },
+    });
     void this.#run();
   }
 
   async #run(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     const { kind } = this.#view;
     const refreshMs = Math.max(10_000, (this.#stepS * 1_000) / 2);
     try {
@@ -68,8 +78,9 @@ export class HistoryFeed implements Feed {
       this.error = error instanceof Error ? error.message : String(error);
     }
     this.version += 1;
-    if (kind === 'live' && !this.#abort.signal.aborted) {
-      this.#timer = setTimeout(() => void this.#run(), refreshMs);
+    const failed = this.error !== null;
+    if ((kind === 'live' || failed) && !this.#abort.signal.aborted) {
+      this.#timer = setTimeout(() => void this.#run(), failed ? RETRY_MS : refreshMs);
     }
   }
 
@@ -136,6 +147,7 @@ export class HistoryFeed implements Feed {
   }
 
   close(): void {
+    this.#unlisten();
     clearTimeout(this.#timer);
     this.#abort.abort();
   }

@@ -145,6 +145,17 @@ export class Columns implements Samples {
     if (this.#breakTimes.length > 64) this.#breakTimes.shift();
   }
 
+  /** What was missing was fetched. */
+  heal(): void {
+    this.#breakTimes = [];
+  }
+
+  /** Whether there is one within half a step of a time, but not at it. */
+  isNear(time: number, step: number): boolean {
+    const next = this.time(this.lowerBound(time - step / 2));
+    return next < time + step / 2 && next !== time;
+  }
+
   /** Adds one at its place in time; one with the same time takes the other's place. */
   push(time: number, value: number, low = value, high = value): void {
     let at = this.length;

@@ -47,6 +47,7 @@ export class Plot implements Member {
   readonly #context = this.#canvas.getContext('2d') as CanvasRenderingContext2D;
   readonly #hair = document.createElement('i');
   readonly #selection = document.createElement('s');
+  readonly #breakOff: () => void;
   #dots: HTMLElement[] = [];
   #size = { width: 1, height: 1 };
   #box: Box = { left: 0, width: 1, height: 1, low: 0, high: 1 };
@@ -66,7 +67,7 @@ export class Plot implements Member {
     this.#selection.hidden = true;
     this.#hair.hidden = true;
     options.group.members.add(this);
-    listen(
+    this.#breakOff = listen(
       {
         element: this.#canvas,
         box: () => this.#box,
@@ -79,7 +80,7 @@ export class Plot implements Member {
         },
         preview: (span) => {
           options.group.preview = span;
-          options.onpreview();
+          if (this.#root.isConnected) options.onpreview();
         },
         show: ([from, to]) => options.onshow(from, to),
         live: options.onlive,
@@ -155,6 +156,8 @@ export class Plot implements Member {
   destroy(): void {
     this.#options.group.members.delete(this);
     this.#root.remove();
+    // Else the others of its group would show for good what its gesture did.
+    this.#breakOff();
   }
 
   point(at: { part: number } | { time: number } | null): void {

@@ -27,3 +27,8 @@ export function together(key: string | null): Together {
   groups.set(key, found);
   return found;
 }
+
+/** The same preview for all charts that share a key; null = what the page says. */
+export function previewAll(span: Span | null): void {
+  for (const group of groups.values()) group.preview = span;
+}

@@ -40,7 +40,8 @@ function operates(target: EventTarget | null, key: string): boolean {
 
 addEventListener('keydown', (event) => {
   if (!settings.shortcuts || event.defaultPrevented || event.isComposing) return;
-  if (event.metaKey || event.ctrlKey || event.altKey || typing(event.target)) return;
+  // Many keyboards have brackets with AltGr, which some systems tell as Ctrl and Alt.
+  if (event.metaKey || ((event.ctrlKey || event.altKey) && !event.getModifierState('AltGraph')) || typing(event.target)) return;
   if (document.querySelector('dialog[open]') !== null) return;
   const key = event.key === ' ' ? 'Space' : event.key;
   if (operates(event.target, key)) return;
