@@ -1,7 +1,7 @@
 /** One line for many devices: live values are folded by the server, earlier ones here from what the history has. */
 
 import { api } from '../../api/client';
-import { numeric, patiently } from '../../charts/history';
+import { numeric, patiently, RETRY_MS } from '../../charts/history';
 import { Columns, type Line } from '../../charts/line';
 import { samplePoints, stepFor } from '../../charts/points';
 import { type Feed, SAMPLES_MAX_MS } from '../../charts/source';
@@ -15,6 +15,8 @@ import type { FoldKind } from './wanted';
 /** History is folded from so many devices at most: each of them is asked for. */
 export const HISTORY_DEVICES_MAX = 200;
 const INTERVAL_MS = 1_000;
+/** What is missing is asked for so much later: the server was just busy. */
+const REFILL_MS = 30_000;
 /** Buckets of each device. */
 const LIMIT = 10_000;
 
@@ -54,7 +56,8 @@ export class AcrossOrigin {
 class AcrossFeed implements Feed, Sink {
   version = 0;
   state: Feed['state'] = 'loading';
-  error: string | null = null;
+  #failure: string | null = null;
+  #refusal: string | null = null;
   readonly #selection: AcrossSelection;
   readonly #view: View;
   readonly #shiftMs: number;
@@ -81,6 +84,10 @@ class AcrossFeed implements Feed, Sink {
     void this.#run();
   }
 
+  get error(): string | null {
+    return this.#refusal ?? this.#failure;
+  }
+
   get #isLive(): boolean {
     return this.#view.kind === 'live' && this.#view.rangeMs <= SAMPLES_MAX_MS && this.#shiftMs === 0;
   }
@@ -92,16 +99,28 @@ class AcrossFeed implements Feed, Sink {
     const [fromMs, toMs] = view.kind === 'fixed' ? [view.fromMs, view.toMs] : [nowMs - view.rangeMs, nowMs + (this.#shiftMs > 0 ? 2 * refreshMs : 0)];
     try {
       await this.#load((fromMs - this.#shiftMs) / 1000, (toMs - this.#shiftMs) / 1000);
+      if (this.#abort.signal.aborted) return;
+      // Unless something is missing again since it was asked for.
+      if (this.#timer === undefined) for (const columns of this.#columns) columns.heal();
       this.state = 'ready';
-      this.error = null;
+      this.#failure = null;
+      if (view.kind === 'live' && !this.#isLive) this.#later(refreshMs);
     } catch (error) {
       if (this.#abort.signal.aborted) return;
-      this.error = error instanceof Error ? error.message : String(error);
-      // Live values may be there all the same.
+      // Live values are there all the same: what was before them comes later.
+      if (!this.#isLive || this.state !== 'ready') this.#failure = error instanceof Error ? error.message : String(error);
       if (this.state === 'loading') this.state = 'failed';
+      this.#later(RETRY_MS);
     }
     this.version += 1;
-    if (view.kind === 'live' && !this.#isLive && !this.#abort.signal.aborted) this.#timer = setTimeout(() => void this.#run(), refreshMs);
+  }
+
+  /** Loads the history again, once. */
+  #later(ms: number): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.#run();
+    }, ms);
   }
 
   async #load(from: number, to: number): Promise<void> {
@@ -142,7 +161,10 @@ class AcrossFeed implements Feed, Sink {
         for (const [value, devices] of told.entries()) {
           const columns = this.#columns[order * values.length + value];
           const folded = foldOver(fold, devices, from, to, step);
-          for (const [row, time] of folded.times.entries()) columns?.push(time + shiftS, folded.values[row] as number);
+          for (const [row, time] of folded.times.entries()) {
+            // What was told live is finer.
+            if (columns?.isNear(time + shiftS, step) === false) columns.push(time + shiftS, folded.values[row] as number);
+          }
         }
       }),
     );
@@ -166,6 +188,7 @@ class AcrossFeed implements Feed, Sink {
 
   reset(): void {
     this.#byIndex = [];
+    this.gap();
   }
 
   define(series: readonly SeriesDef[]): void {
@@ -198,15 +221,18 @@ class AcrossFeed implements Feed, Sink {
   gap(): void {
     for (const columns of this.#columns) columns.markBreak();
     this.version += 1;
+    this.#later(REFILL_MS);
   }
 
   ready(): void {
     this.state = 'ready';
+    this.#failure = null;
+    this.#refusal = null;
     this.version += 1;
   }
 
   refused(_code: number, text: string): void {
-    this.error = text;
+    this.#refusal = text;
     this.version += 1;
   }
 }

@@ -15,18 +15,21 @@ export interface Meant {
   total: number;
   /** Of the ids that were named. */
   unknown: Set<string>;
+  /** So many of them could not be asked for; the others are there. */
+  missed: number;
   facets: Facets | null;
 }
 
 /** Asks the server. Named devices come first, those of the filter after them. */
 export async function resolve(wanted: Wanted, signal: AbortSignal): Promise<Meant> {
   const unknown = new Set<string>();
+  const errors: unknown[] = [];
   const named = wanted.devices.map(async (id) => {
     try {
       return await api.device(id, signal);
     } catch (error) {
-      if (!(error instanceof ApiError && error.status === 404)) throw error;
-      unknown.add(id);
+      if (error instanceof ApiError && error.status === 404) unknown.add(id);
+      else errors.push(error);
       return null;
     }
   });
@@ -45,10 +48,13 @@ export async function resolve(wanted: Wanted, signal: AbortSignal): Promise<Mean
   const ids = new Set(found.map((device) => device.id));
   const others = (page?.items ?? []).filter((device) => !ids.has(device.id));
   const inBoth = (page?.items.length ?? 0) - others.length;
+  // Nothing is there to be shown without them.
+  if (errors.length > 0 && found.length + others.length === 0) throw errors[0];
   return {
     devices: [...found, ...others].slice(0, most),
     total: found.length + (page?.total ?? page?.items.length ?? 0) - inBoth,
     unknown,
+    missed: errors.length,
     facets,
   };
 }
