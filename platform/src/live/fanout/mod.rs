@@ -255,7 +255,11 @@ impl Fanout {
         self.by_wish.insert(wish.clone(), id);
         for device in &devices {
             for series in of_device(device) {
+                let is_news = matches!(self.table.find(series.key), Found::Unknown);
                 self.add(id, series, device, true);
+                if is_news {
+                    self.offer(series, device);
+                }
             }
         }
         let outputs = self.views[number as usize].as_ref().map_or(0, View::series);
@@ -409,7 +413,11 @@ impl Fanout {
             if !wish.selector.takes_metric(&series.metric) || !wish.form.takes(series.value_type) {
                 continue;
             }
+            let is_news = matches!(self.table.find(series.key), Found::Unknown);
             let Some((slot, input)) = self.add(id, series, device, false) else { continue };
+            if is_news {
+                self.offer(series, device);
+            }
             match self.table.get(slot).map(|latest| latest.filled) {
                 Some(false) => self.unfilled.push(series.key),
                 _ => {
@@ -511,14 +519,7 @@ impl Fanout {
         }
         let known = catalogue.get(series)?.clone();
         let device = directory.by_key(known.device)?.clone();
-        let named = self.by_device.get(&known.device).into_iter().flatten();
-        let ids: Vec<ViewId> = self.everywhere.iter().chain(named).copied().collect();
-        for id in ids {
-            let Some(Some(view)) = self.views.get(id.0 as usize) else { continue };
-            if view.wish.selector.takes_metric(&known.metric) && view.wish.form.takes(known.value_type) {
-                self.add(id, &known, &device, false);
-            }
-        }
+        self.offer(&known, &device);
         let Found::At(slot) = self.table.find(series) else {
             self.table.unwanted(series);
             return None;
@@ -532,6 +533,19 @@ impl Fanout {
         }
         latest.filled = true;
         Some(slot)
+    }
+
+    /// Gives a series of which nobody heard yet to every view that selects it. Also a view that is made may be the first to
+    /// hear of one: the catalogue has a series before the first of its samples comes by.
+    fn offer(&mut self, series: &Series, device: &Device) {
+        let named = self.by_device.get(&device.key).into_iter().flatten();
+        let ids: Vec<ViewId> = self.everywhere.iter().chain(named).copied().collect();
+        for id in ids {
+            let Some(Some(view)) = self.views.get(id.0 as usize) else { continue };
+            if view.wish.selector.takes_metric(&series.metric) && view.wish.form.takes(series.value_type) {
+                self.add(id, series, device, false);
+            }
+        }
     }
 
     /// When the next tick is due; None if nobody subscribes.
