@@ -166,6 +166,7 @@ if [ $long = 1 ]; then
   step "long: engine, crashes with and without unsynced writes" cargo test --locked -p pulsewire-engine --test crash -- --nocapture
   step "long: engine, a day of a fleet" cargo test --locked -p pulsewire-engine --test fleet -- --nocapture
   step "long: engine against a plain map" env PROPTEST_CASES=1000 cargo test --release --locked -p pulsewire-engine --test model
+  step "long: live fan-out against a plain model" env PROPTEST_CASES=5000 cargo test --locked -p pulsewire --test live_model
   step "long: crashes under ingest that lose unsynced writes" cargo test --locked -p pulsewire --test journal_crash -- --nocapture
   step "long: kill -9 rounds" cargo test --locked -p pulsewire-tests --test crash -- --nocapture
   step "long: kill -9 before and after every commit of alerting" cargo test --locked -p pulsewire --test alerting_killed -- --nocapture

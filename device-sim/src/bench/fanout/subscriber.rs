@@ -18,6 +18,10 @@ use crate::fleet::unix_us;
 const SUBSCRIPTION: u32 = 1;
 /// Samples in a row that were left out and are timed one by one.
 const CONFLATED_MAX: u64 = 10_000;
+/// Highest number of a series, and more.
+const SERIES_MAX: usize = 1 << 20;
+/// The device of a number that no series has.
+const NOBODY: u32 = u32::MAX;
 /// A message of a peer: time, counter.
 const PEER_HEAD: usize = 16;
 
@@ -141,9 +145,9 @@ impl Subscriber {
     /// How many series have another newest counter than their device has.
     pub fn behind(&self, counters: &[u64], per_device: usize) -> u64 {
         let wanted = |device: u32| counters.get(device as usize).copied().unwrap_or_default();
-        let wrong =
-            self.device.iter().zip(&self.newest).filter(|(device, newest)| wanted(**device) != u64::from(**newest));
-        let known = self.device.len().min(counters.len() * per_device);
+        let series = self.device.iter().zip(&self.newest).filter(|(device, _)| **device != NOBODY);
+        let wrong = series.clone().filter(|(device, newest)| wanted(**device) != u64::from(**newest));
+        let known = series.clone().count().min(counters.len() * per_device);
         (counters.len() * per_device - known + wrong.count()) as u64
     }
 
@@ -213,11 +217,15 @@ impl Subscriber {
                     for series in &def.series {
                         let device = devices.and_then(|devices| devices.get(&series.device)).copied();
                         let device = device.ok_or_else(|| format!("a series of {:?}, not asked for", series.device))?;
-                        if series.index as usize != self.device.len() {
-                            return Err(format!("series {} is defined after {}", series.index, self.device.len()));
+                        let index = series.index as usize;
+                        if index >= SERIES_MAX {
+                            return Err(format!("series {index} is defined"));
                         }
-                        self.device.push(device);
-                        self.newest.push(0);
+                        // A number that nothing has any more may be left out.
+                        let known = self.device.len().max(index + 1);
+                        self.device.resize(known, NOBODY);
+                        self.newest.resize(known, 0);
+                        (self.device[index], self.newest[index]) = (device, 0);
                     }
                 }
                 Some(Message::SnapshotEnd(end)) => {
