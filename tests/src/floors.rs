@@ -27,7 +27,10 @@ pub const FLOORS: &[(&str, u8)] = &[
 /// What only these may name: a word, and beginnings of paths below `platform/src`.
 pub const ONLY: &[(&str, &[&str])] = &[
     // The wire: the device port; what encodes for viewers; close codes of live sockets and verifiers of secrets.
-    ("pulsewire_proto", &["hub/", "live/encode.rs", "live/viewer.rs", "http/live.rs", "http/devices.rs"]),
+    (
+        "pulsewire_proto",
+        &["hub/", "live/encode.rs", "live/subscribe.rs", "live/viewer.rs", "http/live.rs", "http/devices.rs"],
+    ),
     ("pulsewire_sim", &["cli.rs", "cli/"]),
     ("pulsewire_push_emulator", &["cli.rs", "cli/"]),
     ("pulsewire_dashboard", &["http/assets.rs"]),

@@ -10,7 +10,8 @@ use pulsewire_core::severity::Severity;
 use pulsewire_core::value::{Value, ValueType};
 use pulsewire_proto::frame::{
     self as wire, Acknowledgement, AlertComparison, AlertDetail, AlertInfo, AlertSeverity, AlertState, BatchColumns,
-    CommandInfo, CommandStatus, DevicePresence, PresenceState, Series, SeriesDef, TextSample, Texts, clip_text,
+    CommandInfo, CommandStatus, DevicePresence, EventsLost, Gap, GapReason, PresenceState, Series, SeriesDef,
+    SeriesLabel, TextSample, Texts, clip_text,
 };
 use pulsewire_proto::limits::{REASON_BYTES, RESULT_CODE_BYTES};
 use pulsewire_proto::{Message, MessageType, MetricType};
@@ -80,6 +81,11 @@ impl SharedFrame {
         head[at..at + number.len()].copy_from_slice(number);
         at += number.len();
         Bytes::copy_from_slice(&head[..at])
+    }
+
+    /// Whether it defines series.
+    pub fn defines(&self) -> bool {
+        self.kind == MessageType::SeriesDef
     }
 
     /// Bytes on the wire, about.
@@ -176,7 +182,7 @@ impl Run {
                 metric_type: metric_type(meta.value_type),
             });
             let labels = match part.iter().any(|(_, meta)| !meta.labels.is_empty()) {
-                true => part.iter().map(|(_, meta)| meta.labels.clone()).collect(),
+                true => part.iter().map(|(_, meta)| labels_of(meta)).collect(),
                 false => Vec::new(),
             };
             self.push(SharedFrame::of(&Message::SeriesDef(SeriesDef {
@@ -298,6 +304,34 @@ impl Columns {
     }
 }
 
+fn labels_of(meta: &SeriesMeta) -> Vec<SeriesLabel> {
+    let label = |(name, value): &(String, String)| SeriesLabel { name: name.clone(), value: value.clone() };
+    meta.labels.iter().map(label).collect()
+}
+
+/// Why samples may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Nobody's fault.
+    Other,
+    /// The viewer was too slow.
+    Slow,
+}
+
+/// Samples of the records after `from` up to `to` may be missing. SPEC §9.8.
+pub fn gap(from_position: u64, to_position: u64, missing: Missing) -> SharedFrame {
+    let reason = match missing {
+        Missing::Other => GapReason::Other,
+        Missing::Slow => GapReason::SlowReader,
+    };
+    SharedFrame::of(&Message::Gap(Gap { subscription: 0, from_position, to_position, reason }))
+}
+
+/// So many changes of the lane may be missing. SPEC §9.14.
+pub fn events_lost(count: u64, position: u64, previous: u64) -> Vec<u8> {
+    frame(&Message::EventsLost(EventsLost { count, position, previous }))
+}
+
 /// How commands stand. SPEC §9.13.
 pub fn commands(commands: &[Arc<Command>], position: u64, previous: u64) -> Vec<u8> {
     let infos = commands.iter().map(|command| CommandInfo {
@@ -396,18 +430,73 @@ pub fn metric_type(value_type: ValueType) -> MetricType {
 }
 
 /// Which devices are there. SPEC §9.7.
-pub fn presence(devices: Vec<DevicePresence>, position: u64, previous: u64) -> Vec<u8> {
+pub fn presence(devices: Vec<Present>, position: u64, previous: u64) -> Vec<u8> {
+    let devices = devices.into_iter().map(|present| present.0).collect();
     frame(&Message::Presence(wire::Presence { devices, position, previous }))
 }
 
 /// One device of [`presence`].
-pub fn device_presence(device: &str, presence: Presence, last_seen_us: Option<i64>) -> DevicePresence {
+#[derive(Debug)]
+pub struct Present(DevicePresence);
+
+/// One device of [`presence`].
+pub fn device_presence(device: &str, presence: Presence, last_seen_us: Option<i64>) -> Present {
     let state = match presence {
         Presence::Offline => PresenceState::Offline,
         Presence::Online => PresenceState::Online,
         Presence::Stale => PresenceState::Stale,
     };
-    DevicePresence { device: device.to_owned(), state, last_seen_us: last_seen_us.unwrap_or(0) }
+    Present(DevicePresence { device: device.to_owned(), state, last_seen_us: last_seen_us.unwrap_or(0) })
+}
+
+/// Frames as a test reads them.
+#[cfg(test)]
+pub mod shown {
+    use super::*;
+    use pulsewire_proto::RawFrame;
+
+    fn message(bytes: &[u8]) -> Message<'_> {
+        let (raw, rest) = RawFrame::split(bytes, 1 << 20).expect("valid").expect("whole");
+        assert!(rest.is_empty(), "one frame");
+        Message::decode(raw.message_type(), raw.payload()).expect("valid").expect("known")
+    }
+
+    /// A frame of the lane: what each change is of, its time or count, and the frame's two positions.
+    pub fn lane(bytes: &[u8]) -> Vec<(String, i64, u64, u64)> {
+        match message(bytes) {
+            Message::Presence(p) => {
+                let of = |d: DevicePresence| (d.device, d.last_seen_us, p.previous, p.position);
+                p.devices.into_iter().map(of).collect()
+            }
+            Message::EventsLost(lost) => {
+                vec![("lost".into(), i64::try_from(lost.count).expect("few"), lost.previous, lost.position)]
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A frame of a view.
+    pub fn of_view(frame: &SharedFrame) -> String {
+        let bytes = [&frame.head(1)[..], &frame.tail[..]].concat();
+        let start = if bytes[1] == 126 { 4 } else { 2 };
+        match message(&bytes[start..]) {
+            Message::Batch(b) => {
+                let values: Vec<_> = b.samples().map(|s| format!("{}={}", s.series, s.value)).collect();
+                let conflated = if b.conflated() { " conflated" } else { "" };
+                format!("{}<{} {}{conflated}", b.previous, b.position, values.join(" "))
+            }
+            Message::SeriesDef(def) => {
+                let label = |n: usize| -> Option<String> {
+                    Some(def.labels.get(n)?.iter().map(|l| l.value.as_str()).collect())
+                };
+                let series = def.series.iter().enumerate();
+                let names = series.map(|(n, s)| format!("{}:{}{}", s.index, s.device, label(n).unwrap_or_default()));
+                format!("def {}", names.collect::<Vec<_>>().join(" "))
+            }
+            Message::Gap(gap) => format!("gap {}..{}", gap.from_position, gap.to_position),
+            other => format!("{other:?}"),
+        }
+    }
 }
 
 #[cfg(test)]

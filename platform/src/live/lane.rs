@@ -9,8 +9,6 @@ use pulsewire_core::device::Device;
 use pulsewire_core::ids::DeviceKey;
 use pulsewire_core::presence::Presence;
 use pulsewire_core::scope::DeviceScope;
-use pulsewire_proto::Message;
-use pulsewire_proto::frame::EventsLost;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -126,8 +124,7 @@ impl Lane {
 
     /// EVENTS_LOST for one that cannot go on, and where it goes on instead. `told` is what it has.
     pub fn lost(&self, told: u64, count: u64) -> (LaneCursor, Vec<u8>) {
-        let lost = EventsLost { count, position: self.newest, previous: told };
-        (self.join(), encode::frame(&Message::EventsLost(lost)))
+        (self.join(), encode::events_lost(count, self.newest, told))
     }
 
     /// What a viewer is told of what came since. It is told in full before it is asked for again.
@@ -147,8 +144,7 @@ impl Lane {
             match change {
                 Change::Lost(count) => {
                     run.flush(cursor, &mut told.frames);
-                    let lost = EventsLost { count: *count, position: cursor.looked, previous: cursor.told };
-                    told.frames.push(encode::frame(&Message::EventsLost(lost)));
+                    told.frames.push(encode::events_lost(*count, cursor.looked, cursor.told));
                     cursor.told = cursor.looked;
                     told.lost = true;
                 }
@@ -185,7 +181,7 @@ fn concerns(change: &Change, reader: &impl Reader) -> bool {
 struct RunOf {
     alerts: Vec<ShownAlert>,
     commands: Vec<Arc<Command>>,
-    presence: Vec<pulsewire_proto::frame::DevicePresence>,
+    presence: Vec<encode::Present>,
     position: u64,
 }
 
@@ -230,7 +226,6 @@ impl RunOf {
 mod tests {
     use super::*;
     use pulsewire_core::ids::{DeviceId, GroupName};
-    use pulsewire_proto::RawFrame;
 
     struct Who(DeviceScope, Vec<u32>);
 
@@ -252,20 +247,7 @@ mod tests {
 
     /// Device, time, and the positions of its frame.
     fn read(told: &Told) -> Vec<(String, i64, u64, u64)> {
-        let mut all = Vec::new();
-        for bytes in &told.frames {
-            let (raw, _) = RawFrame::split(bytes, 1 << 20).expect("valid").expect("whole");
-            match Message::decode(raw.message_type(), raw.payload()).expect("valid").expect("known") {
-                Message::Presence(p) => {
-                    all.extend(p.devices.into_iter().map(|d| (d.device, d.last_seen_us, p.previous, p.position)));
-                }
-                Message::EventsLost(lost) => {
-                    all.push(("lost".into(), i64::try_from(lost.count).expect("few"), lost.previous, lost.position));
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        all
+        told.frames.iter().flat_map(|bytes| encode::shown::lane(bytes)).collect()
     }
 
     #[test]

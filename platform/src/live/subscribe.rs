@@ -69,11 +69,19 @@ fn wish_of(wish: &Subscribe, scope: &DeviceScope, interval_ms: u32) -> Result<Wi
         Some(AcrossLabel::Tag(key)) => Some(Label::Tag(key.to_owned())),
         None => None,
     };
-    let form = match (Fold::of(wish.aggregate), &wish.across) {
-        (None, _) if wish.aggregate == Aggregate::Every => Form::Every,
-        (None, _) => Form::Last,
-        (Some(fold), None) => Form::Interval(fold),
-        (Some(fold), Some(labels)) => Form::Across(fold, labels.iter().filter_map(label).collect()),
+    let folded = |fold| match &wish.across {
+        None => Form::Interval(fold),
+        Some(labels) => Form::Across(fold, labels.iter().filter_map(label).collect()),
+    };
+    let form = match wish.aggregate {
+        Aggregate::Every => Form::Every,
+        Aggregate::Last => Form::Last,
+        Aggregate::Min => folded(Fold::Min),
+        Aggregate::Max => folded(Fold::Max),
+        Aggregate::Avg => folded(Fold::Avg),
+        Aggregate::Sum => folded(Fold::Sum),
+        Aggregate::Count => folded(Fold::Count),
+        Aggregate::P95 => folded(Fold::P95),
     };
     Ok(Wish { selector, interval_ms, form })
 }

@@ -1,7 +1,5 @@
 //! What many numbers become: those of an interval, or of many devices. Pure.
 
-use pulsewire_proto::frame::Aggregate;
-
 /// How samples become what a view sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fold {
@@ -17,21 +15,6 @@ pub enum Fold {
     Count,
     /// The least value that at least 95 of 100 do not exceed.
     P95,
-}
-
-impl Fold {
-    /// What the wire asks for; None for those that do not fold.
-    pub fn of(aggregate: Aggregate) -> Option<Self> {
-        match aggregate {
-            Aggregate::Every | Aggregate::Last => None,
-            Aggregate::Min => Some(Self::Min),
-            Aggregate::Max => Some(Self::Max),
-            Aggregate::Avg => Some(Self::Avg),
-            Aggregate::Sum => Some(Self::Sum),
-            Aggregate::Count => Some(Self::Count),
-            Aggregate::P95 => Some(Self::P95),
-        }
-    }
 }
 
 /// Numbers on their way to one result.

@@ -1,11 +1,8 @@
 //! Where one subscriber stands in a view, and what it is owed next.
 
-use super::super::encode::{Framing, Run, SharedFrame};
+use super::super::encode::{self, Framing, Missing, Run, SharedFrame};
 use super::Counts;
 use super::channel::{Channel, Entry, Member, Outlet, Signal};
-use pulsewire_proto::Message;
-use pulsewire_proto::MessageType;
-use pulsewire_proto::frame::{Gap, GapReason};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,9 +50,8 @@ impl Owed {
         self.samples += run.samples;
     }
 
-    fn gap(&mut self, from_position: u64, to_position: u64, reason: GapReason) {
-        let gap = Gap { subscription: 0, from_position, to_position, reason };
-        self.frames.push(SharedFrame::of(&Message::Gap(gap)));
+    fn gap(&mut self, from_position: u64, to_position: u64, missing: Missing) {
+        self.frames.push(encode::gap(from_position, to_position, missing));
     }
 }
 
@@ -207,14 +203,14 @@ impl Cursor {
         {
             owed.add(&channel.definitions(seq.max(self.defined), oldest.seq - 1));
             let to = oldest.previous.max(self.position);
-            owed.gap(self.position, to, GapReason::SlowReader);
+            owed.gap(self.position, to, Missing::Slow);
             seq = oldest.seq - 1;
             self.moved(seq, to);
             late = true;
         } else if channel.ring.is_empty() {
             // The view began anew while nobody was there.
             owed.add(&channel.definitions(seq.max(self.defined), channel.seq));
-            owed.gap(self.position, channel.position.max(self.position), GapReason::Other);
+            owed.gap(self.position, channel.position.max(self.position), Missing::Other);
             self.moved(channel.seq, channel.position.max(self.position));
             return false;
         }
@@ -236,7 +232,7 @@ impl Cursor {
             && to > self.position
         {
             let (from, to) = (from.max(self.position), to.max(self.position));
-            owed.gap(from, to, GapReason::SlowReader);
+            owed.gap(from, to, Missing::Slow);
             self.position = to;
         }
         let aligned = entry.previous == self.position && self.floor <= entry.previous;
@@ -248,7 +244,7 @@ impl Cursor {
         // It has some of this from the store already.
         let mut run = Run::default();
         if entry.seq > self.defined {
-            run.frames.extend(entry.run.frames.iter().filter(|f| f.kind == MessageType::SeriesDef).cloned());
+            run.frames.extend(entry.run.frames.iter().filter(|f| f.defines()).cloned());
         }
         let covered = |index: u32| {
             let cell = channel.cells.get(index as usize).and_then(Option::as_ref);

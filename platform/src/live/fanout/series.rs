@@ -3,7 +3,6 @@
 use super::view::ViewId;
 use pulsewire_core::ids::{DeviceKey, SeriesKey};
 use pulsewire_core::value::{Value, ValueType};
-use pulsewire_proto::frame::SeriesLabel;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -24,8 +23,8 @@ pub struct SeriesMeta {
     pub unit: String,
     /// As declared; f64 for results.
     pub value_type: ValueType,
-    /// What a result over many devices is of.
-    pub labels: Vec<SeriesLabel>,
+    /// What a result over many devices is of: names and values.
+    pub labels: Vec<(String, String)>,
 }
 
 /// A place in a view.

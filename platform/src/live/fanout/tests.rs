@@ -1,14 +1,13 @@
 //! The fan-out driven by hand: no clock, no socket.
 
 use super::*;
-use crate::live::encode::SharedFrame;
+use crate::live::encode::shown::of_view as shown;
 use pulsewire_core::block::ReportHead;
 use pulsewire_core::block::SeriesSet;
 use pulsewire_core::catalogue::{Resolved, SeriesLimits};
 use pulsewire_core::ids::{DeviceId, MetricName, Sequence, StreamId};
 use pulsewire_core::sample::{MetricDeclaration, ReportKind};
 use pulsewire_core::value::ValueType;
-use pulsewire_proto::{Message, RawFrame};
 
 const MS: u64 = 1000;
 
@@ -99,27 +98,6 @@ impl World {
 
     fn count(&self, of: impl Fn(&Counts) -> &AtomicU64) -> u64 {
         of(self.fanout.counts()).load(Ordering::Relaxed)
-    }
-}
-
-fn shown(frame: &SharedFrame) -> String {
-    let message = [&frame.head(1)[..], &frame.tail[..]].concat();
-    let start = if message[1] == 126 { 4 } else { 2 };
-    let (raw, _) = RawFrame::split(&message[start..], 1 << 20).expect("valid").expect("whole");
-    match Message::decode(raw.message_type(), raw.payload()).expect("valid").expect("known") {
-        Message::Batch(b) => {
-            let values: Vec<_> = b.samples().map(|s| format!("{}={}", s.series, s.value)).collect();
-            let conflated = if b.conflated() { " conflated" } else { "" };
-            format!("{}<{} {}{conflated}", b.previous, b.position, values.join(" "))
-        }
-        Message::SeriesDef(def) => {
-            let label = |n: usize| def.labels.get(n).map(|l| l.iter().map(|l| l.value.as_str()).collect::<String>());
-            let series = def.series.iter().enumerate();
-            let names = series.map(|(n, s)| format!("{}:{}{}", s.index, s.device, label(n).unwrap_or_default()));
-            format!("def {}", names.collect::<Vec<_>>().join(" "))
-        }
-        Message::Gap(gap) => format!("gap {}..{}", gap.from_position, gap.to_position),
-        other => format!("{other:?}"),
     }
 }
 

@@ -7,7 +7,6 @@ use super::series::{SeriesMeta, SeriesTable, Slot};
 use pulsewire_core::device::Device;
 use pulsewire_core::selector::Selector;
 use pulsewire_core::value::{Value, ValueType};
-use pulsewire_proto::frame::SeriesLabel;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -239,7 +238,7 @@ impl View {
             Form::Across(_, labels) => labels.as_slice(),
             _ => &[],
         };
-        let label = |(label, value): (&Label, &String)| SeriesLabel { name: label.name(), value: value.clone() };
+        let label = |(label, value): (&Label, &String)| (label.name(), value.clone());
         SeriesMeta {
             device: String::new(),
             metric: meta.metric.clone(),
