@@ -31,6 +31,11 @@ impl DeviceScope {
         }
     }
 
+    /// Whether an alert may be seen: it was of a group that may be, and so is its device now, if it has one that still exists.
+    pub fn sees_alert(&self, group: Option<&GroupName>, device: Option<&Device>) -> bool {
+        self.is_all() || self.sees_group(group) && device.is_none_or(|device| self.sees(device))
+    }
+
     /// Whether nothing is hidden.
     pub fn is_all(&self) -> bool {
         matches!(self, Self::All)

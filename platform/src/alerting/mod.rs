@@ -101,9 +101,8 @@ pub struct OpenFilter {
 
 /// True if someone with this scope may see the alert: it was of a group of theirs, and so is its device, if it still exists.
 pub fn sees(scope: &DeviceScope, alert: &Alert, directory: &Directory) -> bool {
-    scope.is_all()
-        || scope.sees_group(alert.group.as_ref())
-            && alert.device.and_then(|key| directory.by_key(key)).is_none_or(|device| scope.sees(device))
+    let device = alert.device.and_then(|key| directory.by_key(key));
+    scope.sees_alert(alert.group.as_ref(), device.map(AsRef::as_ref))
 }
 
 /// What became of an operation on many alerts.

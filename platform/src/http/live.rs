@@ -35,7 +35,7 @@ pub async fn connect(
     state: web::Data<State>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let identity = identify(&request, true).await?;
-    let address = request.peer_addr().map(|peer| peer.ip());
+    let address = request.peer_addr().map(|peer| peer.ip().to_canonical());
     let user = &identity.session.user;
     let viewer = state.live.connect(&user.name, address, user.scope.clone());
     let viewer = viewer.map_err(|full| match full {
@@ -134,9 +134,9 @@ impl Socket {
 
     async fn serve(&mut self, mut messages: MessageStream) -> End {
         self.viewer.outbox().borrow().signal().wake();
+        let mut look = Instant::now() + LOOK_INTERVAL;
         loop {
-            let latest = Instant::now() + LOOK_INTERVAL;
-            let deadline = self.viewer.next_deadline().min(latest).into();
+            let deadline = self.viewer.next_deadline().min(look).into();
             let step = tokio::select! {
                 message = messages.recv() => match message {
                     Some(Ok(message)) => self.on_message(message).await,
@@ -147,6 +147,13 @@ impl Socket {
             };
             if let Err(end) = step {
                 return end;
+            }
+            // Also for one who never stops talking, so that its sleep never ends.
+            if Instant::now() >= look {
+                if let Err(end) = self.on_time().await {
+                    return end;
+                }
+                look = Instant::now() + LOOK_INTERVAL;
             }
         }
     }

@@ -20,8 +20,8 @@ const CHANGES_PER_STEP: usize = 4096;
 /// One change.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// How an alert stands.
-    Alert(ShownAlert),
+    /// How an alert stands, and its device.
+    Alert(ShownAlert, Option<Arc<Device>>),
     /// How a command stands, and its device.
     Command(Arc<Command>, Option<Arc<Device>>),
     /// How a device's presence stands.
@@ -160,13 +160,7 @@ impl Lane {
 
 fn concerns(change: &Change, reader: &impl Reader) -> bool {
     match change {
-        Change::Alert(shown) => match reader.scope() {
-            DeviceScope::All => true,
-            // What is about many devices may be about one that is hidden.
-            DeviceScope::Groups(groups) => {
-                shown.alert.device.is_some() && shown.alert.group.as_ref().is_some_and(|group| groups.contains(group))
-            }
-        },
+        Change::Alert(shown, device) => reader.scope().sees_alert(shown.alert.group.as_ref(), device.as_deref()),
         Change::Command(command, device) => {
             let seen = reader.scope().is_all() || device.as_ref().is_some_and(|d| reader.scope().sees(d));
             seen && reader.selects(command.device)
@@ -188,7 +182,7 @@ struct RunOf {
 impl RunOf {
     fn add(&mut self, change: &Change, cursor: &mut LaneCursor, out: &mut Vec<Vec<u8>>) {
         let others = match change {
-            Change::Alert(_) => self.commands.len() + self.presence.len(),
+            Change::Alert(..) => self.commands.len() + self.presence.len(),
             Change::Command(..) => self.alerts.len() + self.presence.len(),
             Change::Presence { .. } | Change::Lost(_) => self.alerts.len() + self.commands.len(),
         };
@@ -197,7 +191,7 @@ impl RunOf {
             self.flush(cursor, out);
         }
         match change {
-            Change::Alert(alert) => self.alerts.push(alert.clone()),
+            Change::Alert(alert, _) => self.alerts.push(alert.clone()),
             Change::Command(command, _) => self.commands.push(command.clone()),
             Change::Presence { device, presence, last_seen_us } => {
                 self.presence.push(encode::device_presence(device.id.as_str(), *presence, *last_seen_us));

@@ -81,6 +81,8 @@ struct LiveShared {
     lane: Mutex<Lane>,
     // Of the lane, for those who only want to know whether to look.
     lane_position: AtomicU64,
+    // A commit was distributed, or passed over.
+    applied: tokio::sync::Notify,
     counts: Arc<Counts>,
     presence: Arc<PresenceTable>,
     attention: Arc<AttentionTable>,
@@ -154,6 +156,7 @@ impl Live {
         let shared = Arc::new(LiveShared {
             lane: Mutex::new(Lane::new(lane_epoch, options.events_kept_max)),
             lane_position: AtomicU64::new(0),
+            applied: tokio::sync::Notify::new(),
             counts: fanout.counts().clone(),
             fanout: Mutex::new(fanout),
             options,

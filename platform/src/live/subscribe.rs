@@ -23,9 +23,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Records read at a time when a viewer resumes.
 const RESUME_RECORDS: usize = 256;
+/// Records that a viewer who resumes may have missed: beyond that its history costs less than reading them all.
+const RESUME_RECORDS_MAX: u64 = 16_384;
+/// How long a subscription waits for the fan-out to follow the store.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
 
 type Refusal = (RefusedCode, String);
 
@@ -156,11 +161,29 @@ fn join(shared: &LiveShared, wish: &Wish, signal: Arc<super::fanout::Signal>) ->
 pub(super) async fn fill(shared: &LiveShared, view: Option<ViewId>, series: Vec<SeriesKey>) -> Result<(), String> {
     let query = SnapshotQuery { series: series.clone(), from_us: None, samples_max: series.len().max(1) };
     let snapshot = shared.parts.history.snapshot(query).await.map_err(|error| unreadable(&error))?;
+    reach(shared, snapshot.position).await?;
     let newest =
         snapshot.samples.into_iter().filter_map(|(series, samples)| Some((series, samples.into_iter().last()?)));
     let wall_us = shared.parts.clock.now_us();
     shared.fanout().fill(view, &series, newest.collect(), snapshot.position, wall_us);
     Ok(())
+}
+
+/// Waits until the fan-out has read as far as the store, which may be ahead: what it puts in must not stand before samples
+/// that are still to be heard.
+async fn reach(shared: &LiveShared, position: Position) -> Result<(), String> {
+    let reached = async {
+        loop {
+            // Before it is looked at, so that nothing that comes meanwhile is slept through.
+            let applied = shared.applied.notified();
+            if shared.fanout().position() >= position {
+                return;
+            }
+            applied.await;
+        }
+    };
+    let late = |_| "live values are behind what is stored; try again".to_owned();
+    tokio::time::timeout(BEHIND_MAX, reached).await.map_err(late)
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> String {
@@ -239,6 +262,9 @@ impl Start<'_> {
         if resume.epoch != self.shared.epoch || resume.position > newest {
             return Ok(false);
         }
+        if *self.form == Form::Every && newest - resume.position > RESUME_RECORDS_MAX {
+            return Ok(false);
+        }
         if *self.form != Form::Every {
             let (definitions, _) = self.with_cursor(|cursor| cursor.definitions())?;
             let counts = &self.shared.counts;
@@ -275,7 +301,7 @@ impl Start<'_> {
             }
             for record in records {
                 cursor = record.position.0;
-                for row in record.blocks.iter().flat_map(|block| block.reports()).flat_map(|report| report.rows()) {
+                for row in record.blocks.iter().flat_map(|block| block.live_rows()) {
                     for (series, value) in row.values() {
                         let Some(index) = numbers.get(&series) else { continue };
                         weight += if matches!(value, ValueRef::Text(_)) { 5 } else { 1 };

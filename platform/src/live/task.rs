@@ -73,6 +73,10 @@ impl LiveTask {
                     Err(Lagged(_)) => self.with_devices(|fanout, directory, catalogue| {
                         let all: Vec<_> = directory.after(None).map(|d| d.key).collect();
                         all.into_iter().for_each(|device| fanout.device_changed(device, directory, catalogue));
+                        for device in fanout.devices_without(directory) {
+                            self.shared.presence.forget(device);
+                            fanout.device_removed(device);
+                        }
                     }),
                 },
                 event = events.next() => match event {
@@ -105,7 +109,11 @@ impl LiveTask {
 
     fn on_event(&self, event: BusEvent) {
         let change = match event {
-            BusEvent::AlertChanged(alert) => Change::Alert(alert),
+            BusEvent::AlertChanged(alert) => {
+                let directory = self.shared.parts.directory.read().ok();
+                let device = directory.and_then(|directory| directory.by_key(alert.alert.device?).cloned());
+                Change::Alert(alert, device)
+            }
             BusEvent::CommandChanged(command) => {
                 let directory = self.shared.parts.directory.read().ok();
                 let device = directory.and_then(|directory| directory.by_key(command.device).cloned());
@@ -140,12 +148,14 @@ impl LiveTask {
         self.shared.presence.fresh(live.map(Block::device), now_us);
         self.with_devices(|fanout, directory, catalogue| fanout.apply(position, blocks, directory, catalogue));
         self.cursor = position;
+        self.shared.applied.notify_waiters();
     }
 
     /// Goes on after `to` without what was between.
     fn lose(&mut self, to: Position) {
         self.shared.fanout().lose(to);
         self.cursor = to;
+        self.shared.applied.notify_waiters();
     }
 
     /// Reads from the journal what the bus did not bring.

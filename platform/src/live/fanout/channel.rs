@@ -122,6 +122,16 @@ pub struct RingLimits {
     pub samples: usize,
 }
 
+/// What those get who join at the same time.
+#[derive(Debug)]
+struct Snapshot {
+    seq: u64,
+    position: u64,
+    made_us: u64,
+    run: Arc<Run>,
+    series: usize,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -129,15 +139,17 @@ pub(super) struct Channel {
     pub every: bool,
     pub interval_us: u64,
     pub cells: Vec<Option<Cell>>,
-    free: Vec<u32>,
+    // Numbers of series that are gone, with the frame that was the newest then.
+    free: VecDeque<(u32, u64)>,
     pub live: usize,
     pub seq: u64,
     pub position: u64,
     pub ring: VecDeque<Entry>,
     ring_bytes: usize,
     ring_weight: usize,
-    snapshot: Option<(u64, u64, u64, Arc<Run>)>,
-    catch_ups: Vec<(u64, Arc<Run>)>,
+    snapshot: Option<Snapshot>,
+    // By the frame and the position that those have who get it.
+    catch_ups: Vec<((u64, u64), Arc<Run>)>,
     members: Vec<Option<Member>>,
     vacant: Vec<usize>,
     pub selected: Selected,
@@ -160,7 +172,7 @@ impl Outlet {
             every,
             interval_us,
             cells: Vec::new(),
-            free: Vec::new(),
+            free: VecDeque::new(),
             live: 0,
             // The first frame, which has the definitions that a view begins with, is never in the ring.
             seq: 1,
@@ -212,7 +224,9 @@ impl Channel {
         let defined = if defined { self.seq } else { NOT_YET };
         let cell = Cell { meta, time_us: 0, value: None, position: 0, seq: 0, defined };
         self.live += 1;
-        if let Some(index) = self.free.pop() {
+        // Not while a frame that is kept means the former series by it.
+        let oldest = self.ring.front().map_or(u64::MAX, |entry| entry.seq);
+        if let Some((index, _)) = self.free.pop_front_if(|(_, gone)| *gone < oldest) {
             self.cells[index as usize] = Some(cell);
             return index;
         }
@@ -226,8 +240,9 @@ impl Channel {
             && cell.take().is_some()
         {
             self.live -= 1;
-            self.free.push(index);
+            self.free.push_back((index, self.seq));
             self.snapshot = None;
+            self.catch_ups.clear();
         }
     }
 
@@ -348,14 +363,13 @@ impl Channel {
     /// Definitions and values of all series as they stand after the newest frame, or shortly before. Answers frame, position
     /// and number of series with it.
     pub fn snapshot(&mut self, now_us: u64, reuse_us: u64, counts: &Counts) -> (u64, u64, Arc<Run>, usize) {
-        let live = self.cells.iter().flatten().filter(|cell| cell.defined <= self.seq).count();
-        if let Some((seq, position, made_us, run)) = &self.snapshot {
-            let fresh = now_us.saturating_sub(*made_us) <= reuse_us;
+        if let Some(known) = &self.snapshot {
+            let fresh = now_us.saturating_sub(known.made_us) <= reuse_us;
             // Where every sample counts, all frames after it must be there.
-            let followed = !self.every || *seq == self.seq || self.ring.front().is_some_and(|e| e.seq <= seq + 1);
-            let defined = self.cells.iter().flatten().filter(|cell| cell.defined <= *seq).count();
+            let followed =
+                !self.every || known.seq == self.seq || self.ring.front().is_some_and(|e| e.seq <= known.seq + 1);
             if fresh && followed {
-                return (*seq, *position, run.clone(), defined);
+                return (known.seq, known.position, known.run.clone(), known.series);
             }
         }
         counts.snapshots_encoded.fetch_add(1, Ordering::Relaxed);
@@ -366,8 +380,10 @@ impl Channel {
         values.sort_by_key(|(_, time_us, _)| *time_us);
         run.put_samples(framing, values.into_iter());
         let run = Arc::new(run);
-        self.snapshot = Some((self.seq, self.position, now_us, run.clone()));
-        (self.seq, self.position, run, live)
+        let series = self.cells.iter().flatten().filter(|cell| cell.defined <= self.seq).count();
+        let (seq, position) = (self.seq, self.position);
+        self.snapshot = Some(Snapshot { seq, position, made_us: now_us, run: run.clone(), series });
+        (seq, position, run, series)
     }
 
     /// Definitions of the series that frames after `from` up to `to` defined.
@@ -391,13 +407,13 @@ impl Channel {
 
     /// The newest of every series that changed after frame `from`.
     pub(super) fn catch_up(&mut self, from: u64, previous: u64, counts: &Counts) -> Arc<Run> {
-        if let Some((_, run)) = self.catch_ups.iter().find(|(of, _)| *of == from) {
+        if let Some((_, run)) = self.catch_ups.iter().find(|(of, _)| *of == (from, previous)) {
             return run.clone();
         }
         let framing = Framing { previous, position: self.position, history: false, conflated: true };
         let run = Arc::new(self.changed(from, framing, |cell| cell.seq > from, counts));
         if self.catch_ups.len() < CATCH_UPS {
-            self.catch_ups.push((from, run.clone()));
+            self.catch_ups.push(((from, previous), run.clone()));
         }
         run
     }

@@ -264,6 +264,12 @@ impl Cursor {
     /// The frames after `seq`, or in one the newest of what they had: then true, unless that is its turn.
     fn conflated(&mut self, channel: &mut Channel, seq: u64, owed: &mut Owed, counts: &Counts) -> bool {
         let newest = channel.seq;
+        let waiting = channel.ring.iter().filter(|entry| entry.seq > seq);
+        let lost = waiting.filter_map(|entry| entry.lost).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        if let Some((from, to)) = lost.filter(|(_, to)| *to > self.position) {
+            owed.gap(from.max(self.position), to, Missing::Other);
+            self.position = to;
+        }
         let position = channel.position.max(self.position);
         let next = channel.ring.iter().find(|entry| entry.seq == seq + 1);
         if self.floor > 0 && self.floor > next.map_or(channel.position, |entry| entry.previous)

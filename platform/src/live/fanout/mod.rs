@@ -208,12 +208,13 @@ impl Fanout {
             let due = now_us - now_us % interval + phase;
             view.due_us = if due <= now_us { due + interval } else { due };
             self.due.push(Reverse((view.due_us, id)));
-            self.rings_bytes = self.rings_bytes.saturating_sub(view.outlet.lock().ring_bytes());
-            view.restart(&self.table, position, wall_us, stale_us);
+            restart(view, &mut self.rings_bytes, &self.table, position, wall_us, stale_us);
         }
         let inputs = view.inputs.iter().flatten();
         let unfilled = match view.wish.form {
             Form::Interval(_) => Vec::new(),
+            // Who came before has asked.
+            _ if view.outlet.filled.initialized() => Vec::new(),
             _ => inputs.filter_map(|i| self.table.get(i.slot).filter(|l| !l.filled)).map(|l| l.series).collect(),
         };
         let cursor = Cursor::join(view.outlet.clone(), signal, slow_us);
@@ -232,8 +233,11 @@ impl Fanout {
         if found > allowed {
             return Err(Unservable::TooManySeries { found, allowed });
         }
-        if self.by_wish.len() >= self.limits.views_max || self.view_series + found > self.limits.view_series_max {
-            return Err(Unservable::Full);
+        if !self.has_room(found) {
+            self.drop_idle(found);
+            if !self.has_room(found) {
+                return Err(Unservable::Full);
+            }
         }
         let number = self.vacant.pop().unwrap_or_else(|| {
             self.views.push(None);
@@ -268,6 +272,23 @@ impl Fanout {
             return Err(Unservable::TooManySeries { found: outputs, allowed: self.limits.series_max });
         }
         Ok(id)
+    }
+
+    fn has_room(&self, series: usize) -> bool {
+        self.by_wish.len() < self.limits.views_max && self.view_series + series <= self.limits.view_series_max
+    }
+
+    /// Views that nobody has any more make room, those first that are idle longest.
+    fn drop_idle(&mut self, series: usize) {
+        let idle = self.views.iter().flatten().filter(|view| view.members == 0);
+        let mut idle: Vec<(u64, ViewId)> = idle.map(|view| (view.idle_us, view.id)).collect();
+        idle.sort_unstable();
+        for (_, id) in idle {
+            if self.has_room(series) {
+                return;
+            }
+            self.drop_view(id);
+        }
     }
 
     /// Gives a view a series; None if it has it or has no room.
@@ -329,7 +350,7 @@ impl Fanout {
         if let Some(id) = view
             && let Some(Some(view)) = self.views.get_mut(id.0 as usize)
         {
-            view.restart(&self.table, now, wall_us, stale_us);
+            restart(view, &mut self.rings_bytes, &self.table, now, wall_us, stale_us);
         }
     }
 
@@ -386,9 +407,12 @@ impl Fanout {
         for number in 0..self.views.len() {
             let Some(view) = &self.views[number] else { continue };
             let id = view.id;
+            let divides = matches!(view.wish.form, Form::Across(..));
+            if !divides && view.wish.selector.takes_every_device() {
+                continue;
+            }
             let wanted = view.wish.selector.takes(&known);
             let had = view.outlet.selects(device);
-            let divides = matches!(view.wish.form, Form::Across(..));
             if wanted == had && !(wanted && divides) {
                 continue;
             }
@@ -446,6 +470,11 @@ impl Fanout {
         if let Some(views) = self.by_device.get_mut(&device) {
             views.retain(|one| *one != id);
         }
+    }
+
+    /// The devices of which it has series and that do not exist any more.
+    pub fn devices_without(&self, directory: &Directory) -> Vec<DeviceKey> {
+        self.table.devices().filter(|device| directory.by_key(*device).is_none()).collect()
     }
 
     /// A device is gone, and its series with it.
@@ -595,6 +624,11 @@ impl Fanout {
             }
         }
     }
+}
+
+fn restart(view: &mut View, rings_bytes: &mut usize, table: &SeriesTable, position: u64, wall_us: i64, stale_us: i64) {
+    *rings_bytes = rings_bytes.saturating_sub(view.outlet.lock().ring_bytes());
+    view.restart(table, position, wall_us, stale_us);
 }
 
 /// The devices that a selector means now.

@@ -159,6 +159,11 @@ impl SeriesTable {
         self.rows.get_mut(slot as usize)?.as_mut()
     }
 
+    /// The devices that have a slot.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceKey> {
+        self.of_device.keys().copied()
+    }
+
     /// The slots of a device.
     pub fn of_device(&self, device: DeviceKey) -> Vec<Slot> {
         self.of_device.get(&device).cloned().unwrap_or_default()

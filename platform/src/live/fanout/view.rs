@@ -452,6 +452,10 @@ impl View {
         let lost =
             self.lost.take().into_iter().chain(self.buffer.lost.take()).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         if samples.is_empty() && !self.new_series && lost.is_none() {
+            let channel = self.outlet.lock();
+            if channel.slow > 0 {
+                channel.wake_behind();
+            }
             return Ticked::default();
         }
         self.new_series = false;
