@@ -17,6 +17,7 @@
 //! After the frames of a position a viewer holds, for each series, what [`Fanout::latest`] had at that position.
 
 pub mod aggregate;
+mod bounds;
 pub mod channel;
 pub mod cursor;
 pub mod series;
@@ -26,6 +27,7 @@ pub mod view;
 mod tests;
 
 pub use aggregate::Fold;
+pub use bounds::{Counts, FanoutLimits, Unservable};
 pub use channel::{Outlet, RingLimits, Signal};
 pub use cursor::{Cursor, Owed, Standing};
 pub use series::SeriesMeta;
@@ -45,61 +47,8 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use view::View;
-
-/// Bounds; each is a key of `[live]` in the configuration.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)] // documented with the keys
-pub struct FanoutLimits {
-    pub series_max: usize,
-    pub inputs_max: usize,
-    pub views_max: usize,
-    pub view_series_max: usize,
-    pub view_linger_us: u64,
-    pub idle_series_max: usize,
-    pub pending_samples_max: usize,
-    pub ring_frames: usize,
-    pub ring_bytes_max: usize,
-    pub rings_bytes_max: usize,
-    pub slow_interval_us: u64,
-    pub across_stale_us: i64,
-}
-
-/// What was done since the start.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Frames made by ticks of views.
-    pub frames_encoded: AtomicU64,
-    /// Frames sent to viewers.
-    pub frames_sent: AtomicU64,
-    /// Bytes sent to viewers.
-    pub bytes_sent: AtomicU64,
-    /// Samples sent to viewers.
-    pub samples_sent: AtomicU64,
-    /// Snapshots made for those who join.
-    pub snapshots_encoded: AtomicU64,
-    /// Catch-ups made for those who were behind.
-    pub catch_ups_encoded: AtomicU64,
-    /// Samples that viewers were too slow for.
-    pub dropped: AtomicU64,
-    /// EVENTS_LOST sent.
-    pub events_lost: AtomicU64,
-}
-
-/// Why there is no such view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unservable {
-    /// It has more series than one subscription may.
-    TooManySeries {
-        /// What it has.
-        found: usize,
-        /// What it may have.
-        allowed: usize,
-    },
-    /// All views together have as many series as they may, or there are too many.
-    Full,
-}
 
 /// A subscriber that has joined.
 #[derive(Debug)]

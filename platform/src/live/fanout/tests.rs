@@ -8,6 +8,7 @@ use pulsewire_core::catalogue::{Resolved, SeriesLimits};
 use pulsewire_core::ids::{DeviceId, MetricName, Sequence, StreamId};
 use pulsewire_core::sample::{MetricDeclaration, ReportKind};
 use pulsewire_core::value::ValueType;
+use std::sync::atomic::AtomicU64;
 
 const MS: u64 = 1000;
 
