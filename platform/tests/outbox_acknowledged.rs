@@ -6,9 +6,12 @@ mod outbox;
 
 use common::{alert, name};
 use outbox::{World, over, seen, settled, step_at};
-use pulsewire::ports::{Leased, OutboxStep, OutboxStore};
+use pulsewire::ports::{Leased, OutboxStep, OutboxStore, User, UserStore};
 use pulsewire_core::alert::Alert;
-use pulsewire_core::push::Next;
+use pulsewire_core::ids::GroupName;
+use pulsewire_core::push::{Next, OpenAlerts};
+use pulsewire_core::role::Role;
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::severity::Severity;
 
 impl World {
@@ -97,4 +100,25 @@ async fn whoever_speaks_german_reads_it_in_german_and_what_is_over_first_needs_n
     let told = world.deliver(32).await;
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].notification.title, format!("Quittiert von {}: Too hot", name("kim")));
+}
+
+#[tokio::test]
+async fn how_many_alerts_are_open_is_told_of_what_the_user_may_see() {
+    let world = World::with_users(&["kim", "lee"]).await;
+    let north = GroupName::parse("north").unwrap();
+    let scope = DeviceScope::Groups([north.clone()].into());
+    let ray = User { name: name("ray"), role: Role::Operator, scope, created_us: 1 };
+    world.store.create_user(ray, "hash".into()).await.unwrap();
+    for user in ["kim", "lee", "ray"] {
+        world.register(user, &format!("of-{user}"), 1).await;
+    }
+    let theirs = Alert { group: Some(north), device: None, ..alert(1, Severity::Warning) };
+    let hidden = Alert { group: None, device: None, ..alert(2, Severity::Critical) };
+    world.commit(vec![hidden, theirs], 10).await;
+    let leased = world.step(step_at(30)).await.leased;
+    let open = |provider: &str| leased.iter().find(|one| one.provider == provider).unwrap().notification.open;
+    for user in ["of-kim", "of-lee"] {
+        assert_eq!(open(user), OpenAlerts { count: 2, worst: Some(Severity::Critical) });
+    }
+    assert_eq!(open("of-ray"), OpenAlerts { count: 1, worst: Some(Severity::Warning) });
 }

@@ -36,7 +36,7 @@ fn many_devices_are_changed_by_id_or_filter_and_each_failure_is_named() {
     // What is so already is no change.
     let again = admin.post(BULK, &json!({"action": "set_group", "filter": {"group": "g"}, "group": "g"})).expect(200);
     assert_eq!(again, json!({"matched": 2, "changed": 0, "failed": []}));
-    let done = admin.post(BULK, &json!({"action": "set_group", "filter": {}, "group": null})).expect(200);
+    let done = admin.post(BULK, &json!({"action": "set_group", "filter": {"all": true}, "group": null})).expect(200);
     assert_eq!((&done["matched"], &done["changed"]), (&json!(6), &json!(2)));
 
     admin.post(BULK, &json!({"action": "set_profile", "filter": {"tag": "site:north"}, "profile": "P"})).expect(200);
@@ -69,7 +69,7 @@ fn disabled_devices_are_sent_away_and_deleted_ones_leave_nothing() {
     assert_eq!(done["changed"], 1);
     assert_eq!(devices[0].expect_close().code, 4017, "revoked");
     assert_eq!(admin.device("a")["enabled"], false);
-    let done = admin.post(BULK, &json!({"action": "delete", "filter": {}})).expect(200);
+    let done = admin.post(BULK, &json!({"action": "delete", "filter": {"all": true}})).expect(200);
     assert_eq!((&done["matched"], &done["changed"]), (&json!(2), &json!(2)));
     assert_eq!(ids(admin, ""), Vec::<String>::new());
     let secret = server.create_device("b");
@@ -85,7 +85,7 @@ fn a_command_for_many_is_stored_for_each_and_refused_where_one_would_be() {
     fleet(admin, 3);
     admin.patch("/api/v1/devices/d001", &json!({"enabled": false})).expect(200);
     let command = json!({"name": "reboot", "arguments": {"now": true}, "ttl": "1h"});
-    let done = admin.post(BULK, &json!({"action": "command", "filter": {}, "command": command})).expect(200);
+    let done = admin.post(BULK, &json!({"action": "command", "filter": {"all": true}, "command": command})).expect(200);
     assert_eq!((&done["matched"], &done["changed"]), (&json!(3), &json!(2)));
     assert_eq!(done["failed"][0]["id"], "d001");
     for (id, count) in [("d000", 1), ("d001", 0), ("d002", 1)] {
@@ -101,28 +101,35 @@ fn what_may_be_done_with_one_device_may_be_done_with_many() {
     fleet(admin, 1);
     let (viewer, operator) = (admin.create_user("vera", "viewer"), admin.create_user("otto", "operator"));
     for (body, for_operator) in [
-        (json!({"action": "set_group", "filter": {}, "group": "g"}), 200),
-        (json!({"action": "add_tag", "filter": {}, "key": "k", "value": "v"}), 200),
-        (json!({"action": "command", "filter": {}, "command": {"name": "x"}}), 200),
-        (json!({"action": "disable", "filter": {}}), 403),
-        (json!({"action": "delete", "filter": {}}), 403),
+        (json!({"action": "set_group", "filter": {"all": true}, "group": "g"}), 200),
+        (json!({"action": "add_tag", "filter": {"all": true}, "key": "k", "value": "v"}), 200),
+        (json!({"action": "command", "filter": {"all": true}, "command": {"name": "x"}}), 200),
+        (json!({"action": "disable", "filter": {"all": true}}), 403),
+        (json!({"action": "delete", "filter": {"all": true}}), 403),
     ] {
         assert_eq!(viewer.post(BULK, &body).status, 403, "{body}");
         assert_eq!(operator.post(BULK, &body).status, for_operator, "{body}");
     }
     for (body, field) in [
-        (json!({"action": "explode", "filter": {}}), "action"),
+        (json!({"action": "explode", "filter": {"all": true}}), "action"),
         (json!({"action": "enable"}), "ids"),
-        (json!({"action": "enable", "ids": [], "filter": {}}), "ids"),
+        (json!({"action": "enable", "ids": [], "filter": {"all": true}}), "ids"),
         (json!({"action": "enable", "ids": vec!["a"; 1001]}), "ids"),
-        (json!({"action": "enable", "filter": {}, "group": "g"}), "group"),
-        (json!({"action": "set_group", "filter": {}}), "group"),
-        (json!({"action": "set_group", "filter": {}, "group": " g"}), "group"),
-        (json!({"action": "add_tag", "filter": {}, "key": "k"}), "value"),
-        (json!({"action": "add_tag", "filter": {}, "key": "k k", "value": "v"}), "value"),
+        (json!({"action": "enable", "filter": {"all": true}, "group": "g"}), "group"),
+        (json!({"action": "set_group", "filter": {"all": true}}), "group"),
+        (json!({"action": "set_group", "filter": {"all": true}, "group": " g"}), "group"),
+        (json!({"action": "add_tag", "filter": {"all": true}, "key": "k"}), "value"),
+        (json!({"action": "add_tag", "filter": {"all": true}, "key": "k k", "value": "v"}), "value"),
         (json!({"action": "set_profile", "filter": {"presence": "away"}, "profile": null}), "presence"),
+        (json!({"action": "delete", "filter": {}}), "filter"),
+        (json!({"action": "delete", "filter": {"q": ""}}), "filter"),
+        (json!({"action": "delete", "filter": {"tag": null}}), "filter"),
+        (json!({"action": "delete", "filter": {"tag": []}}), "tag"),
+        (json!({"action": "delete", "filter": {"tag": ""}}), "tag"),
+        (json!({"action": "delete", "filter": {"tag": [""]}}), "tag"),
+        (json!({"action": "delete", "filter": {"all": true, "group": "g"}}), "all"),
         (
-            json!({"action": "command", "filter": {}, "command": {"name": "x", "id": "01KAJ3V8Q5M7T2X9R4C6B8D0EF"}}),
+            json!({"action": "command", "filter": {"all": true}, "command": {"name": "x", "id": "01KAJ3V8Q5M7T2X9R4C6B8D0EF"}}),
             "command.id",
         ),
     ] {

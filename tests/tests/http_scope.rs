@@ -101,9 +101,9 @@ fn no_route_answers_anything_about_a_device_outside_the_groups() {
                     _ => vec![
                         json!({}),
                         json!({"action": "comment", "filter": {}, "text": "hello"}),
-                        json!({"action": "add_tag", "filter": {}, "key": "seen", "value": "yes"}),
+                        json!({"action": "add_tag", "filter": {"all": true}, "key": "seen", "value": "yes"}),
                         json!({"action": "set_group", "ids": [SECRET, OPEN], "group": "north"}),
-                        json!({"action": "command", "filter": {}, "command": {"name": "y"}}),
+                        json!({"action": "command", "filter": {"all": true}, "command": {"name": "y"}}),
                         json!({"name": "y"}),
                         json!({"text": "hello"}),
                         json!({"query": ""}),
@@ -184,11 +184,28 @@ fn a_device_outside_the_groups_is_as_if_it_did_not_exist() {
     assert_eq!((&overview["devices"]["total"], &overview["samples_stored"]), (&json!(1), &json!(2)));
     let about = otto.get("/api/v1/about").expect(200);
     assert_eq!((&about["devices"], &about["series"]), (&json!(1), &json!(2)));
+    for (answer, of_whole) in [(&overview, vec!["samples_per_s", "store", "viewers"]), (&about, vec!["store", "live"])]
+    {
+        for field in of_whole {
+            assert_eq!(answer.get(field), Some(&Value::Null), "{field}: {answer}");
+        }
+    }
+    let checks = about["health"].as_array().expect("checks");
+    for name in ["journal", "store", "viewers"] {
+        let check = checks.iter().find(|check| check["name"] == name).expect("a check");
+        assert_eq!((&check["state"], &check["detail"]), (&json!("ok"), &json!("well")));
+    }
     let series = otto.get("/api/v1/query?metric=temp").expect(200);
     assert_eq!(series["series"].as_array().expect("series").len(), 1);
     for path in ["/api/v1/rules", "/api/v1/silences", "/api/v1/notifications", "/api/v1/push/messages"] {
         otto.get(path).expect_problem(403, "forbidden", "some groups only");
     }
+    // What fired elsewhere is not counted with a device that came to them later.
+    scene.server.admin().patch(&format!("/api/v1/devices/{SECRET}"), &json!({"group": "north"})).expect(200);
+    assert_eq!(scene.server.admin().device(SECRET)["alerts"]["critical"], 1);
+    assert_eq!(otto.get(&format!("/api/v1/devices/{SECRET}")).expect(200)["alerts"]["critical"], 0);
+    assert_eq!(otto.get(&format!("/api/v1/devices?severity=any&q={SECRET}")).expect(200)["total"], 0);
+    scene.server.admin().patch(&format!("/api/v1/devices/{SECRET}"), &json!({"group": "south"})).expect(200);
     // Nothing can be moved to where they would not see it.
     let refused = otto.patch(&format!("/api/v1/devices/{OPEN}"), &json!({"group": "south"}));
     refused.expect_problem(400, "invalid_field", "you may see and use north");

@@ -158,7 +158,7 @@ enum Request {
     Rule { id: RuleId, reply: oneshot::Sender<Option<RuleView>> },
     Write { write: Box<RuleWrite>, reply: Reply<RuleView> },
     Open { filter: OpenFilter, reply: oneshot::Sender<Vec<OpenAlert>> },
-    OpenByDevice { reply: oneshot::Sender<HashMap<DeviceKey, [u32; 3]>> },
+    OpenByDevice { scope: DeviceScope, reply: oneshot::Sender<HashMap<DeviceKey, [u32; 3]>> },
     Operate { alert: AlertId, operation: Operation, user: UserName, reply: Reply<OpenAlert> },
     Bulk { filter: OpenFilter, operation: Operation, user: UserName, reply: Reply<Bulk> },
     Silence { silence: Silence, reply: Reply<Silence> },
@@ -248,12 +248,12 @@ impl Alerting {
         self.ask(|reply| Request::Open { filter, reply }).await
     }
 
-    /// How many alerts are open on each device that has any, by severity.
+    /// How many alerts are open on each device that has any, by severity: those that fired in a group of the scope.
     ///
     /// # Errors
     /// [`AlertingError::Stopping`].
-    pub async fn open_by_device(&self) -> Result<HashMap<DeviceKey, [u32; 3]>, AlertingError> {
-        self.ask(|reply| Request::OpenByDevice { reply }).await
+    pub async fn open_by_device(&self, scope: DeviceScope) -> Result<HashMap<DeviceKey, [u32; 3]>, AlertingError> {
+        self.ask(|reply| Request::OpenByDevice { scope, reply }).await
     }
 
     /// Does something with an alert. Doing it twice changes nothing.

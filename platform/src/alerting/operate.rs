@@ -29,9 +29,9 @@ impl AlertingTask {
             Request::Open { filter, reply } => {
                 let _ = reply.send(self.open_alerts(&filter));
             }
-            Request::OpenByDevice { reply } => {
+            Request::OpenByDevice { scope, reply } => {
                 let mut open: HashMap<DeviceKey, [u32; 3]> = HashMap::new();
-                for alert in self.engine.alerts() {
+                for alert in self.engine.alerts().filter(|alert| scope.sees_group(alert.group.as_ref())) {
                     let Some(device) = alert.device else { continue };
                     open.entry(device).or_default()[alert.severity as usize] += 1;
                 }

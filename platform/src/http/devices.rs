@@ -271,7 +271,7 @@ pub async fn show(
     path: web::Path<String>,
 ) -> Result<web::Json<DeviceJson>, Problem> {
     let device = find(&state, caller.scope(), &path)?;
-    Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state).await?)))
+    Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state, caller.scope()).await?)))
 }
 
 /// Edit a device.
@@ -294,7 +294,7 @@ pub async fn update(
     }
     let (parts, scope) = (state.clone(), caller.scope().clone());
     let device = state.complete(async move { edit(&parts, &scope, &path, change).await }).await?;
-    Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state).await?)))
+    Ok(web::Json(to_json(&state, &device, &*Fleet::alerts(&state, caller.scope()).await?)))
 }
 
 async fn edit(state: &State, scope: &DeviceScope, id: &str, change: DeviceChange) -> Result<Arc<Device>, Problem> {

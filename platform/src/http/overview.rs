@@ -56,15 +56,16 @@ impl From<StoreStatus> for StoreJson {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct OverviewJson {
     devices: DeviceCounts,
-    /// Values stored per second, averaged over ten seconds.
-    samples_per_s: f64,
+    /// Values stored per second by all devices, averaged over ten seconds; null for who sees some groups only.
+    samples_per_s: Option<f64>,
     /// Values stored; those of deleted devices count until the next start.
     samples_stored: u64,
     /// What became of everything that devices sent; that of deleted devices counts until the next start.
     accounting: AccountingJson,
-    store: StoreJson,
-    /// Open live sockets.
-    viewers: usize,
+    /// Null for who sees some groups only.
+    store: Option<StoreJson>,
+    /// Open live sockets; null for who sees some groups only.
+    viewers: Option<usize>,
     /// Logged-in devices.
     sessions: usize,
     uptime_s: u64,
@@ -74,19 +75,16 @@ pub struct OverviewJson {
 #[utoipa::path(get, path = "/overview", tag = "service", responses((status = 200, body = OverviewJson)))]
 pub async fn overview(state: web::Data<State>, caller: Caller) -> Result<web::Json<OverviewJson>, Problem> {
     let counts = fleet::counts(&state, caller.scope()).await?;
-    let mut status = state.journal.status();
-    if !caller.scope().is_all() {
-        // It may name devices.
-        status.damaged.clear();
-    }
+    // What is of the whole says something of the devices that are not seen.
+    let whole = caller.scope().is_all();
     let Counts { total, online, stale, accounting, .. } = *counts;
     Ok(web::Json(OverviewJson {
         devices: DeviceCounts { total, online, stale, offline: total.saturating_sub(online + stale) },
-        samples_per_s: state.ingest.accounts().values_per_s(state.clock.now_us()),
+        samples_per_s: whole.then(|| state.ingest.accounts().values_per_s(state.clock.now_us())),
         samples_stored: accounting.stored,
         accounting: AccountingJson::new(&accounting),
-        store: status.into(),
-        viewers: state.live.viewers(),
+        store: whole.then(|| state.journal.status().into()),
+        viewers: whole.then(|| state.live.viewers()),
         sessions: online + stale,
         uptime_s: state.started.elapsed().as_secs(),
     }))

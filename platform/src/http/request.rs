@@ -3,6 +3,7 @@
 
 use super::State;
 use super::access::{Identity, identify};
+use super::fleet::filter::TAGS_MAX;
 use super::problem::{self, Problem};
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -67,13 +68,23 @@ const SEVERAL: &str = "tag=";
 fn joined(query: &str) -> Cow<'_, str> {
     let mut tags = query.split('&').filter_map(|pair| pair.strip_prefix(SEVERAL));
     let Some(first) = tags.next() else { return query.into() };
-    let rest: Vec<&str> = tags.collect();
-    if rest.is_empty() {
+    let mut rest = tags.take(TAGS_MAX).peekable();
+    if rest.peek().is_none() {
         return query.into();
     }
-    let others = query.split('&').filter(|pair| !pair.starts_with(SEVERAL));
-    let tag = rest.iter().fold(format!("{SEVERAL}{first}"), |tag, value| format!("{tag}%1F{value}"));
-    others.chain([tag.as_str()]).collect::<Vec<_>>().join("&").into()
+    // One more than are allowed, so that too many are refused as what they are.
+    let mut all = String::with_capacity(query.len().saturating_add(2 * TAGS_MAX));
+    for pair in query.split('&').filter(|pair| !pair.starts_with(SEVERAL)) {
+        all.push_str(pair);
+        all.push('&');
+    }
+    all.push_str(SEVERAL);
+    all.push_str(first);
+    for value in rest {
+        all.push_str("%1F");
+        all.push_str(value);
+    }
+    all.into()
 }
 
 fn query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, Problem> {
@@ -226,6 +237,13 @@ impl<T> FromRequest for Body<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_too_many_tags_one_more_than_are_allowed_is_read() {
+        let many = vec!["tag=a:b"; 100_000].join("&");
+        let read = joined(&many);
+        assert_eq!(read.split("%1F").count(), TAGS_MAX + 1, "and so they are refused");
+    }
 
     #[test]
     fn several_tags_become_one_parameter_and_the_rest_stays() {

@@ -95,8 +95,9 @@ export interface About {
   };
   /** Admins only. */
   data_dir: string | null;
-  store: StoreState;
-  live: Record<string, unknown>;
+  /** As `live` null for who sees some groups only. */
+  store: StoreState | null;
+  live: Record<string, unknown> | null;
   devices: number;
   series: number;
   sessions: number;

@@ -122,7 +122,7 @@ export interface DevicePage extends Page<Device> {
 export interface DeviceBulk {
   action: 'enable' | 'disable' | 'delete' | 'set_group' | 'set_profile' | 'add_tag' | 'remove_tag' | 'command';
   ids?: readonly string[];
-  filter?: Record<string, string | readonly string[]>;
+  filter?: Record<string, string | readonly string[]> | { all: true };
   group?: string | null;
   profile?: string | null;
   key?: string;
@@ -176,10 +176,11 @@ export interface StoreState {
 
 export interface Overview {
   devices: { total: number; online: number; stale: number; offline: number };
-  samples_per_s: number;
+  /** As `store` and `viewers` null for who sees some groups only. */
+  samples_per_s: number | null;
   samples_stored: number;
-  store: StoreState;
-  viewers: number;
+  store: StoreState | null;
+  viewers: number | null;
   sessions: number;
   uptime_s: number;
 }

@@ -42,8 +42,9 @@ pub struct AboutJson {
     process: ProcessJson,
     /// For admins; else null.
     data_dir: Option<String>,
-    store: StoreJson,
-    live: LiveJson,
+    /// Null for who sees some groups only, as `live`.
+    store: Option<StoreJson>,
+    live: Option<LiveJson>,
     devices: usize,
     /// Metrics of all devices.
     series: usize,
@@ -59,11 +60,9 @@ pub struct AboutJson {
 pub async fn about(state: web::Data<State>, caller: Caller) -> Result<web::Json<AboutJson>, Problem> {
     let admin = caller.require(Role::Admin).is_ok();
     let scope = caller.scope();
-    let mut status = state.journal.status();
-    if !scope.is_all() {
-        // It may name devices.
-        status.damaged = status.damaged.iter().map(|_| "a part of what is stored".to_owned()).collect();
-    }
+    // What is of the whole says something of the devices that are not seen.
+    let whole = scope.is_all();
+    let status = state.journal.status();
     let troubles = troubles(&state, admin).await?;
     let data_dir = state.facts.data_dir.clone();
     let look = move || Ok((ProcessJson::read(), free_bytes(&data_dir)));
@@ -71,14 +70,15 @@ pub async fn about(state: web::Data<State>, caller: Caller) -> Result<web::Json<
     let counts = fleet::counts(&state, scope).await?;
     let (now_us, elapsed) = (state.clock.now_us(), state.started.elapsed());
     let live = state.live.status();
+    let of_whole = |check: HealthJson| if whole { check } else { check.without_figures() };
     let health = vec![
-        health::journal(&status),
-        health::store(&status),
+        of_whole(health::journal(&status)),
+        of_whole(health::store(&status)),
         health::disk(free_bytes),
         health::clock(state.started_us, now_us, elapsed),
         health::push(&troubles),
         health::tls(&state.facts.doors),
-        health::viewers(live.viewers, live.slow),
+        of_whole(health::viewers(live.viewers, live.slow)),
         health::files(&process),
     ];
     let channels =
@@ -92,8 +92,8 @@ pub async fn about(state: web::Data<State>, caller: Caller) -> Result<web::Json<
         cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         process,
         data_dir: admin.then(|| state.facts.data_dir.display().to_string()),
-        store: status.into(),
-        live: live.into(),
+        store: whole.then(|| status.into()),
+        live: whole.then(|| live.into()),
         devices: counts.total,
         series: counts.series,
         sessions: counts.online + counts.stale,

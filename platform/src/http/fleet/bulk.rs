@@ -6,6 +6,7 @@ use super::super::devices::{forget, parse_group, parse_profile};
 use super::super::problem::Problem;
 use super::super::query::clip;
 use super::super::request::{Body, Caller};
+use super::Fleet;
 use super::filter::{Filter, Given, SEPARATOR};
 use super::order::{Asked, Sort};
 use crate::commands::NewCommand;
@@ -66,6 +67,39 @@ pub struct DeviceBulkFilterJson {
     tag: Option<OneOrMany>,
     presence: Option<String>,
     severity: Option<String>,
+    /// Every device; then, and only then, nothing else is given.
+    all: bool,
+}
+
+impl DeviceBulkFilterJson {
+    /// Checks it. A filter that leaves everything in has to say so: one that was to be filled in and is empty by mistake
+    /// would be every device.
+    fn parse(&self, scope: &DeviceScope) -> Result<Filter, Problem> {
+        let tags = match &self.tag {
+            None => None,
+            Some(OneOrMany::One(tag)) => Some(tag.clone()),
+            Some(OneOrMany::Many(tags)) if tags.is_empty() => {
+                return Err(Problem::field("tag", "tag is an empty list; give key:value, or leave tag out"));
+            }
+            Some(OneOrMany::Many(tags)) => Some(tags.join(&SEPARATOR.to_string())),
+        };
+        let given = Given {
+            q: self.q.as_deref().filter(|q| !q.is_empty()),
+            group: self.group.as_deref(),
+            profile: self.profile.as_deref(),
+            tag: tags.as_deref(),
+            presence: self.presence.as_deref(),
+            severity: self.severity.as_deref(),
+        };
+        match (given == Given::default(), self.all) {
+            (true, false) => {
+                let detail = "the filter says nothing; for every device give \"filter\": {\"all\": true}";
+                Err(Problem::field("filter", detail))
+            }
+            (false, true) => Err(Problem::field("all", "all is every device; leave it out, or everything else")),
+            _ => Filter::parse(scope, given),
+        }
+    }
 }
 
 /// A text or several.
@@ -220,21 +254,24 @@ pub async fn bulk(
     let action = Action::parse(&mut body, &caller)?;
     caller.require(action.role())?;
     let mut done = BulkDone::default();
-    let keys = match (body.ids, body.filter) {
-        (Some(ids), None) => named(&state, caller.scope(), &ids, &mut done)?,
+    let (keys, filter) = match (body.ids, body.filter) {
+        (Some(ids), None) => {
+            // Whatever they are, as long as they may be seen.
+            (named(&state, caller.scope(), &ids, &mut done)?, Filter::parse(caller.scope(), Given::default())?)
+        }
         (None, Some(filter)) => fitting(&state, caller.scope(), &filter).await?,
         _ => return Err(Problem::field("ids", "exactly one of ids and filter is wanted")),
     };
     done.matched = keys.len();
     let place = state.places.bulks.enter()?;
-    let (parts, scope) = (state.clone(), caller.scope().clone());
+    let parts = state.clone();
     let work = async move {
         let _place = place;
         for piece in keys.chunks(PIECE) {
             match &action {
-                Action::Delete => delete(&parts, &scope, piece, &mut done).await?,
-                Action::Command(command) => order(&parts, &scope, piece, command, &mut done).await?,
-                action => change(&parts, &scope, piece, action, &mut done).await?,
+                Action::Delete => delete(&parts, &filter, piece, &mut done).await?,
+                Action::Command(command) => order(&parts, &filter, piece, command, &mut done).await?,
+                action => change(&parts, &filter, piece, action, &mut done).await?,
             }
             tokio::task::yield_now().await;
         }
@@ -266,40 +303,36 @@ async fn fitting(
     state: &web::Data<State>,
     scope: &DeviceScope,
     filter: &DeviceBulkFilterJson,
-) -> Result<Vec<DeviceKey>, Problem> {
-    let tags = filter.tag.as_ref().map(|tag| match tag {
-        OneOrMany::One(tag) => tag.clone(),
-        OneOrMany::Many(tags) => tags.join(&SEPARATOR.to_string()),
-    });
-    let given = Given {
-        q: filter.q.as_deref(),
-        group: filter.group.as_deref(),
-        profile: filter.profile.as_deref(),
-        tag: tags.as_deref().filter(|tags| !tags.is_empty()),
-        presence: filter.presence.as_deref(),
-        severity: filter.severity.as_deref(),
-    };
-    let filter = Filter::parse(scope, given)?;
-    let devices = Asked { filter, sort: Sort::Id, descending: false }.devices(state).await?;
-    Ok(devices.iter().map(|device| device.key).collect())
+) -> Result<(Vec<DeviceKey>, Filter), Problem> {
+    let filter = filter.parse(scope)?;
+    let devices = Asked { filter: filter.clone(), sort: Sort::Id, descending: false }.devices(state).await?;
+    Ok((devices.iter().map(|device| device.key).collect(), filter))
 }
 
-/// Those of a piece that are still there and may be seen.
-fn known(state: &State, scope: &DeviceScope, piece: &[DeviceKey]) -> Result<Vec<Arc<Device>>, Problem> {
-    let directory = state.directory.read().map_err(Problem::internal)?;
-    Ok(piece.iter().filter_map(|key| directory.by_key(*key)).filter(|d| scope.sees(d)).cloned().collect())
+/// Those of a piece that are still meant: what was found may be two seconds old, and earlier pieces took their time.
+async fn known(state: &State, filter: &Filter, piece: &[DeviceKey]) -> Result<Vec<Arc<Device>>, Problem> {
+    let alerts = match filter.needs_alerts() {
+        true => Fleet::alerts(state, filter.scope()).await?,
+        false => Arc::default(),
+    };
+    let mut known: Vec<_> = {
+        let directory = state.directory.read().map_err(Problem::internal)?;
+        piece.iter().filter_map(|key| directory.by_key(*key)).cloned().collect()
+    };
+    filter.keep(&mut known, &state.presence, &alerts);
+    Ok(known)
 }
 
 async fn change(
     state: &State,
-    scope: &DeviceScope,
+    filter: &Filter,
     piece: &[DeviceKey],
     action: &Action,
     done: &mut BulkDone,
 ) -> Result<(), Problem> {
     let _editing = state.device_edits.lock().await;
     let mut changed = Vec::new();
-    for known in known(state, scope, piece)? {
+    for known in known(state, filter, piece).await? {
         match action.apply(&known) {
             Ok(Some(device)) => changed.push(device),
             Ok(None) => {}
@@ -332,9 +365,9 @@ fn fail_all(done: &mut BulkDone, ids: &[&DeviceId], error: crate::ports::MetaErr
     Ok(())
 }
 
-async fn delete(state: &State, scope: &DeviceScope, piece: &[DeviceKey], done: &mut BulkDone) -> Result<(), Problem> {
+async fn delete(state: &State, filter: &Filter, piece: &[DeviceKey], done: &mut BulkDone) -> Result<(), Problem> {
     let editing = state.device_edits.lock().await;
-    let known = known(state, scope, piece)?;
+    let known = known(state, filter, piece).await?;
     let keys: Vec<DeviceKey> = known.iter().map(|device| device.key).collect();
     if let Err(error) = state.devices.delete_devices(keys.clone()).await {
         return fail_all(done, &known.iter().map(|device| &device.id).collect::<Vec<_>>(), error);
@@ -357,12 +390,12 @@ async fn delete(state: &State, scope: &DeviceScope, piece: &[DeviceKey], done: &
 
 async fn order(
     state: &State,
-    scope: &DeviceScope,
+    filter: &Filter,
     piece: &[DeviceKey],
     command: &NewCommand,
     done: &mut BulkDone,
 ) -> Result<(), Problem> {
-    let known = known(state, scope, piece)?;
+    let known = known(state, filter, piece).await?;
     // Asked at once, they are decided on together and stored in a few transactions.
     let asked = known.iter().map(|device| state.commands.submit(device, command.clone()));
     for (device, answer) in known.iter().zip(futures_util::future::join_all(asked).await) {

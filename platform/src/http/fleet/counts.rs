@@ -2,8 +2,8 @@
 
 use super::super::State;
 use super::super::problem::Problem;
+use super::AGE_MAX;
 use super::filter::{AlertCounts, Filter, Given};
-use super::{AGE_MAX, Fleet};
 use actix_web::web;
 use pulsewire_core::accounting::Accounting;
 use pulsewire_core::presence::Presence;
@@ -34,9 +34,9 @@ pub async fn counts(state: &web::Data<State>, scope: &DeviceScope) -> Result<Arc
     }
     let filter = Filter::parse(scope, Given::default())?;
     let make = async {
-        let _place = state.fleet.enter().await?;
+        let place = state.fleet.enter().await?;
         let parts = state.clone();
-        Fleet::work(state, move || look(&parts, &filter)).await
+        place.work(state, move || look(&parts, &filter)).await
     };
     state.fleet.counts.get(scope, version, Some(AGE_MAX), make).await
 }

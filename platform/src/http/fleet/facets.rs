@@ -111,11 +111,11 @@ pub async fn facets(state: web::Data<State>, caller: Caller<FacetFilter>) -> Res
 }
 
 async fn make(state: &web::Data<State>, filter: Filter) -> Result<FacetsJson, Problem> {
+    let alerts = Fleet::alerts(state, filter.scope()).await?;
     let devices = Asked { filter, sort: Sort::Id, descending: false }.devices(state).await?;
-    let alerts = Fleet::alerts(state).await?;
-    let _place = state.fleet.enter().await?;
+    let place = state.fleet.enter().await?;
     let parts = state.clone();
-    Fleet::work(state, move || count(&parts, &devices, &alerts)).await
+    place.work(state, move || count(&parts, &devices, &alerts)).await
 }
 
 /// Counts of one thing, and the most frequent of it.

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 /// Most tags in one filter.
-const TAGS_MAX: usize = 64;
+pub const TAGS_MAX: usize = 64;
 /// Stands between several parameters of one name: no tag has it.
 pub const SEPARATOR: char = '\u{1f}';
 /// Devices that are looked at in one go, so that whoever changes the directory waits for no more than these.
@@ -33,7 +33,7 @@ impl Tags {
         let Some(text) = text else { return Ok(tags) };
         let given = text.split(SEPARATOR);
         if given.clone().count() > TAGS_MAX {
-            let detail = format!("tag is given {} times; at most {TAGS_MAX} are allowed", given.count());
+            let detail = format!("tag is given more than {TAGS_MAX} times, which are the most allowed");
             return Err(Problem::field("tag", detail));
         }
         for tag in given {
@@ -71,7 +71,7 @@ pub enum Alerting {
 }
 
 /// As it comes with a request; what is absent leaves everything in.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // as the query parameters
 pub struct Given<'a> {
     pub q: Option<&'a str>,
@@ -117,6 +117,11 @@ impl Filter {
             presence: presence.transpose()?,
             severity: severity.transpose()?,
         })
+    }
+
+    /// Which devices the one who asks may see.
+    pub fn scope(&self) -> &DeviceScope {
+        &self.scope
     }
 
     /// It looks at what changes without the directory.
@@ -166,30 +171,42 @@ impl Filter {
                 }
                 last.map(|device| device.id.clone())
             };
-            if let Some(wanted) = self.presence {
-                let seen = presence.of_each(found[begin..].iter().map(|device| device.key));
-                let mut seen = seen.into_iter();
-                let mut at = 0;
-                found.retain(|_| {
-                    at += 1;
-                    at <= begin || seen.next().is_some_and(|(presence, _)| presence == wanted)
-                });
+            if self.presence.is_some() {
+                let mut some = found.split_off(begin);
+                self.keep_present(&mut some, presence);
+                found.append(&mut some);
             }
             match last {
                 Some(id) => after = Some(id),
                 None => break,
             }
         }
-        if let Some(wanted) = self.severity {
-            found.retain(|device| {
-                let counts = alerts.get(&device.key).copied().unwrap_or_default();
-                match wanted {
-                    Alerting::Any => counts.iter().any(|count| *count > 0),
-                    Alerting::Of(severity) => counts[severity as usize] > 0,
-                }
-            });
-        }
+        self.keep_alerting(&mut found, alerts);
         Ok(found)
+    }
+
+    /// Those of a few that fit as of now.
+    pub fn keep(&self, devices: &mut Vec<Arc<Device>>, presence: &PresenceTable, alerts: &AlertCounts) {
+        devices.retain(|device| self.fits(device));
+        self.keep_present(devices, presence);
+        self.keep_alerting(devices, alerts);
+    }
+
+    fn keep_present(&self, devices: &mut Vec<Arc<Device>>, presence: &PresenceTable) {
+        let Some(wanted) = self.presence else { return };
+        let mut seen = presence.of_each(devices.iter().map(|device| device.key)).into_iter();
+        devices.retain(|_| seen.next().is_some_and(|(presence, _)| presence == wanted));
+    }
+
+    fn keep_alerting(&self, devices: &mut Vec<Arc<Device>>, alerts: &AlertCounts) {
+        let Some(wanted) = self.severity else { return };
+        devices.retain(|device| {
+            let counts = alerts.get(&device.key).copied().unwrap_or_default();
+            match wanted {
+                Alerting::Any => counts.iter().any(|count| *count > 0),
+                Alerting::Of(severity) => counts[severity as usize] > 0,
+            }
+        });
     }
 }
 
@@ -234,6 +251,25 @@ mod tests {
             assert!(has_part(text, &part.to_lowercase()), "{part} in {text}");
         }
         assert!(!has_part("ab", "abc") && !has_part("", "a"));
+    }
+
+    #[test]
+    fn of_a_few_those_stay_that_fit_now() {
+        let keep = |given: Given<'_>, alerts: &AlertCounts| {
+            let filter = Filter::parse(&DeviceScope::All, given).expect("valid");
+            let mut few =
+                vec![Arc::new(device("a", &[("site", "north")])), Arc::new(device("b", &[("site", "south")]))];
+            filter.keep(&mut few, &PresenceTable::default(), alerts);
+            few.iter().map(|device| device.id.to_string()).collect::<Vec<_>>()
+        };
+        let none = AlertCounts::new();
+        assert_eq!(keep(Given::default(), &none), ["a", "b"]);
+        assert_eq!(keep(Given { tag: Some("site:south"), ..Given::default() }, &none), ["b"]);
+        assert!(keep(Given { presence: Some("online"), ..Given::default() }, &none).is_empty());
+        assert!(keep(Given { severity: Some("any"), ..Given::default() }, &none).is_empty());
+        let critical = AlertCounts::from([(DeviceKey(1), [0, 0, 1])]);
+        assert_eq!(keep(Given { severity: Some("critical"), ..Given::default() }, &critical), ["a", "b"]);
+        assert!(keep(Given { severity: Some("warning"), ..Given::default() }, &critical).is_empty());
     }
 
     #[test]

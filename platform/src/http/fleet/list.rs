@@ -143,7 +143,7 @@ pub async fn list(state: web::Data<State>, caller: Caller<DeviceFilter>) -> Resu
         known.iter().filter_map(|device| directory.by_key(device.key)).filter(|d| filter.fits(d)).cloned().collect()
     };
     let latest = latest(&state, &page, &metrics).await?;
-    let alerts = Fleet::alerts(&state).await?;
+    let alerts = Fleet::alerts(&state, caller.scope()).await?;
     let with = |(device, latest): (&Arc<Device>, _)| {
         let mut json = to_json(&state, device, &alerts);
         json.latest = latest;

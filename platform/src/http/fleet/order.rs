@@ -3,8 +3,8 @@
 use super::super::State;
 use super::super::problem::Problem;
 use super::super::query::clip;
-use super::Fleet;
 use super::filter::{AlertCounts, DEVICES_AT_ONCE, Filter};
+use super::{Fleet, Look};
 use actix_web::web;
 use pulsewire_core::device::Device;
 use pulsewire_core::ids::{MetricName, SeriesKey};
@@ -79,22 +79,22 @@ impl Asked {
     }
 
     async fn make(self, state: &web::Data<State>) -> Result<Ordered, Problem> {
-        let _place = state.fleet.enter().await?;
+        let place = state.fleet.enter().await?;
         let alerts = match self.filter.needs_alerts() || self.sort == Sort::Alerts {
-            true => Fleet::alerts(state).await?,
+            true => Fleet::alerts(state, self.filter.scope()).await?,
             false => Arc::default(),
         };
         let (parts, filter, counts) = (state.clone(), self.filter.clone(), alerts.clone());
-        let found = Fleet::work(state, move || filter.select(&parts.directory, &parts.presence, &counts)).await?;
+        let found = place.work(state, move || filter.select(&parts.directory, &parts.presence, &counts)).await?;
         if self.sort == Sort::Id && !self.descending {
             return Ok(found);
         }
         let (found, values) = match &self.sort {
-            Sort::Metric(metric) => values(state, found, metric.clone()).await?,
+            Sort::Metric(metric) => values(state, &place, found, metric.clone()).await?,
             _ => (found, Vec::new()),
         };
         let parts = state.clone();
-        Fleet::work(state, move || Ok(self.sorted(&parts, found, values, &alerts))).await
+        place.work(state, move || Ok(self.sorted(&parts, found, values, &alerts))).await
     }
 
     fn sorted(&self, state: &State, found: Ordered, values: Vec<Option<Sample>>, alerts: &AlertCounts) -> Ordered {
@@ -149,6 +149,7 @@ impl Asked {
 /// The newest value of a metric of each device that has it.
 async fn values(
     state: &web::Data<State>,
+    place: &Look,
     found: Ordered,
     metric: MetricName,
 ) -> Result<(Ordered, Vec<Option<Sample>>), Problem> {
@@ -157,7 +158,7 @@ async fn values(
         let keys = series(&parts, &found, std::slice::from_ref(&metric))?;
         Ok((found, keys))
     };
-    let (found, keys) = Fleet::work(state, look).await?;
+    let (found, keys) = place.work(state, look).await?;
     let known: Vec<SeriesKey> = keys.iter().copied().flatten().collect();
     let mut newest = state.history.latest(known).await?.into_iter();
     let values = keys.into_iter().map(|key| key.and_then(|_| newest.next().flatten())).collect();

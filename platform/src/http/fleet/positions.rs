@@ -126,7 +126,7 @@ pub async fn positions(state: web::Data<State>, caller: Caller<PositionFilter>) 
     let version = state.directory.read().map_err(Problem::internal)?.version();
     let make = Box::pin(make(&state, filter.clone()));
     let places = state.fleet.places.get(&filter, version, Some(AGE_MAX), make).await?;
-    let alerts = Fleet::alerts(&state).await?;
+    let alerts = Fleet::alerts(&state, caller.scope()).await?;
     let parts = state.clone();
     let text = Fleet::work(&state, move || answer(&parts, &places, &alerts, bounds)).await?;
     Ok(HttpResponse::Ok().content_type("application/json").body(text))
@@ -134,11 +134,11 @@ pub async fn positions(state: web::Data<State>, caller: Caller<PositionFilter>) 
 
 async fn make(state: &web::Data<State>, filter: Filter) -> Result<Vec<Place>, Problem> {
     let devices = Asked { filter, sort: Sort::Id, descending: false }.devices(state).await?;
-    let _place = state.fleet.enter().await?;
+    let place = state.fleet.enter().await?;
     let names: Result<Vec<_>, _> = LATITUDES.iter().chain(&LONGITUDES).map(|name| MetricName::parse(name)).collect();
     let names = names.map_err(Problem::internal)?;
     let (parts, known) = (state.clone(), devices.clone());
-    let keys = Fleet::work(state, move || order::series(&parts, &known, &names)).await?;
+    let keys = place.work(state, move || order::series(&parts, &known, &names)).await?;
     let each = LATITUDES.len() + LONGITUDES.len();
     // Of each device the first of its latitudes and the first of its longitudes.
     let mut wanted = Vec::new();

@@ -7,9 +7,11 @@ use pulsewire_core::alert::{
     Acknowledgement, Alert, AlertKind, AlertStep, AlertThreshold, ResolvedReason, Snooze, StepKind,
 };
 use pulsewire_core::ids::{AlertId, DeviceKey, GroupName, MetricName, RuleId, UserName};
+use pulsewire_core::push::OpenAlerts;
 use pulsewire_core::scope::DeviceScope;
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, params, params_from_iter};
+use std::collections::BTreeSet;
 
 /// Most steps kept of one alert; the newest stay, and the first.
 const STEPS_MAX: i64 = 100;
@@ -192,16 +194,36 @@ impl Search {
     }
 }
 
+/// What holds for the alerts that someone sees who sees these groups only: the group when it fired, and the device's now.
+fn of_groups(groups: &BTreeSet<GroupName>) -> (String, Vec<Sql>) {
+    let marks = vec!["?"; groups.len()].join(", ");
+    let names = || groups.iter().map(|group| Sql::Text(group.to_string()));
+    let condition = format!(
+        "grp IN ({marks}) AND NOT EXISTS (SELECT 1 FROM device d WHERE d.device = alert.device
+             AND (d.grp IS NULL OR d.grp NOT IN ({marks})))"
+    );
+    (condition, names().chain(names()).collect())
+}
+
+/// How many alerts are open of those that someone may see, and how bad the worst is.
+pub(super) fn open(connection: &Connection, scope: &DeviceScope) -> rusqlite::Result<OpenAlerts> {
+    let sql = "SELECT count(*), max(severity) FROM alert WHERE resolved_us IS NULL";
+    let mut search = Search { sql: sql.into(), values: Vec::new() };
+    if let DeviceScope::Groups(groups) = scope {
+        let (condition, names) = of_groups(groups);
+        search.and(&condition, names);
+    }
+    let (count, worst): (u32, Option<u8>) = connection
+        .prepare_cached(&search.sql)?
+        .query_row(params_from_iter(search.values), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(OpenAlerts { count, worst: worst.map(severity).transpose()? })
+}
+
 pub(super) fn search(query: &AlertQuery) -> Search {
     let mut search = Search { sql: "SELECT * FROM alert WHERE 1".into(), values: Vec::new() };
     if let DeviceScope::Groups(groups) = &query.scope {
-        let marks = vec!["?"; groups.len()].join(", ");
-        let names = || groups.iter().map(|group| Sql::Text(group.to_string()));
-        let condition = format!(
-            "grp IN ({marks}) AND NOT EXISTS (SELECT 1 FROM device d WHERE d.device = alert.device
-                 AND (d.grp IS NULL OR d.grp NOT IN ({marks})))"
-        );
-        search.and(&condition, names().chain(names()));
+        let (condition, names) = of_groups(groups);
+        search.and(&condition, names);
     }
     match query.open {
         Some(true) => search.and("resolved_us IS NULL", []),

@@ -1,13 +1,16 @@
 //! Which deliveries begin: per provider what is due first, over all providers the critical ones first and bulk last.
 
+use super::alert_rows;
 use super::columns::{damaged, notice_kind, severity};
 use super::outbox::{Bytes, pairs};
 use super::preferences;
+use super::users;
 use crate::ports::{Leased, OutboxStep, PushAddress, Slots};
 use pulsewire_core::ids::{DeliveryId, EndpointId, MessageId};
 use pulsewire_core::push::{Look, Notification, OpenAlerts, Priority};
+use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::ulid::Ulid;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 
 /// What is stored as anything else goes last.
@@ -152,6 +155,27 @@ fn overtaken(connection: &Connection, by: &Leased, seq: i64) -> rusqlite::Result
     )
 }
 
+/// What is open of what the user of an endpoint may see; counted once for all who see the same groups, which `seen` keeps.
+fn open_at(
+    connection: &Connection,
+    endpoint: EndpointId,
+    seen: &mut Vec<(DeviceScope, OpenAlerts)>,
+) -> rusqlite::Result<OpenAlerts> {
+    let groups: Option<Option<String>> = connection
+        .prepare_cached("SELECT u.groups FROM endpoint e JOIN user u ON u.name = e.user WHERE e.id = ?1")?
+        .query_row([endpoint.0.to_bytes()], |row| row.get(0))
+        .optional()?;
+    // Whose user is gone is told nothing of it.
+    let Some(groups) = groups else { return Ok(OpenAlerts::default()) };
+    let scope = users::scope(groups)?;
+    if let Some((_, open)) = seen.iter().find(|(known, _)| *known == scope) {
+        return Ok(*open);
+    }
+    let open = alert_rows::open(connection, &scope)?;
+    seen.push((scope, open));
+    Ok(open)
+}
+
 /// Leases what is due as far as there is room.
 pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Result<Lease> {
     let mut free = step.free;
@@ -191,14 +215,11 @@ pub(super) fn lease(connection: &Connection, step: &OutboxStep) -> rusqlite::Res
     if took.leased.is_empty() {
         return Ok(took);
     }
-    let (count, worst): (u32, Option<u8>) = connection
-        .prepare_cached("SELECT count(*), max(severity) FROM alert WHERE resolved_us IS NULL")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let open = OpenAlerts { count, worst: worst.map(severity).transpose()? };
+    let mut seen = Vec::new();
     let mut update = connection
         .prepare_cached("UPDATE delivery SET state = 'sending', attempts = ?2, lease_us = ?3 WHERE id = ?1")?;
     for one in &mut took.leased {
-        one.notification.open = open;
+        one.notification.open = open_at(connection, one.endpoint, &mut seen)?;
         one.notification.look = preferences::look(connection, one.endpoint)?;
         update.execute(params![one.notification.delivery.0.to_bytes(), one.attempt, step.lease_until_us])?;
     }

@@ -47,7 +47,7 @@ export async function inBulk(
   };
   try {
     if ('filter' in target) {
-      add(await post({ ...deed, filter: target.filter }, signal));
+      add(await post({ ...deed, filter: Object.keys(target.filter).length > 0 ? target.filter : { all: true } }, signal));
       return outcome;
     }
     for (let at = 0; at < target.ids.length; at += PIECE) {
