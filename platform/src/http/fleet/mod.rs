@@ -59,7 +59,7 @@ impl Look {
     }
 
     /// The work with its share in the place.
-    fn held<R>(&self, work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    fn held<R, W: FnOnce() -> R>(&self, work: W) -> impl FnOnce() -> R + use<R, W> {
         let place = self.0.clone();
         move || {
             let done = work();
