@@ -97,7 +97,7 @@ export async function startFleet(server: Server, ...options: string[]): Promise<
 }
 
 /** Messages in the browser's console that are part of what a test provokes: refused requests, cut connections. */
-const EXPECTED = /Failed to load resource|WebSocket connection to .* failed|net::ERR_/;
+const EXPECTED = /Failed to load resource|An unknown error occurred when fetching the script|WebSocket connection to .* failed|net::ERR_/;
 
 interface WorkerFixtures {
   server: Server;
