@@ -273,7 +273,7 @@ test('a view is saved, shown again and deleted', async ({ page }) => {
 });
 
 test('a list without a live connection is grey, and comes back', async ({ page, context }) => {
-  await page.goto('/devices?q=sim-');
+  await page.goto('/devices?q=Cold&cols=v:temperature');
   await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
   const value = page.locator('[data-testid=value]:not(.old)');
   await expect(value.first()).toBeVisible();

@@ -46,8 +46,13 @@ async function keyboard(page: Page, path: string): Promise<void> {
     const focus = await page.evaluate(() => {
       const element = document.activeElement;
       if (element === null || element === document.body) return null;
-      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element);
-      const shown = (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none';
+      // A field inside a frame shows it by the frame.
+      const shows = (one: Element | null) => {
+        if (one === null) return false;
+        const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(one);
+        return (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none';
+      };
+      const shown = shows(element) || (element instanceof HTMLInputElement && shows(element.parentElement));
       const { width, height } = element.getBoundingClientRect();
       return { shown: shown && width > 0 && height > 0, what: element.outerHTML.slice(0, 120) };
     });

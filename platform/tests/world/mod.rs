@@ -149,7 +149,7 @@ impl World {
         let new = NewEndpoint { id, user: kim(), label, address, provider, now_us: 1, per_user_max: 2000 };
         self.outbox.endpoints().register(new).await.expect("registered");
         let store = rusqlite::Connection::open(self.folder.path().join("meta.db")).expect("the store");
-        store.busy_timeout(Duration::from_secs(5)).expect("a connection");
+        store.busy_timeout(Duration::from_secs(30)).expect("a connection");
         store.execute("UPDATE endpoint SET confirmed = 1 WHERE id = ?1", [id.0.to_bytes()]).expect("confirmed");
         self.outbox.endpoints().endpoint(id).await.expect("read").expect("there")
     }
