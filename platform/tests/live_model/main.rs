@@ -73,3 +73,18 @@ fn what_is_stored_while_a_result_across_devices_is_asked_for_is_in_a_result() {
         assert_eq!(stage::play(&schedule), Ok(()), "{haste}");
     }
 }
+
+/// A series that a view has and that no frame of it has told yet, and a viewer that comes to the view just then.
+#[test]
+fn what_a_view_is_about_to_tell_reaches_who_joins_with_a_history() {
+    let all = |history_ms| Wish { interval_ms: 250, history_ms, ..everything(Aggregate::Every, None) };
+    let schedule = [
+        Op::Connect(0),
+        Op::Subscribe(0, all(0), 0),
+        Op::Add(0),
+        Op::Connect(1),
+        Op::Publish(0, 1, 1, Kind::Live),
+        Op::Subscribe(0, all(500), 0),
+    ];
+    assert_eq!(stage::play(&schedule), Ok(()));
+}
