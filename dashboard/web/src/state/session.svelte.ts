@@ -1,5 +1,6 @@
 /** Who is signed in, and the way in and out. */
 
+import { untrack } from 'svelte';
 import { api, ApiError, onSignedOut } from '../api/client';
 import type { Session } from '../api/types';
 import { t } from '../i18n';
@@ -134,6 +135,8 @@ class SessionState {
 
   /** The session is over: on to the sign-in page, and back here afterwards. */
   ended(notice: string | null = null): void {
+    // On the way out already: the load may take a while, and the page is still here.
+    if (this.#left !== null && untrack(() => this.current) === null) return;
     link.stop();
     // Socket and requests learn of it one after the other; the first to say why is heard.
     if (notice !== null || this.status === 'signed_in') this.notice = notice;
