@@ -226,7 +226,7 @@ fn what_cannot_be_asked_of_the_list_is_told_with_what_can() {
         assert_eq!(problem["errors"][0]["field"], field, "{query}");
     }
     let many = vec!["tag=a:b"; 65].join("&");
-    admin.get(&format!("{DEVICES}?{many}")).expect_problem(400, "invalid_field", "at most 64");
+    admin.get(&format!("{DEVICES}?{many}")).expect_problem(400, "invalid_field", "more than 64");
     admin.get("/api/v1/devices/facets?sort=id").expect(400);
     let long = json!({"id": "x", "profile": "y".repeat(65)});
     admin.post(DEVICES, &long).expect_problem(400, "invalid_field", "1-64 bytes");

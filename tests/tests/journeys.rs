@@ -182,7 +182,7 @@ fn a_forgotten_password_is_replaced_on_the_command_line() {
     assert!(server.terminate());
     assert!(cli(&server, &["user", "set-password", "admin"], "a new password\n").contains("admin"));
     cli(&server, &["user", "add", "ada", "--role", "operator"], "password of ada\n");
-    assert_eq!(cli(&server, &["user", "list"], ""), "ada\toperator\nadmin\tadmin\n");
+    assert_eq!(cli(&server, &["user", "list"], ""), "ada\toperator\tevery device\nadmin\tadmin\tevery device\n");
     assert_eq!(cli(&server, &["device", "list"], ""), "pump\tpump\tenabled\n");
     server.restart();
     admin.get("/api/v1/session").expect_problem(401, "signed_out", "sign in");

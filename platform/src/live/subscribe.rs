@@ -301,7 +301,7 @@ impl Start<'_> {
             }
             for record in records {
                 cursor = record.position.0;
-                for row in record.blocks.iter().flat_map(|block| block.live_rows()) {
+                for row in record.blocks.iter().flat_map(|block| block.reports()).flat_map(|report| report.rows()) {
                     for (series, value) in row.values() {
                         let Some(index) = numbers.get(&series) else { continue };
                         weight += if matches!(value, ValueRef::Text(_)) { 5 } else { 1 };
