@@ -369,7 +369,10 @@ class Conformance:
         assert second.epoch == first.epoch, "it is the same store"
         second.subscribe(5, [self.device], resume=(first.epoch, position))
         second.until(lambda: 5 in second.snapshots)
-        assert second.gaps == [] and seen(second.history + second.samples) == live_form(rows), second.history
+        # A snapshot may be a little old: what came between it and the end of the first socket comes as well, all of it once.
+        got = seen(second.history + second.samples)
+        assert second.gaps == [] and len(got) == len(set(got)), got
+        assert all(one in got for one in live_form(rows)), got
         wire.transport.close()
 
     def read_presence(self):
