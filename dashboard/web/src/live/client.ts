@@ -41,6 +41,8 @@ export interface Listener {
   commands?(commands: readonly CommandEvent[]): void;
   /** Changes may have been missed, as when the page was long without a connection: the HTTP API has them. */
   lost?(): void;
+  /** There is a connection, the first or another. */
+  connected?(): void;
 }
 
 export interface Selection {
@@ -174,6 +176,7 @@ export class LiveClient {
         this.#connected = true;
         this.#enterLane(message.eventsEpoch, message.eventsPosition);
         this.#fill();
+        this.#tell((listener) => listener.connected?.());
         return;
       case 'alerts':
         if (this.#inLane(message)) this.#tell((listener) => listener.alerts?.(message.alerts));

@@ -25,7 +25,7 @@ class Update {
     // A server that comes back may be a newer one.
     let welcomes = 0;
     link.client.listen({
-      lost: () => {
+      connected: () => {
         welcomes += 1;
         if (welcomes > 1) void this.ask();
       },
