@@ -6,7 +6,7 @@ use pulsewire_proto::{
     DecodeError, Header, Message, MessageType, Metric, MetricSet, MetricType, RawFrame, Report, Value,
     auth::{self, Binding, Transcript, Verifier},
     error::Problem,
-    frame::Login,
+    frame::{Batch, BatchColumns, Login},
 };
 use toml::{Table, Value as Toml};
 
@@ -130,6 +130,35 @@ fn check_message(message_type: MessageType) {
     }
     assert!(meanings >= 2, "{file}: at least two vectors that decode");
     assert!(vectors.len() > meanings, "{file}: at least one damaged vector");
+}
+
+#[test]
+fn a_batch_takes_the_short_form_of_a_column_where_that_says_the_same() {
+    let mut seen = 0;
+    for vector in load("batch.toml").iter().filter(|vector| vector.contains_key("shortest")) {
+        let what = text(vector, "name");
+        let bytes = bytes(vector, "hex");
+        let (frame, _) = RawFrame::split(&bytes, u32::MAX).expect(what).expect(what);
+        let batch = Batch::decode(frame.payload()).expect(what);
+        let samples: Vec<_> = batch.samples().collect();
+        let offset = |time_us: i64| u32::try_from(time_us - batch.base_us).expect(what);
+        let columns = BatchColumns {
+            subscription: batch.subscription,
+            position: batch.position,
+            previous: batch.previous,
+            base_us: batch.base_us,
+            history: batch.history(),
+            conflated: batch.conflated(),
+            series: &samples.iter().map(|sample| sample.series).collect::<Vec<_>>(),
+            offsets_us: &samples.iter().map(|sample| offset(sample.time_us)).collect::<Vec<_>>(),
+            values: &samples.iter().map(|sample| sample.value).collect::<Vec<_>>(),
+        };
+        let mut payload = Vec::new();
+        columns.encode_payload(&mut payload).expect(what);
+        assert_eq!(hex::encode(payload), hex::encode(frame.payload()), "{what}");
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
 }
 
 #[test]

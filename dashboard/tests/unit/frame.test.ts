@@ -148,6 +148,32 @@ describe('messages of the server', () => {
     expect(messages[0]).toMatchObject({ type: 'batch', subscription: 1, position: 0n });
   });
 
+  it('BATCH with short columns: each is read as what it is, and times in runs are spread', () => {
+    const { messages, error } = decode(bytes(frame('84', `
+      07000000 03000000 ${'00'.repeat(24)} 1c000000 00000000
+      0000 0100 ffff 0000
+      02000000 00000000  05000000 07000000  02000000 01000000
+      0000c03f 0000807f 000000c0 00000000`)));
+    expect(error).toBeNull();
+    const read = messages[0];
+    if (read?.type !== 'batch') throw new Error('no BATCH');
+    expect([...read.series]).toEqual([0, 1, 65535]);
+    expect([...read.offsetsUs]).toEqual([5, 5, 7]);
+    expect([...read.values]).toEqual([1.5, Number.POSITIVE_INFINITY, -2]);
+  });
+
+  it.each([
+    ['runs for fewer samples', '01000000 00000000  00000000 00000000  01000000 00000000'],
+    ['runs for more samples', '01000000 00000000  00000000 00000000  03000000 00000000'],
+    ['a run without samples', '02000000 00000000  00000000 00000000  02000000 00000000'],
+    ['more runs than there are bytes', 'ffffffff 00000000  00000000 00000000  02000000 00000000'],
+    ['no runs at all', ''],
+  ])('BATCH with %s is not read', (_what, runs) => {
+    const { messages, error } = decode(bytes(frame('84', `01000000 02000000 ${'00'.repeat(24)} 1c000000 00000000 0000 0100 00000000 ${runs}`)));
+    expect(messages).toEqual([]);
+    expect(error?.name).toBe('MalformedError');
+  });
+
   it('BATCH that is not alone in its message is read all the same', () => {
     const heartbeat = frame('87', '02 05');
     const batch = frame('84', `01000000 01000000 ${'00'.repeat(32)} 02000000 00000000 03000000 00000000 000000000000f03f`);

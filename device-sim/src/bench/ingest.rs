@@ -122,8 +122,17 @@ impl Watch {
         self.0.progress.acked.load(Ordering::Relaxed)
     }
 
-    pub(super) fn stop(&self) {
-        self.0.progress.stop();
+    /// Waits for a measurement, which looks at `is_stopped` and ends early once the shutdown comes.
+    pub(super) async fn until<T>(&self, mut shutdown: Shutdown, measured: impl Future<Output = T>) -> T {
+        let watched = self.0.clone();
+        let stopper = tokio::spawn(async move {
+            shutdown.wait().await;
+            watched.progress.stop();
+        });
+        // Measurements keep a lot across their waits; who runs one keeps only where that is.
+        let answer = Box::pin(measured).await;
+        stopper.abort();
+        answer
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -327,16 +336,9 @@ fn wires(bench: &IngestBench, devices: impl Iterator<Item = (String, [u8; 32])>)
 }
 
 /// Measures.
-pub async fn run(bench: IngestBench, watch: Watch, mut shutdown: Shutdown) -> Result<IngestReport, SimError> {
+pub async fn run(bench: IngestBench, watch: Watch, shutdown: Shutdown) -> Result<IngestReport, SimError> {
     bench.check()?;
-    let stopping = watch.clone();
-    let stopper = tokio::spawn(async move {
-        shutdown.wait().await;
-        stopping.0.progress.stop();
-    });
-    let report = measure(&bench, &watch).await;
-    stopper.abort();
-    report
+    watch.until(shutdown, measure(&bench, &watch)).await
 }
 
 async fn measure(bench: &IngestBench, watch: &Watch) -> Result<IngestReport, SimError> {

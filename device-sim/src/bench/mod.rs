@@ -10,6 +10,7 @@ pub mod ingest;
 mod noop;
 mod peers;
 pub mod push;
+mod socket;
 mod throughput;
 mod viewers;
 

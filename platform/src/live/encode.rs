@@ -17,8 +17,8 @@ use pulsewire_proto::limits::{REASON_BYTES, RESULT_CODE_BYTES};
 use pulsewire_proto::{Message, MessageType, MetricType};
 use std::sync::Arc;
 
-/// Samples per BATCH: 32 KiB of columns, so that a few frames in a slow viewer's buffers stay small.
-const BATCH_SAMPLES: usize = 2048;
+/// Samples per BATCH: 24 to 64 KiB of columns, so that a few frames in a slow viewer's buffers stay small.
+const BATCH_SAMPLES: usize = 4096;
 /// Series per SERIES_DEF.
 const LIST_ITEMS: usize = 1000;
 /// Text samples per TEXTS, and most bytes of text in one.

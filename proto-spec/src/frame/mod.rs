@@ -43,7 +43,7 @@ pub use ack::Ack;
 pub use alert::{
     Acknowledgement, Alert, AlertComparison, AlertDetail, AlertInfo, AlertKind, AlertSeverity, AlertState,
 };
-pub use batch::{Batch, BatchColumns, BatchSample, ColumnsError};
+pub use batch::{Batch, BatchColumns, BatchSample, BatchSamples, ColumnsError};
 pub use cancel::Cancel;
 pub use challenge::Challenge;
 pub use close::Close;

@@ -141,7 +141,7 @@ export interface LaneStep {
   previous: bigint;
 }
 
-/** Columns of one BATCH. They are views of the received bytes: copy what has to outlive the handler. */
+/** Columns of one BATCH. They may be views of the received bytes: copy what has to outlive the handler. */
 export interface Batch {
   type: 'batch';
   subscription: number;
@@ -151,9 +151,9 @@ export interface Batch {
   baseUs: number;
   history: boolean;
   conflated: boolean;
-  series: Uint32Array;
+  series: Uint32Array | Uint16Array;
   offsetsUs: Uint32Array;
-  values: Float64Array;
+  values: Float64Array | Float32Array;
 }
 
 export interface TextSample {
@@ -408,8 +408,36 @@ function command(read: Reader): CommandEvent {
   };
 }
 
+const SHORT_SERIES = 4;
+const TIME_RUNS = 8;
+const SHORT_VALUES = 16;
+
+/** Where a column ends that begins here. */
+const after = (at: number, bytes: number) => at + Math.ceil(bytes / 8) * 8;
+
+/** The offset of each sample, from the runs of samples that share one; and where the columns after them begin. */
+function runs(buffer: ArrayBuffer, at: number, end: number, count: number): { offsetsUs: Uint32Array; next: number } {
+  const announced = at + 8 > end ? 0 : new DataView(buffer, at, 4).getUint32(0, true);
+  const offsetsAt = at + 8;
+  const lengthsAt = after(offsetsAt, 4 * announced);
+  const next = after(lengthsAt, 4 * announced);
+  if (next > end) throw new MalformedError(`BATCH says ${announced} runs of times, and ends inside them`);
+  const offsets = new Uint32Array(buffer, offsetsAt, announced);
+  const lengths = new Uint32Array(buffer, lengthsAt, announced);
+  const offsetsUs = new Uint32Array(count);
+  let from = 0;
+  for (let run = 0; run < announced; run += 1) {
+    const to = from + (lengths[run] as number);
+    if (to === from || to > count) throw new MalformedError(`run ${run} of times in BATCH has ${to - from} samples`);
+    offsetsUs.fill(offsets[run] as number, from, to);
+    from = to;
+  }
+  if (from !== count) throw new MalformedError(`BATCH says ${count} samples, and times for ${from}`);
+  return { offsetsUs, next };
+}
+
 /**
- * SPEC §9.5. The columns are views, not copies: a BATCH is alone in its message, so its payload starts at byte 8 and
+ * SPEC §9.5. The columns are views, not copies, but for times in runs: a BATCH is alone in its message, so its payload starts at byte 8 and
  * every column lies on a multiple of 8. One that is not alone is copied, since typed arrays need that alignment.
  * Typed arrays have the machine's byte order, which is little-endian on everything that runs a browser.
  */
@@ -421,12 +449,15 @@ function batch(buffer: ArrayBuffer, start: number, end: number): Batch {
   if (end - start < BATCH_HEAD_BYTES) throw new MalformedError('BATCH ends inside its fixed part');
   const head = new DataView(buffer, start, BATCH_HEAD_BYTES);
   const count = head.getUint32(4, true);
-  const column = Math.ceil(count / 2) * 8;
+  const flags = head.getUint32(32, true);
   const seriesAt = start + BATCH_HEAD_BYTES;
-  if (seriesAt + 2 * column + 8 * count > end) {
+  const timesAt = after(seriesAt, (flags & SHORT_SERIES ? 2 : 4) * count);
+  // The count is held against what is there before anything is made for it.
+  const given = timesAt > end || (flags & TIME_RUNS) === 0 ? null : runs(buffer, timesAt, end, count);
+  const valuesAt = given?.next ?? after(timesAt, 4 * count);
+  if (after(valuesAt, (flags & SHORT_VALUES ? 4 : 8) * count) > end) {
     throw new MalformedError(`BATCH says ${count} samples, but its payload has ${end - start} bytes`);
   }
-  const flags = head.getUint32(32, true);
   return {
     type: 'batch',
     subscription: head.getUint32(0, true),
@@ -435,9 +466,9 @@ function batch(buffer: ArrayBuffer, start: number, end: number): Batch {
     baseUs: Number(head.getBigInt64(24, true)),
     history: (flags & 1) !== 0,
     conflated: (flags & 2) !== 0,
-    series: new Uint32Array(buffer, seriesAt, count),
-    offsetsUs: new Uint32Array(buffer, seriesAt + column, count),
-    values: new Float64Array(buffer, seriesAt + 2 * column, count),
+    series: flags & SHORT_SERIES ? new Uint16Array(buffer, seriesAt, count) : new Uint32Array(buffer, seriesAt, count),
+    offsetsUs: given?.offsetsUs ?? new Uint32Array(buffer, timesAt, count),
+    values: flags & SHORT_VALUES ? new Float32Array(buffer, valuesAt, count) : new Float64Array(buffer, valuesAt, count),
   };
 }
 

@@ -89,6 +89,8 @@ export class SeriesStore implements Sink {
 
   batch(batch: Batch): void {
     const { series: indexes, offsetsUs, values, baseUs } = batch;
+    const arrived = performance.now();
+    let device = '';
     for (let row = 0; row < indexes.length; row += 1) {
       const series = this.#byIndex[indexes[row] as number];
       if (series === undefined) {
@@ -102,7 +104,11 @@ export class SeriesStore implements Sink {
         series.time = time;
         series.value = value;
       }
-      if (!batch.history) this.arrivals.set(series.device, performance.now());
+      // The samples of one device mostly follow each other.
+      if (!batch.history && series.device !== device) {
+        device = series.device;
+        this.arrivals.set(device, arrived);
+      }
     }
     this.version += 1;
   }

@@ -29,7 +29,7 @@ impl Bed {
         let connections = viewers.max(10_000);
         let config = format!(
             "[http]\nconnections_max = {connections}\n[live]\nviewers_max = {viewers}\nviewers_per_user_max = {viewers}\n\
-             viewers_per_address_max = {viewers}\n"
+             viewers_per_address_max = {viewers}\nsubscriptions_per_user_max = {connections}\n"
         );
         let config = scratch.write("pulsewire.toml", &config)?;
         let server = OwnServer::start(&config, &scratch.0.join("data"), &[])?;

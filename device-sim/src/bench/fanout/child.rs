@@ -12,9 +12,10 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::super::generator::histogram;
 use super::job::{Answer, Job, Order, Storm, buckets};
-use super::socket::{READ_BYTES, Socket, source};
 use super::subscriber::{Shared, Subscriber};
+use super::{READ_BYTES, ROOM};
 use crate::SimError;
+use crate::bench::socket::{Socket, source};
 
 /// Connections under way at once while all are made: below the backlog of common listeners.
 const CONNECTING: usize = 64;
@@ -108,7 +109,7 @@ impl Crew {
     fn connect(&mut self, index: usize) -> Result<(), String> {
         let job = &self.shared.job;
         let from = source(job.first + index as u32, job.sources);
-        let socket = Socket::connect(job.address, from, self.poll.registry(), Token(index));
+        let socket = Socket::connect(job.address, from, ROOM, self.poll.registry(), Token(index));
         let mut socket = socket.map_err(|error| format!("connecting to {}: {error}", job.address))?;
         self.out.clear();
         if let Some(subscriber) = self.subscribers.get(index) {

@@ -66,6 +66,7 @@ impl Feed {
                 feed.finish()?;
                 return Err(SimError::Task("the devices did not log in".into()));
             }
+            // The devices log in on another thread; how far they are is all that it says.
             std::thread::sleep(POLL);
         }
         Ok(feed)

@@ -14,7 +14,6 @@ mod job;
 mod noop;
 pub mod reconnect;
 mod report;
-mod socket;
 mod subscriber;
 mod websocket;
 
@@ -26,6 +25,7 @@ use std::time::{Duration, Instant};
 use super::Latency;
 use super::ingest::{Running, Watch};
 use super::peers::Broadcast;
+use super::socket::Room;
 use crate::error::blocking;
 use crate::fleet::unix_us;
 use crate::{Shutdown, SimError};
@@ -57,6 +57,10 @@ const CEILING_WARM_UP: Duration = Duration::from_millis(300);
 /// How long subscribers may take to have the newest values once nothing is published any more.
 const PATIENCE_MS: u64 = 10_000;
 const POLL: Duration = Duration::from_millis(20);
+/// An unfinished message is at most a frame of the largest size that a server sends, with its heads.
+const ROOM: Room = Room { carry: 1024 * 1024 + 64, unwritten: 4 * 1024 * 1024 };
+/// What one read takes at most.
+const READ_BYTES: usize = ROOM.carry + 256 * 1024;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -123,10 +127,10 @@ impl FanoutBench {
         (1e6 / self.rate) as u64
     }
 
-    /// Bytes of the frame with one sample of every series. SPEC §9.5.
+    /// Bytes of the frame with one sample of every series.
     fn frame_bytes(&self) -> usize {
-        let series = self.series as usize;
-        8 + 40 + 2 * (4 * series).next_multiple_of(8) + 8 * series
+        let devices = self.devices_per_view();
+        noop::batch(devices as usize, (self.series / devices) as usize, 1, 0).len()
     }
 
     /// Names of the devices of each view.
@@ -169,16 +173,9 @@ pub(super) fn pass(time: Duration, watch: &Watch) -> Result<(), SimError> {
 }
 
 /// Measures.
-pub async fn run(bench: FanoutBench, watch: Watch, mut shutdown: Shutdown) -> Result<FanoutReport, SimError> {
+pub async fn run(bench: FanoutBench, watch: Watch, shutdown: Shutdown) -> Result<FanoutReport, SimError> {
     bench.check()?;
-    let stopping = watch.clone();
-    let stopper = tokio::spawn(async move {
-        shutdown.wait().await;
-        stopping.stop();
-    });
-    let report = measure(bench, &watch).await;
-    stopper.abort();
-    report
+    watch.until(shutdown, measure(bench, &watch)).await
 }
 
 async fn measure(bench: FanoutBench, watch: &Watch) -> Result<FanoutReport, SimError> {
@@ -196,7 +193,7 @@ async fn measure(bench: FanoutBench, watch: &Watch) -> Result<FanoutReport, SimE
     blocking(move || {
         let mut report = FanoutReport::of(&bench);
         ours(&bench, bed, devices, &names, &watch, &mut report)?;
-        bare(&bench, &names, &watch, &mut report)?;
+        ceiling(&bench, &names, &watch, &mut report)?;
         for peer in &bench.peers {
             watch.enter(peer.name());
             report.peers.push(theirs(&bench, *peer, &watch)?);
@@ -273,6 +270,12 @@ fn ours(
     report.feed_server_cores = alone_ms.map(|ms| ms / 1000.0);
     report.server_rss_bytes_without_subscribers = rss();
 
+    watch.enter("publishing, beside a server that only writes");
+    let (noop, feed_ms) = written(bench, names, watch, &cpu_ms)?;
+    let feed_ms_per_s = feed_ms.map(|ms| ms as f64 / noop.seconds);
+    report.feed_server_cores_under_load = feed_ms_per_s.map(|ms| ms / 1000.0);
+    report.noop = Some(noop);
+
     watch.enter("subscribing");
     let client = crate::api::ApiClient::sign_in(&bed.running.api)?;
     let job = bench.job(Speaks::Pulsewire, names.to_vec(), bed.live_address()?, client.token().to_owned());
@@ -287,7 +290,7 @@ fn ours(
     let mut fanned = span.end(&mut crowd, cpu_ms())?;
     fanned.server_rss_bytes = rss();
     report.server_counters = grown(&counted, bed.counters());
-    let feed_us = alone_ms.map(|ms| ms * 1000.0 * fanned.seconds / fanned.frames.max(1) as f64);
+    let feed_us = feed_ms_per_s.map(|ms| ms * 1000.0 * fanned.seconds / fanned.frames.max(1) as f64);
     report.server_cpu_us_per_frame_without_feed =
         fanned.server_cpu_us_per_frame.zip(feed_us).map(|(all, feed)| (all - feed).max(0.0));
 
@@ -321,37 +324,51 @@ fn ours(
     Ok(())
 }
 
-/// The machine itself: the same frames at the same rate from a server that does nothing else, and as many as go through.
-fn bare(bench: &FanoutBench, names: &[Vec<String>], watch: &Watch, report: &mut FanoutReport) -> Result<(), SimError> {
-    watch.enter("a server that only writes");
-    let views = Views {
+fn noop_views(bench: &FanoutBench, names: &[Vec<String>]) -> Views {
+    Views {
         devices: names.to_vec(),
         series_per_device: bench.series / bench.devices_per_view(),
         interval: bench.interval,
-    };
-    let time = Duration::from_secs(bench.seconds).min(CEILING);
-    {
-        let noop = Noop::start(views.clone())?;
-        let job = bench.job(Speaks::Pulsewire, names.to_vec(), noop.address, String::new());
-        let mut crowd = Crowd::open(&job, bench.processes)?;
-        noop.pace(Pace::Interval);
-        pass(CEILING_WARM_UP, watch)?;
-        let (span, before) = (Span::begin(&mut crowd, None)?, noop.cpu_us());
-        pass(time, watch)?;
-        let after = noop.cpu_us();
-        let mut fanned = span.end(&mut crowd, None)?;
-        fanned.server_cpu_us_per_frame =
-            before.zip(after).filter(|_| fanned.frames > 0).map(|(b, a)| (a - b) / fanned.frames as f64);
-        report.noop = Some(fanned);
     }
+}
+
+/// The same frames at the same rate from a server that does nothing else; and what `cpu_ms` grew by meanwhile: the machine is
+/// then as busy as with subscribers, and a server that is fed takes in more at a time the busier it is.
+fn written(
+    bench: &FanoutBench,
+    names: &[Vec<String>],
+    watch: &Watch,
+    cpu_ms: &dyn Fn() -> Option<u64>,
+) -> Result<(Fanned, Option<u64>), SimError> {
+    let noop = Noop::start(noop_views(bench, names))?;
+    let job = bench.job(Speaks::Pulsewire, names.to_vec(), noop.address, String::new());
+    let mut crowd = Crowd::open(&job, bench.processes)?;
+    noop.pace(Pace::Interval);
+    pass(WARM_UP, watch)?;
+    let (span, before, fed) = (Span::begin(&mut crowd, None)?, noop.cpu_us(), cpu_ms());
+    pass(Duration::from_secs(bench.seconds), watch)?;
+    let (after, fed_after) = (noop.cpu_us(), cpu_ms());
+    let mut fanned = span.end(&mut crowd, None)?;
+    let per_frame = |(before, after): (f64, f64)| (after - before) / fanned.frames as f64;
+    fanned.server_cpu_us_per_frame = before.zip(after).filter(|_| fanned.frames > 0).map(per_frame);
+    Ok((fanned, fed.zip(fed_after).map(|(before, after)| after.saturating_sub(before))))
+}
+
+/// The machine itself: as many frames as go through.
+fn ceiling(
+    bench: &FanoutBench,
+    names: &[Vec<String>],
+    watch: &Watch,
+    report: &mut FanoutReport,
+) -> Result<(), SimError> {
     watch.enter("the machine's ceiling");
-    let noop = Noop::start(views)?;
+    let noop = Noop::start(noop_views(bench, names))?;
     let job = bench.job(Speaks::Pulsewire, names.to_vec(), noop.address, String::new());
     let mut crowd = Crowd::open(&Job { unchecked: true, ..job }, bench.processes)?;
     noop.pace(Pace::Flood);
     pass(CEILING_WARM_UP, watch)?;
     let span = Span::begin(&mut crowd, None)?;
-    pass(time, watch)?;
+    pass(Duration::from_secs(bench.seconds).min(CEILING), watch)?;
     let fanned = span.end(&mut crowd, None)?;
     report.generator_ceiling_per_s = fanned.frames_per_s;
     report.generator_ceiling_updates_per_s = fanned.updates_per_s;
@@ -460,6 +477,9 @@ mod tests {
 
     #[test]
     fn a_frame_is_as_long_as_the_spec_draws_it() {
-        assert_eq!(FanoutBench { series: 3, ..bench() }.frame_bytes(), 8 + 40 + 16 + 16 + 24);
+        // Head; series as u16; times, of which runs would be no shorter; values as f32.
+        assert_eq!(FanoutBench { series: 3, ..bench() }.frame_bytes(), 8 + 40 + 8 + 16 + 16);
+        // The 42 devices have a time each.
+        assert_eq!(bench().frame_bytes(), 8 + 40 + 4200 + (8 + 2 * 168) + 8400);
     }
 }

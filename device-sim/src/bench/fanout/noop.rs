@@ -16,9 +16,10 @@ use pulsewire_proto::{
     limits,
 };
 
-use super::socket::{READ_BYTES, Socket};
 use super::websocket::{self, Kind};
+use super::{READ_BYTES, ROOM};
 use crate::SimError;
+use crate::bench::socket::Socket;
 use crate::fleet::unix_us;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -176,7 +177,7 @@ impl Server {
                 let is_set = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BYTES).is_ok();
                 if is_set
                     && stream.set_nodelay(true).is_ok()
-                    && let Ok(socket) = Socket::of(stream, self.poll.registry(), token)
+                    && let Ok(socket) = Socket::of(stream, ROOM, self.poll.registry(), token)
                 {
                     self.viewers.push(Some(Viewer { socket, is_upgraded: false, view: None }));
                 }
@@ -211,28 +212,35 @@ impl Server {
     /// A WebSocket message with a BATCH of one sample per series.
     fn frame(&self, view: usize, round: u64, time_us: i64) -> Vec<u8> {
         let devices = self.views.devices.get(view).map_or(0, Vec::len);
-        let count = devices * self.views.series_per_device as usize;
-        let series: Vec<u32> = (0..count as u32).collect();
-        let (offsets, values) = (vec![0; count], vec![(round + 1) as f64; count]);
-        let columns = BatchColumns {
-            subscription: 1,
-            position: round + 1,
-            previous: round,
-            base_us: time_us,
-            history: false,
-            conflated: false,
-            series: &series,
-            offsets_us: &offsets,
-            values: &values,
-        };
-        let (mut payload, mut frame, mut message) = (Vec::new(), Vec::new(), Vec::new());
-        // A view has at most as many series as a batch.
-        if columns.encode_payload(&mut payload).is_ok() {
-            encode_frame(MessageType::Batch, &payload, &mut frame);
-        }
+        let frame = batch(devices, self.views.series_per_device as usize, round, time_us);
+        let mut message = Vec::new();
         websocket::plain(Kind::Binary, &frame, &mut message);
         message
     }
+}
+
+/// A BATCH of one sample per series, as the server sends it: each device has one time, and all have the same number.
+pub(super) fn batch(devices: usize, series_per_device: usize, round: u64, time_us: i64) -> Vec<u8> {
+    let count = devices * series_per_device;
+    let series: Vec<u32> = (0..count as u32).collect();
+    let offsets: Vec<u32> = (0..devices as u32).flat_map(|at| std::iter::repeat_n(at, series_per_device)).collect();
+    let columns = BatchColumns {
+        subscription: 1,
+        position: round + 1,
+        previous: round,
+        base_us: time_us,
+        history: false,
+        conflated: false,
+        series: &series,
+        offsets_us: &offsets,
+        values: &vec![(round + 1) as f64; count],
+    };
+    let (mut payload, mut frame) = (Vec::new(), Vec::new());
+    // A view has at most as many series as a batch.
+    if columns.encode_payload(&mut payload).is_ok() {
+        encode_frame(MessageType::Batch, &payload, &mut frame);
+    }
+    frame
 }
 
 /// Upgrades, welcomes, and defines the series that are asked for; answers how many bytes were taken.

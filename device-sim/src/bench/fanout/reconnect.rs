@@ -168,16 +168,9 @@ impl ReconnectBench {
 }
 
 /// Measures.
-pub async fn run(bench: ReconnectBench, watch: Watch, mut shutdown: Shutdown) -> Result<ReconnectReport, SimError> {
+pub async fn run(bench: ReconnectBench, watch: Watch, shutdown: Shutdown) -> Result<ReconnectReport, SimError> {
     bench.check()?;
-    let stopping = watch.clone();
-    let stopper = tokio::spawn(async move {
-        shutdown.wait().await;
-        stopping.stop();
-    });
-    let report = measure(bench, &watch).await;
-    stopper.abort();
-    report
+    watch.until(shutdown, measure(bench, &watch)).await
 }
 
 async fn measure(bench: ReconnectBench, watch: &Watch) -> Result<ReconnectReport, SimError> {
@@ -315,6 +308,7 @@ fn ask(client: &ApiClient, page: &str, stop: &AtomicBool) -> Asked {
     let (mut asked, start) = (Asked::default(), Instant::now());
     for number in 0.. {
         let due = start + ASK * number;
+        // Open loop: the next question is due at its time, whatever became of the one before.
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         if stop.load(Ordering::Relaxed) {
             break;

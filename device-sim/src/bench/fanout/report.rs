@@ -69,13 +69,15 @@ pub struct FanoutReport {
     pub aggregate: &'static str,
     #[serde(flatten)]
     pub fanned: Fanned,
-    /// After subtracting what the server used for the same reports before anyone subscribed.
+    /// After subtracting what the server used for the same reports while another server wrote the same frames.
     pub server_cpu_us_per_frame_without_feed: Option<f64>,
     pub server_rss_bytes_without_subscribers: Option<u64>,
     pub feed_messages_per_s: f64,
     pub feed_samples_per_s: f64,
     /// Cores that the server used for the reports alone.
     pub feed_server_cores: Option<f64>,
+    /// The same while another server wrote the same frames to the same subscribers.
+    pub feed_server_cores_under_load: Option<f64>,
     /// How long it took until all had subscribed.
     pub subscribed_s: f64,
     /// Of the server's `/metrics`: what begins with `pulsewire_live_`, without that. Counters since before the subscribers.
@@ -141,11 +143,15 @@ impl fmt::Display for FanoutReport {
             self.subscribers, self.views, self.series_per_view, self.rate, self.aggregate, self.interval_ms
         )?;
         writeln!(f, "pulsewire: {:.2} M updates/s, {}", self.fanned.updates_per_s / 1e6, self.fanned)?;
-        if let (Some(cpu), Some(cores)) = (self.server_cpu_us_per_frame_without_feed, self.feed_server_cores) {
+        if let (Some(cpu), Some(cores)) = (self.server_cpu_us_per_frame_without_feed, self.feed_server_cores_under_load)
+        {
             writeln!(
                 f,
-                "  {cpu:.2} µs per frame without what {:.0} reports/s ({:.0} samples/s) cost alone, which is {cores:.2} cores",
-                self.feed_messages_per_s, self.feed_samples_per_s
+                "  {cpu:.2} µs per frame without what {:.0} reports/s ({:.0} samples/s) cost: {cores:.2} cores while another server \
+                 writes the frames, {:.2} on an idle machine",
+                self.feed_messages_per_s,
+                self.feed_samples_per_s,
+                self.feed_server_cores.unwrap_or(f64::NAN)
             )?;
         }
         if let Some(Stalled { stalled, fanned }) = &self.stalled {

@@ -7,16 +7,19 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
 
-/// Most of an unfinished message: a frame of the largest size that a server sends, with its heads.
-const CARRY_MAX: usize = 1024 * 1024 + 64;
-/// What one read takes at most.
-pub(super) const READ_BYTES: usize = CARRY_MAX + 256 * 1024;
-/// Most that may wait to be written to a peer that does not take it.
-const UNWRITTEN_MAX: usize = 4 * 1024 * 1024;
+/// How much a socket keeps at most, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Of a message that is not whole yet. What it is read into has to be larger.
+    pub carry: usize,
+    /// Of what the other side has not taken.
+    pub unwritten: usize,
+}
 
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
+    room: Room,
     carry: Vec<u8>,
     unwritten: Vec<u8>,
 }
@@ -31,6 +34,7 @@ impl Socket {
     pub fn connect(
         address: SocketAddr,
         source: Option<IpAddr>,
+        room: Room,
         registry: &Registry,
         token: Token,
     ) -> std::io::Result<Socket> {
@@ -45,13 +49,13 @@ impl Socket {
             Err(error) if error.kind() == ErrorKind::WouldBlock || is_in_progress(&error) => {}
             Err(error) => return Err(error),
         }
-        Socket::of(TcpStream::from_std(socket.into()), registry, token)
+        Socket::of(TcpStream::from_std(socket.into()), room, registry, token)
     }
 
-    /// One that was accepted.
-    pub fn of(mut stream: TcpStream, registry: &Registry, token: Token) -> std::io::Result<Socket> {
+    /// One that is connected.
+    pub fn of(mut stream: TcpStream, room: Room, registry: &Registry, token: Token) -> std::io::Result<Socket> {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Socket { stream, carry: Vec::new(), unwritten: Vec::new() })
+        Ok(Socket { stream, room, carry: Vec::new(), unwritten: Vec::new() })
     }
 
     /// Whether it takes no more for now.
@@ -76,8 +80,9 @@ impl Socket {
                 Err(error) => return Err(format!("writing: {error}")),
             }
         }
-        if self.unwritten.len() + bytes.len() > UNWRITTEN_MAX {
-            return Err(format!("the other side did not take {UNWRITTEN_MAX} bytes"));
+        let most = self.room.unwritten;
+        if self.unwritten.len() + bytes.len() > most {
+            return Err(format!("the other side did not take {most} bytes"));
         }
         self.unwritten.extend_from_slice(bytes);
         Ok(())
@@ -115,8 +120,8 @@ impl Socket {
             out.clear();
             let taken = take(input, out)?;
             let rest = input.get(taken..).unwrap_or_default();
-            if rest.len() > CARRY_MAX {
-                return Err(format!("a message of more than {CARRY_MAX} bytes"));
+            if rest.len() > self.room.carry {
+                return Err(format!("a message of more than {} bytes", self.room.carry));
             }
             self.carry.clear();
             self.carry.extend_from_slice(rest);
