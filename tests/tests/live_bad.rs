@@ -1,6 +1,6 @@
 //! Viewers that break the rules, or whose time is over.
 
-use pulsewire_proto::frame::{Close, Login, RefusedCode, Subscribe};
+use pulsewire_proto::frame::{Close, Login, RefusedCode, Subscribe, Unsubscribe};
 use pulsewire_proto::{CloseCode, Message, MessageType};
 use pulsewire_tests::device::{hello, now_us, report};
 use pulsewire_tests::wire::{header, raw_frame};
@@ -202,6 +202,37 @@ fn subscriptions_that_cannot_be_are_refused_and_the_socket_stays_open() {
     check(refused(&everything(2, &["nobody"])), 2, RefusedCode::InUse, "in use");
     check(refused(&everything(3, &["nobody"])), 3, RefusedCode::TooManySubscriptions, "2 subscriptions");
     server.assert_serves();
+}
+
+#[test]
+fn a_user_with_many_pages_has_no_more_subscriptions_than_allowed_in_all() {
+    let server = Server::options().set("live.subscriptions_per_user_max", 3).start();
+    let admin = server.admin();
+    let connect = |token: &str| Viewer::connect(server.http, token);
+    let (mut one, mut other) = (connect(admin.token()), connect(admin.token()));
+    one.subscribe(&everything(1, &["nobody"]));
+    one.subscribe(&everything(2, &["nobody"]));
+    other.subscribe(&everything(1, &["nobody"]));
+    other.ask(&everything(2, &["nobody"]));
+    other.until("REFUSED", |v| v.refused.last().cloned());
+    let refused = other.refused.pop().expect("refused");
+    assert_eq!((refused.subscription, refused.code), (2, RefusedCode::TooManySubscriptions as u16), "{refused:?}");
+    assert!(refused.text.contains("3 subscriptions in all"), "{refused:?}");
+    let mut ada = connect(server.admin().create_user("ada", "viewer").token());
+    ada.subscribe(&everything(1, &["nobody"]));
+    // One that ends makes room, and so do those of a page that is closed.
+    one.wire.send_message(&Message::Unsubscribe(Unsubscribe { subscription: 1 }));
+    let mut room = |number: u32| {
+        pulsewire_tests::until("there is room", || {
+            other.refused.clear();
+            other.ask(&everything(number, &["nobody"]));
+            other.until("an answer", |v| (v.snapshots.contains_key(&number) || !v.refused.is_empty()).then_some(()));
+            other.refused.is_empty().then_some(())
+        });
+    };
+    room(3);
+    drop(one);
+    room(4);
 }
 
 #[test]

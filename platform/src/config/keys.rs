@@ -436,6 +436,27 @@ const SERVER: &[Key] = &[
     ),
     key(
         "live",
+        "subscriptions_per_user_max",
+        Kind::Integer(1, 1_000_000),
+        "10000",
+        "Most subscriptions of all sockets of one user; further ones are refused (code 1). Below `views_max`, so that one user leaves room for others.",
+    ),
+    key(
+        "live",
+        "subscribe_wait",
+        Kind::Duration(100, MINUTE),
+        "5s",
+        "A subscription waits at most this long for live values to come up to what is stored, then it is refused (code 5).",
+    ),
+    key(
+        "live",
+        "resume_records_max",
+        Kind::Integer(0, 1_000_000),
+        "16384",
+        "Commits that a viewer of every sample may have missed and still go on from where it was; beyond that it gets a GAP and its history.",
+    ),
+    key(
+        "live",
         "series_max",
         Kind::Integer(1, 1_000_000),
         "10000",

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes handed over at a time. As small as this, so that a viewer that takes any is seen to take something.
 const PIECE_BYTES: usize = 8 << 10;
@@ -31,6 +32,8 @@ pub(super) struct Subscribed {
     pub cursor: Cursor,
     /// What came before is sent: it may be sent what follows.
     pub started: bool,
+    /// Of those that its user may have; given back when it ends.
+    pub _permit: OwnedSemaphorePermit,
 }
 
 /// What there is to send.
@@ -50,6 +53,8 @@ pub struct Outbox {
     signal: Arc<Signal>,
     stats: Arc<ViewerStats>,
     scope: DeviceScope,
+    /// Subscriptions that its user may still make.
+    pub(super) allowed: Arc<Semaphore>,
     rest: Bytes,
     queue: VecDeque<Bytes>,
     queued: usize,
@@ -74,6 +79,7 @@ impl Outbox {
         signal: Arc<Signal>,
         stats: Arc<ViewerStats>,
         scope: DeviceScope,
+        allowed: Arc<Semaphore>,
         lane: LaneCursor,
     ) -> Self {
         let now = Instant::now();
@@ -82,6 +88,7 @@ impl Outbox {
             signal,
             stats,
             scope,
+            allowed,
             rest: Bytes::new(),
             queue: VecDeque::new(),
             queued: 0,

@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Semaphore;
 
 /// Why a viewer is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,10 +24,18 @@ pub enum TooManyViewers {
     OfAddress,
 }
 
+/// What one user has.
+#[derive(Debug)]
+struct OfUser {
+    sockets: usize,
+    /// A permit for each subscription that it may still make.
+    subscriptions: Arc<Semaphore>,
+}
+
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    users: HashMap<UserName, usize>,
+    users: HashMap<UserName, OfUser>,
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -37,6 +46,7 @@ pub struct Seats {
     all_max: usize,
     user_max: usize,
     address_max: usize,
+    subscriptions_max: usize,
 }
 
 impl Seats {
@@ -47,6 +57,7 @@ impl Seats {
             all_max: options.viewers_max,
             user_max: options.viewers_per_user_max,
             address_max: options.viewers_per_address_max,
+            subscriptions_max: options.subscriptions_per_user_max,
         }
     }
 
@@ -69,6 +80,8 @@ pub struct Seat {
     pub user: UserName,
     /// From where.
     pub address: Option<IpAddr>,
+    /// Of the user: each subscription holds a permit.
+    pub subscriptions: Arc<Semaphore>,
 }
 
 impl Seat {
@@ -81,19 +94,24 @@ impl Seat {
         if taken.all >= seats.all_max {
             return Err(TooManyViewers::InAll);
         }
-        if taken.users.get(user).is_some_and(|count| *count >= seats.user_max) {
+        if taken.users.get(user).is_some_and(|of| of.sockets >= seats.user_max) {
             return Err(TooManyViewers::OfUser);
         }
         if address.and_then(|address| taken.addresses.get(&address)).is_some_and(|count| *count >= seats.address_max) {
             return Err(TooManyViewers::OfAddress);
         }
         taken.all += 1;
-        *taken.users.entry(user.clone()).or_default() += 1;
+        let of_user = taken
+            .users
+            .entry(user.clone())
+            .or_insert_with(|| OfUser { sockets: 0, subscriptions: Arc::new(Semaphore::new(seats.subscriptions_max)) });
+        of_user.sockets += 1;
+        let subscriptions = of_user.subscriptions.clone();
         if let Some(address) = address {
             *taken.addresses.entry(address).or_default() += 1;
         }
         metrics::gauge!(names::VIEWERS).increment(1.0);
-        Ok(Self { seats: seats.clone(), user: user.clone(), address })
+        Ok(Self { seats: seats.clone(), user: user.clone(), address, subscriptions })
     }
 }
 
@@ -102,18 +120,18 @@ impl Drop for Seat {
         metrics::gauge!(names::VIEWERS).decrement(1.0);
         let mut taken = self.seats.lock();
         taken.all = taken.all.saturating_sub(1);
-        less(&mut taken.users, self.user.clone());
+        less(&mut taken.users, self.user.clone(), |of| &mut of.sockets);
         if let Some(address) = self.address {
-            less(&mut taken.addresses, address);
+            less(&mut taken.addresses, address, |count| count);
         }
     }
 }
 
-fn less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
-    if let Entry::Occupied(mut count) = counts.entry(key) {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
+fn less<K: Eq + Hash, V>(counts: &mut HashMap<K, V>, key: K, count: impl Fn(&mut V) -> &mut usize) {
+    if let Entry::Occupied(mut entry) = counts.entry(key) {
+        *count(entry.get_mut()) -= 1;
+        if *count(entry.get_mut()) == 0 {
+            entry.remove();
         }
     }
 }

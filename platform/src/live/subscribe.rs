@@ -23,14 +23,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Records read at a time when a viewer resumes.
 const RESUME_RECORDS: usize = 256;
-/// Records that a viewer who resumes may have missed: beyond that its history costs less than reading them all.
-const RESUME_RECORDS_MAX: u64 = 16_384;
-/// How long a subscription waits for the fan-out to follow the store.
-const BEHIND_MAX: Duration = Duration::from_secs(5);
 
 type Refusal = (RefusedCode, String);
 
@@ -112,12 +107,18 @@ async fn try_subscribe(
     if count >= most {
         return Err((RefusedCode::TooManySubscriptions, format!("a socket may have {most} subscriptions")));
     }
+    let allowed = outbox.borrow().allowed.clone();
+    let Ok(permit) = allowed.try_acquire_owned() else {
+        let most = shared.options.subscriptions_per_user_max;
+        let text = format!("a user may have {most} subscriptions in all; close other pages");
+        return Err((RefusedCode::TooManySubscriptions, text));
+    };
     let signal = outbox.borrow().signal().clone();
     let Joined { view, cursor, unfilled } = join(shared, &wish, signal)?;
     shared.joined.notify_one();
     stats.subscribed(number, &cursor);
     // Noted before the first wait, so that it ends with the viewer whatever happens meanwhile.
-    outbox.borrow_mut().subscribed.push(Subscribed { number, view, cursor, started: false });
+    outbox.borrow_mut().subscribed.push(Subscribed { number, view, cursor, started: false, _permit: permit });
     let start = Start { shared, outbox, asked: &asked, form: &wish.form, view };
     let began = start.begin(unfilled).await;
     let mut out = outbox.borrow_mut();
@@ -183,7 +184,7 @@ async fn reach(shared: &LiveShared, position: Position) -> Result<(), String> {
         }
     };
     let late = |_| "live values are behind what is stored; try again".to_owned();
-    tokio::time::timeout(BEHIND_MAX, reached).await.map_err(late)
+    tokio::time::timeout(shared.options.subscribe_wait, reached).await.map_err(late)
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> String {
@@ -262,7 +263,7 @@ impl Start<'_> {
         if resume.epoch != self.shared.epoch || resume.position > newest {
             return Ok(false);
         }
-        if *self.form == Form::Every && newest - resume.position > RESUME_RECORDS_MAX {
+        if *self.form == Form::Every && newest - resume.position > self.shared.options.resume_records_max {
             return Ok(false);
         }
         if *self.form != Form::Every {

@@ -64,7 +64,8 @@ impl Viewer {
             let lane = shared.lane();
             (lane.join(), lane.epoch(), lane.position())
         };
-        let mut outbox = Outbox::new(shared.clone(), signal, stats.clone(), scope.clone(), lane);
+        let mut outbox =
+            Outbox::new(shared.clone(), signal, stats.clone(), scope.clone(), seat.subscriptions.clone(), lane);
         outbox.put(frame(&Message::LiveWelcome(LiveWelcome {
             epoch: shared.epoch,
             position: shared.fanout().position().0,
