@@ -1,5 +1,5 @@
-// Prints what the README states: size of the binary, memory of the demo's server, time from process start to the first live
-// value on the page. `npm run measure` after `cargo build --release`; PULSEWIRE_BIN names another binary.
+// Prints what the README states: size of the binary, memory of the demo's server, time from process start, and from opening the
+// page of a server that runs, to the first live value on the screen. `npm run measure` after `cargo build --release`; PULSEWIRE_BIN names another binary.
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
@@ -19,6 +19,12 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 const line = (name, values, unit) =>
   console.log(`${name.padEnd(44)} ${median(values).toFixed(1)} ${unit} (${Math.min(...values).toFixed(1)}–${Math.max(...values).toFixed(1)})`);
 
+/** A value is on the page when a chart shows something other than its placeholder. */
+const value = (page) =>
+  page.waitForFunction(() =>
+    [...document.querySelectorAll('[data-testid="chart-value"]')].some((value) => /\d/.test(value.textContent ?? '')),
+  );
+
 async function run() {
   const page = await browser.newPage();
   const folder = await mkdtemp(join(tmpdir(), 'pulsewire-measure-'));
@@ -30,19 +36,27 @@ async function run() {
   const first = await new Promise((done) => createInterface({ input: child.stdout }).once('line', done));
   const ready = performance.now() - started;
   await page.goto(JSON.parse(first).sign_in_link);
-  // A value is on the page when a chart shows something other than its placeholder.
-  await page.waitForFunction(() =>
-    [...document.querySelectorAll('[data-testid="chart-value"]')].some((value) => /\d/.test(value.textContent ?? '')),
-  );
+  await value(page);
   const live = performance.now() - started;
+  const cookies = await page.context().cookies();
   await new Promise((done) => setTimeout(done, 20_000));
   const memory = rss(child.pid);
+  const address = new URL('/', page.url()).href;
   await page.close();
+  // In a browser that has never seen it: nothing is in its cache.
+  const stranger = await browser.newContext();
+  await stranger.addCookies(cookies);
+  const other = await stranger.newPage();
+  const navigated = performance.now();
+  await other.goto(address);
+  await value(other);
+  const opened = performance.now() - navigated;
+  await stranger.close();
   const ended = new Promise((done) => child.once('exit', done));
   child.kill('SIGTERM');
   await ended;
   rmSync(folder, { recursive: true, force: true });
-  return { ready, live, memory };
+  return { ready, live, opened, memory };
 }
 
 const runs = [];
@@ -52,4 +66,5 @@ console.log(`${cpus().length} cores, ${cpus()[0].model}; median of ${RUNS} runs 
 console.log(`${'binary'.padEnd(44)} ${(statSync(program).size / 1e6).toFixed(1)} MB`);
 line('demo process, 51 devices and one page open', runs.map((r) => r.memory), 'MiB RSS');
 line('process start to both ports open', runs.map((r) => r.ready / 1000), 's');
+line('opening the page to first live value', runs.map((r) => r.opened / 1000), 's');
 line('process start to first live value on the page', runs.map((r) => r.live / 1000), 's');

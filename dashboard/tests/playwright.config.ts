@@ -20,8 +20,8 @@ export default defineConfig({
   // Long enough for a machine that is busy with something else.
   timeout: 120_000,
   expect: { timeout: 20_000 },
-  // One at a time: each worker starts a server of its own, and live timing is what is tested.
-  workers: 1,
+  // Each worker has a server of its own. Two, as a test waits more than it works; more would be in each other's way.
+  workers: 2,
   forbidOnly: Boolean(process.env.CI),
   reporter: [['list']],
   use: {

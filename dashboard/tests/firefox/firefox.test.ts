@@ -341,6 +341,14 @@ describe('every page works in Firefox', () => {
     ['/rules', 'Rules', /Boiler too hot/],
     ['/rules/boiler-too-hot', 'Boiler too hot', /in scope[^]*Backtest[^]*Noisiest devices/],
     ['/silences', 'Silences', /Nothing is silenced/],
+    ['/announcements', 'Announcements', /Nothing has been announced/],
+    ['/explore?device=boiler-1&metric=temperature', 'Explore', /boiler-1[^]*temperature/],
+    ['/map', 'Map', /No device says where it is[^]*latitude/],
+    ['/start', 'Connect a device', /The server knows a device by its id/],
+    ['/settings/appearance', 'Appearance', /Language/],
+    ['/settings/users', 'Users', /admin/],
+    ['/settings/tokens', 'API tokens', /There are no tokens yet/],
+    ['/about', 'About', /Health of the server[^]*Processor time/],
     ['/settings/notifications', 'Notifications', /What you were told[^]*Boiler too hot/],
   ];
 

@@ -85,14 +85,16 @@ test('six charts and a table of a thousand devices stay smooth at ten thousand v
 
 test('the list of a hundred thousand devices scrolls smoothly', async ({ page, request }) => {
   await signIn(request, running.url);
-  const origin = { Origin: running.url };
+  const { cookies } = await request.storageState();
+  const headers = { Origin: running.url, Cookie: cookies.map(({ name, value }) => `${name}=${value}`).join('; '), 'Content-Type': 'application/json' };
   let next = FLEET;
   const worker = async () => {
     while (next < DEVICES) {
       const number = String(next++).padStart(6, '0');
       const data = { id: `meter-${number}`, name: `Meter ${number}`, group: `hall-${Number(number) % 40}`, tags: { site: `s${Number(number) % 12}` } };
-      const answer = await request.post(`${running.url}/api/v1/devices`, { data, headers: origin });
-      expect(answer.status()).toBe(201);
+      const answer = await fetch(`${running.url}/api/v1/devices`, { method: 'POST', body: JSON.stringify(data), headers });
+      expect(answer.status).toBe(201);
+      await answer.arrayBuffer();
     }
   };
   await Promise.all(Array.from({ length: 32 }, worker));
