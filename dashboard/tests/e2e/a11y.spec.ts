@@ -9,11 +9,11 @@ for (const colorScheme of ['light', 'dark'] as const) {
       const rule = await addRule(request, server.url, { name: `Always (${colorScheme})`, threshold: -100 });
       try {
         await page.goto('/');
-        await expect(page.getByTestId('newest-alerts')).toBeVisible({ timeout: 20_000 });
+        await expect(page.getByTestId('newest-alerts')).toBeVisible();
         expect(await violations(page), 'overview').toEqual([]);
         await page.goto('/alerts');
         const row = page.getByRole('link', { name: rule.name }).first();
-        await expect(row).toBeVisible({ timeout: 20_000 });
+        await expect(row).toBeVisible();
         await page.getByRole('checkbox', { name: rule.name }).first().check();
         await expect(page.getByRole('group', { name: 'Selected alerts' })).toBeVisible();
         expect(await violations(page), 'alerts').toEqual([]);
@@ -77,7 +77,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       expect(await violations(page), 'connection').toEqual([]);
       await page.keyboard.press('Escape');
       await context.setOffline(true);
-      await expect(page.getByTestId('connection-banner')).toBeVisible({ timeout: 20_000 });
+      await expect(page.getByTestId('connection-banner')).toBeVisible({ timeout: 60_000 });
       expect(await violations(page), 'banner').toEqual([]);
       await context.setOffline(false);
     });

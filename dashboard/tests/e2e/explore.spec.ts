@@ -190,7 +190,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       for (const query of ['', '?tag=kind:cold-room&metric=temperature&metric=door_open&compare=1d', '?metric=temperature&across=max&by=group', '?group=nobody&metric=x']) {
         await page.goto(`/explore${query}`);
         await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
-        if (query.includes('temperature')) await expect(page.locator('figure canvas').first()).toBeVisible({ timeout: 20_000 });
+        if (query.includes('temperature')) await expect(page.locator('figure canvas').first()).toBeVisible();
         expect(await violations(page), query).toEqual([]);
       }
       await page.goto('/explore');
@@ -209,7 +209,7 @@ test.describe('on a phone', () => {
       await page.goto(path);
       await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
       if (path !== '/explore') {
-        await expect(page.locator('figure').first()).toBeVisible({ timeout: 20_000 });
+        await expect(page.locator('figure').first()).toBeVisible();
         await page.locator('figure').first().scrollIntoViewIfNeeded();
         await expect(page.locator('figure canvas').first()).toBeVisible();
       }

@@ -37,7 +37,7 @@ test('the Content-Security-Policy allows the page and nothing else', async ({ pa
     if (message.text().includes('Content Security Policy')) refused.push(message.text());
   });
   await page.goto('/');
-  await expect(page.locator('figure canvas').first()).toBeVisible({ timeout: 20_000 });
+  await expect(page.locator('figure canvas').first()).toBeVisible();
   expect(refused).toEqual([]);
 });
 

@@ -77,7 +77,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
           await expect(page.getByRole('heading', { level: 1 }), path).toBeVisible();
           // A chart below the edge is there, and drawn when it is scrolled to.
           if (path === '/' || path.includes('devices/') || path.includes('metric=')) {
-            await expect(page.locator('figure').first(), path).toBeVisible({ timeout: 20_000 });
+            await expect(page.locator('figure').first(), path).toBeVisible();
           }
           expect.soft(await violations(page), path).toEqual([]);
           const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -136,7 +136,7 @@ test('buttons of a notification acknowledge its alert without a page, and what w
   await expect(async () => {
     const found = await (await request.get(`/api/v1/alerts/${alert}`)).json();
     expect(found.acknowledged).toMatchObject({ user: 'admin' });
-  }).toPass({ timeout: 20_000 });
+  }).toPass();
   // In its place stands what came of it, quietly; the page was not led away.
   await expect(async () => expect(await shown(page)).toMatchObject([{ tag, icon: '/icons/resolved.png', requireInteraction: false }])).toPass();
   expect((await shown(page))[0]?.body).toMatch(/acknowledged/);
@@ -297,7 +297,7 @@ test('an announcement from the form reaches the phone, and its progress is shown
   await expect(async () => {
     const [message] = (await received(request, server, 'Phone of admin')).filter((one) => one.kind === 'announcement');
     expect(message?.payload).toMatchObject({ title: 'Maintenance on Sunday', body: 'The server is away from 08:00 to 09:00.', url: '/silences', actions: [] });
-  }).toPass({ timeout: 20_000 });
+  }).toPass();
   expect(await violations(page)).toEqual([]);
 });
 

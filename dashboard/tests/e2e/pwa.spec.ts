@@ -33,7 +33,7 @@ test('can be installed: name, icons, pictures and shortcuts are there', async ({
 test('every file of the page is kept, and nothing of the API', async ({ page, request }) => {
   await page.goto('/');
   const { files } = await (await request.get('/build.json')).json();
-  await expect.poll(async () => (await keptPaths(page)).includes('/build.json'), { timeout: 20_000 }).toBe(true);
+  await expect.poll(async () => (await keptPaths(page)).includes('/build.json')).toBe(true);
   const kept = await keptPaths(page);
   expect(kept.sort()).toEqual([...files, '/build.json'].sort());
   expect(files.some((one: string) => one.startsWith('/assets/'))).toBe(true);
@@ -54,7 +54,7 @@ test('without the server every page is still there and says what is missing', as
     await context.request.post('/api/v1/session', { data: { user: 'admin', password: 'correct horse battery' } });
     const page = await context.newPage();
     await page.goto('/');
-    await expect.poll(async () => (await keptPaths(page)).includes('/build.json'), { timeout: 20_000 }).toBe(true);
+    await expect.poll(async () => (await keptPaths(page)).includes('/build.json')).toBe(true);
     stopped = true;
     await server.stop();
     for (const path of ['/', '/alerts', '/map']) {
@@ -83,7 +83,7 @@ test.describe('a server with a newer page', () => {
     await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
     await expect(page.getByTestId('update')).toHaveCount(0);
     await open[0]?.close();
-    await expect(page.getByTestId('update')).toBeVisible({ timeout: 20_000 });
+    await expect(page.getByTestId('update')).toBeVisible();
     await page.getByRole('button', { name: 'Load it' }).click();
     await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
     await expect(page.getByTestId('update')).toHaveCount(0);
@@ -92,7 +92,7 @@ test.describe('a server with a newer page', () => {
 
 test('a new build takes the place of the one that is kept', async ({ page, context }) => {
   await page.goto('/');
-  await expect.poll(async () => (await keptPaths(page)).includes('/build.json'), { timeout: 20_000 }).toBe(true);
+  await expect.poll(async () => (await keptPaths(page)).includes('/build.json')).toBe(true);
   // As an older build would have left it.
   await page.evaluate(async () => {
     const cache = await caches.open('pulsewire-files');
@@ -107,7 +107,7 @@ test('a new build takes the place of the one that is kept', async ({ page, conte
   await page.goto('/');
   await expect(page.getByRole('heading', { name: 'The server cannot be reached' })).toBeVisible({ timeout: 15_000 });
   await context.setOffline(false);
-  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Overview', { timeout: 20_000 });
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('Overview');
 });
 
 test('the worker knows every path of the page', async () => {

@@ -85,7 +85,7 @@ test('an alert reaches the phones of a user whose page is closed, and not of one
       const [message] = await messages(request, told);
       expect(message).toMatchObject({ state: 'done', reason: '' });
       expect(message?.deliveries.map((d) => d.state)).toEqual(['delivered', 'delivered', 'delivered']);
-    }).toPass({ timeout: 20_000 });
+    }).toPass();
   } finally {
     await stopFleet();
     await script.close();

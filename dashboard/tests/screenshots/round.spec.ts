@@ -50,10 +50,10 @@ test('the round', async ({ browser }) => {
     await page.getByLabel('Command', { exact: true }).selectOption({ label: 'Restart compressor' });
     await page.getByRole('button', { name: 'Send' }).click();
     const command = page.getByTestId('command').first();
-    await expect(command.getByRole('progressbar')).toBeVisible({ timeout: 20_000 });
+    await expect(command.getByRole('progressbar')).toBeVisible();
     await command.scrollIntoViewIfNeeded();
     await picture('5-command');
-    await expect(command).toContainText('Succeeded', { timeout: 20_000 });
+    await expect(command).toContainText('Succeeded');
     await expect(page.getByRole('list', { name: 'Open alerts' })).toHaveCount(0, { timeout: 90_000 });
     await page.getByRole('heading', { level: 1 }).scrollIntoViewIfNeeded();
     await page.evaluate(() => document.querySelectorAll('*').forEach((element) => element.scrollTo(0, 0)));
