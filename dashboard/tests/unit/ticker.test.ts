@@ -67,6 +67,25 @@ describe('Ticker', () => {
     expect(Math.min(...drawn)).toBeGreaterThanOrEqual(4);
   });
 
+  it('asks what had nothing new again in the next frame, and lets another chart draw meanwhile', () => {
+    let news = 0;
+    const seen: number[] = [];
+    let others = 0;
+    ticker.add('chart', () => {
+      if (news === 0) return false;
+      seen.push(news);
+      news = 0;
+      return true;
+    });
+    ticker.add('chart', () => (others += 1));
+    ticker.add('table', () => false);
+    frames(200);
+    expect(others).toBeGreaterThanOrEqual(2);
+    news = 7;
+    frames(1000 / 60);
+    expect(seen).toEqual([7]);
+  });
+
   it('stops while the page is hidden or nothing is registered', () => {
     const end = ticker.add('table', () => {});
     expect(pending).not.toBeNull();

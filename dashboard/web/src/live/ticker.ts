@@ -1,16 +1,20 @@
 /**
  * One animation-frame loop for everything that redraws. Raster of lines is what costs, so charts are drawn at most
- * 10 times per second and one per frame; tables change at most 4 times per second. Nothing runs while the page is
- * hidden or nothing is registered.
+ * 10 times per second and one per frame; tables change at most 4 times per second. What had nothing new is asked again in
+ * the next frame, so that the first value after a rest is seen at once. Nothing runs while the page is hidden or nothing is
+ * registered.
  */
 
 export type TaskKind = 'chart' | 'table';
 
 const PERIOD_MS: Record<TaskKind, number> = { chart: 100, table: 250 };
 
+/** False: there was nothing new, and nothing was redrawn. It is asked up to 60 times per second then, so that has to be cheap to say. */
+type Run = (nowMs: number) => unknown;
+
 interface Task {
   kind: TaskKind;
-  run: (nowMs: number) => void;
+  run: Run;
   dueMs: number;
 }
 
@@ -39,7 +43,7 @@ export class Ticker {
   }
 
   /** Calls `run` at the kind's rate until the returned function is called. */
-  add(kind: TaskKind, run: (nowMs: number) => void): () => void {
+  add(kind: TaskKind, run: Run): () => void {
     const task: Task = { kind, run, dueMs: 0 };
     this.#tasks.add(task);
     this.#update();
@@ -61,27 +65,24 @@ export class Ticker {
 
   #frame(nowMs: number): void {
     this.#handle = null;
-    let chart: Task | null = null;
-    for (const task of [...this.#tasks]) {
-      if (task.dueMs > nowMs) continue;
-      if (task.kind === 'chart') {
-        // The one that waits for longest; the others follow in the next frames.
-        if (chart === null || task.dueMs < chart.dueMs) chart = task;
-      } else {
-        this.#run(task, nowMs);
-      }
-    }
-    if (chart !== null) this.#run(chart, nowMs);
+    const due = [...this.#tasks].filter((task) => task.dueMs <= nowMs);
+    for (const task of due) if (task.kind === 'table') this.#run(task, nowMs);
+    // The one that waits for longest of those that change; the others follow in the next frames.
+    const charts = due.filter((task) => task.kind === 'chart').sort((a, b) => a.dueMs - b.dueMs);
+    charts.some((task) => this.#run(task, nowMs));
     this.#update();
   }
 
-  #run(task: Task, nowMs: number): void {
-    task.dueMs = nowMs + PERIOD_MS[task.kind];
+  /** Whether it redrew something. */
+  #run(task: Task, nowMs: number): boolean {
+    const dueMs = nowMs + PERIOD_MS[task.kind];
     try {
-      task.run(nowMs);
+      if (task.run(nowMs) === false) return false;
     } catch (error) {
       // One broken chart must not stop the loop that all others share.
       console.error(error);
     }
+    task.dueMs = dueMs;
+    return true;
   }
 }

@@ -70,10 +70,11 @@ export function catalogue(
   let seriesVersion = -1;
   let state: SeriesStore['state'] | null = null;
   const stop = ticker.add('table', () => {
-    if (store.seriesVersion === seriesVersion && store.state === state) return;
+    if (store.seriesVersion === seriesVersion && store.state === state) return false;
     seriesVersion = store.seriesVersion;
     state = store.state;
     told(store.series, store.state, store.refusal);
+    return true;
   });
   return () => {
     stop();

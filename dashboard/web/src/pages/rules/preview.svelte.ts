@@ -78,7 +78,7 @@ export class Preview {
     const end = link.subscribe({ devices: ids, metrics: [], intervalMs: 1_000, aggregate: 'last', historyMs: 0 }, store);
     let version = -1;
     const stop = ticker.add('table', () => {
-      if (store.version === version) return;
+      if (store.version === version) return false;
       version = store.version;
       const numeric = store.series.filter((series) => series.type !== 'text');
       const metrics = new Map(numeric.map((one) => [one.metric, { name: one.metric, unit: one.unit, bool: one.type === 'bool' }]));
@@ -86,6 +86,7 @@ export class Preview {
       this.newest = numeric
         .filter((one) => !Number.isNaN(one.time))
         .map(({ device, metric, value }) => ({ device, metric, value }));
+      return true;
     });
     return () => {
       stop();
