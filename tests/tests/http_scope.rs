@@ -200,6 +200,16 @@ fn a_device_outside_the_groups_is_as_if_it_did_not_exist() {
     for path in ["/api/v1/rules", "/api/v1/silences", "/api/v1/notifications", "/api/v1/push/messages"] {
         otto.get(path).expect_problem(403, "forbidden", "some groups only");
     }
+    // What fired elsewhere is not counted with a device that came to them later. Counts are at most a second old.
+    scene.server.admin().patch(&format!("/api/v1/devices/{SECRET}"), &json!({"group": "north"})).expect(200);
+    until("the admin sees its alert", || {
+        (scene.server.admin().device(SECRET)["alerts"]["critical"] == 1).then_some(())
+    });
+    let critical = |id: &str| otto.get(&format!("/api/v1/devices/{id}")).expect(200)["alerts"]["critical"].clone();
+    until("they see the alert of their own", || (critical(OPEN) == 1).then_some(()));
+    assert_eq!(critical(SECRET), 0);
+    assert_eq!(otto.get(&format!("/api/v1/devices?severity=any&q={SECRET}")).expect(200)["total"], 0);
+    scene.server.admin().patch(&format!("/api/v1/devices/{SECRET}"), &json!({"group": "south"})).expect(200);
     // Nothing can be moved to where they would not see it.
     let refused = otto.patch(&format!("/api/v1/devices/{OPEN}"), &json!({"group": "south"}));
     refused.expect_problem(400, "invalid_field", "you may see and use north");

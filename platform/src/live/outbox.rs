@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes handed over at a time. As small as this, so that a viewer that takes any is seen to take something.
-const PIECE_BYTES: usize = 8 << 10;
+const PIECE_BYTES: usize = 16 << 10;
 /// Answers that wait above this stop the reading of further wishes.
 const ANSWERS_BYTES: usize = 64 << 10;
 /// Devices per PRESENCE at subscription.
