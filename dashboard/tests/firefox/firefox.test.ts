@@ -348,7 +348,7 @@ describe('every page works in Firefox', () => {
     ['/settings/appearance', 'Appearance', /Language/],
     ['/settings/users', 'Users', /admin/],
     ['/settings/tokens', 'API tokens', /There are no tokens yet/],
-    ['/about', 'About', /Health of the server[^]*Processor time/],
+    ['/about', 'About', /all keep up[^]*Processor time/],
     ['/settings/notifications', 'Notifications', /What you were told[^]*Boiler too hot/],
   ];
 

@@ -166,8 +166,8 @@ pub fn push(troubles: &[Trouble]) -> HealthJson {
 /// Viewers that do not keep up.
 pub fn viewers(open: usize, slow: usize) -> HealthJson {
     match slow {
-        0 => ok("viewers", format!("{open} live pages, all keep up")),
-        _ => warn("viewers", format!("{slow} of {open} live pages are slow and get fewer frames")),
+        0 => ok("viewers", format!("live pages: {open}, all keep up")),
+        _ => warn("viewers", format!("live pages: {open}, of which {slow} are slow and get fewer frames")),
     }
 }
 
@@ -183,13 +183,11 @@ pub fn files(process: &ProcessJson) -> HealthJson {
     }
 }
 
+/// In the units of the page beside it.
 fn size(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, bits)| bytes >> bits > 0) {
-        Some((unit, bits)) => {
-            let tenths = (u128::from(bytes) * 10) >> bits;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
+    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    match units.into_iter().find(|(_, one)| bytes >= *one) {
+        Some((unit, one)) => format!("{}.{} {unit}", bytes / one, bytes % one * 10 / one),
         None => format!("{bytes} B"),
     }
 }
@@ -209,7 +207,7 @@ mod tests {
         let damaged = StoreStatus { damaged: vec!["chunk 7".into()], ..StoreStatus::default() };
         assert!(store(&damaged).detail.contains("chunk 7"));
         let full = StoreStatus { disk_bytes: 90 << 20, size_bytes_max: 100 << 20, ..StoreStatus::default() };
-        assert_eq!(store(&full).detail, "90.0 MiB of 100.0 MiB are in use; at the whole of it the oldest samples go");
+        assert_eq!(store(&full).detail, "94.3 MB of 104.8 MB are in use; at the whole of it the oldest samples go");
         assert_eq!(
             [disk(None), disk(Some(1)), disk(Some(1 << 30)), disk(Some(1 << 40))].map(|h| h.state),
             ["ok", "bad", "warn", "ok"]
