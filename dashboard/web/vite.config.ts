@@ -16,7 +16,7 @@ const proxy = {
 
 /** What the first page needs. */
 const BASE =
-  /node_modules|src[\\/](api|i18n|live|state)[\\/]|src[\\/]views|src[\\/]shell[\\/]pages|src[\\/]ui[\\/](?!VirtualTable|Dialog|CopyText|Choice|Fold)|src[\\/]pages[\\/](poll|seen)/;
+  /node_modules|src[\\/](api|i18n|live|state)[\\/]|src[\\/]views|src[\\/]shell[\\/]pages|src[\\/]ui[\\/](?!VirtualTable|RowWindow|Dialog|CopyText|Choice|Fold)|src[\\/]pages[\\/](poll|seen)/;
 
 /** What several of the pieces that are opened later share. */
 const COMMON =
@@ -90,6 +90,7 @@ export default defineConfig({
             { name: 'device', test: /src[\\/]pages[\\/]device[\\/]/, priority: 1 },
             { name: 'chart-tools', test: CHART_TOOLS, priority: 3 },
             { name: 'charts', test: /src[\\/]charts[\\/]/, priority: 2 },
+            { name: 'tables', test: /src[\\/]ui[\\/](VirtualTable|RowWindow)/, priority: 2 },
             { name: 'common', test: COMMON, priority: 2 },
             { name: 'base', test: BASE, priority: 2 },
           ],
