@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from 'vitest';
 import type { StoreState } from '../../web/src/api/types';
-import { formatBytes } from '../../web/src/i18n';
+import { labelsOf } from '../../web/src/charts/paint';
+import { formatBytes, formatValue, scaled } from '../../web/src/i18n';
 import en from '../../web/src/i18n/en.json';
 import { troublesOf } from '../../web/src/pages/overview/trouble';
 
@@ -44,5 +45,19 @@ describe('trouble of the store', () => {
     expect(formatBytes(0)).toBe(new Intl.NumberFormat(undefined, { style: 'unit', unit: 'byte' }).format(0));
     expect(formatBytes(41_234_567)).toContain('41.2');
     expect(formatBytes(999)).toContain('999');
+  });
+
+  it('bytes of a chart get the prefix that makes them short, other units stay', () => {
+    expect(scaled(61_835_100_160, 'B')).toEqual([formatValue(61.84, 4), 'GB']);
+    expect(scaled(-2_500, 'B/s')).toEqual([formatValue(-2.5, 4), 'kB/s']);
+    expect(scaled(0, 'B')).toEqual(['0', 'B']);
+    expect(scaled(61_835, 'W')).toEqual([formatValue(61_835), 'W']);
+  });
+
+  it('labels of millions and more are short, unless they would be the same', () => {
+    expect(labelsOf([0, 1e9, 2e9])).toEqual(['0', '1 G', '2 G']);
+    expect(labelsOf([0, 500, 1_000])).toEqual([0, 500, 1_000].map((value) => formatValue(value)));
+    expect(new Set(labelsOf([61_835_100_000, 61_835_100_010])).size).toBe(2);
+    expect(labelsOf([])).toEqual([]);
   });
 });

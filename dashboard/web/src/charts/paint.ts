@@ -101,6 +101,16 @@ export function inRows({ kind, strokes }: { kind: Kind; strokes: readonly unknow
   return kind === 'text' || (kind === 'bool' && strokes.length > 1);
 }
 
+/** Millions and more with one letter, as long as that tells the labels of an axis apart. */
+export function labelsOf(ticks: readonly number[]): string[] {
+  const size = Math.max(...ticks.map(Math.abs));
+  const power = Math.floor(Math.log10(size) / 3);
+  const step = Math.abs((ticks[1] ?? 0) - (ticks[0] ?? 0));
+  const letter = 'MGT'.charAt(power - 2);
+  if (letter === '' || step * 1e5 < size) return ticks.map((value) => formatValue(value));
+  return ticks.map((value) => (value === 0 ? '0' : `${formatValue(value / 1000 ** power)} ${letter}`));
+}
+
 export function paint(context: CanvasRenderingContext2D, scene: Scene): Box {
   const { width, height, scale, kind, colors } = scene;
   const rows = inRows(scene);
@@ -110,7 +120,7 @@ export function paint(context: CanvasRenderingContext2D, scene: Scene): Box {
   context.clearRect(0, 0, width, height);
   context.font = FONT;
   const ticks = rows ? [] : kind === 'bool' ? [0, 1] : valueTicks(low, high, plotHeight);
-  const labels = ticks.map((value) => (kind === 'bool' ? t(value === 1 ? 'value.true' : 'value.false') : formatValue(value)));
+  const labels = kind === 'bool' ? ticks.map((value) => t(value === 1 ? 'value.true' : 'value.false')) : labelsOf(ticks);
   const left = rows ? 12 : Math.ceil(Math.max(18, ...labels.map((text) => context.measureText(text).width))) + 12;
   const box = { left, width: Math.max(1, width - left - RIGHT), height: plotHeight, low, high };
   const painter = new Painter(context, scene, box);

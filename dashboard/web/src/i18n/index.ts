@@ -91,6 +91,12 @@ export function formatValue(value: number, digits: 4 | 6 = 6): string {
   return (digits === 4 && size < 1_000 ? short : significant).format(value);
 }
 
+/** For a glance: bytes get the prefix that makes them short, as 61.84 and GB; other units stay. NaN is for the caller. */
+export function scaled(value: number, unit: string): [text: string, unit: string] {
+  const power = unit === 'B' || unit === 'B/s' ? Math.min(4, Math.floor(Math.log10(Math.max(1, Math.abs(value))) / 3)) : 0;
+  return [formatValue(value / 1000 ** power, 4), `${' kMGT'.charAt(power)}${unit}`.trim()];
+}
+
 export function formatTime(ms: number): string {
   return clock.format(ms);
 }
