@@ -189,12 +189,12 @@ test('columns of metrics show live values and small pictures, and stay chosen', 
   await box.check();
   await dialog.getByRole('checkbox', { name: `Picture of ${metric}` }).check();
   await dialog.getByRole('checkbox', { name: 'Firmware' }).check();
-  await dialog.getByRole('button', { name: 'Remove Tags' }).click();
+  await dialog.getByRole('button', { name: 'Remove Group' }).click();
   await dialog.getByRole('button', { name: 'Done' }).click();
   await expect(page).toHaveURL(/cols=/);
   const head = page.getByRole('columnheader', { name: metric, exact: true });
   await expect(head).toBeVisible();
-  await expect(page.getByRole('columnheader', { name: 'Tags' })).toHaveCount(0);
+  await expect(page.getByRole('columnheader', { name: 'Group' })).toHaveCount(0);
   const values = rows(page).first().getByTestId('value');
   await expect(values.last()).not.toHaveText('–');
   const before = await values.last().textContent();

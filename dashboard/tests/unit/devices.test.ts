@@ -193,7 +193,7 @@ describe('columns', () => {
 
   it('are what most devices measure where nobody chose, and no rare metric', () => {
     const metrics = [{ name: 'note', type: 'text', devices: 90 }, { name: 'temp', type: 'f64', devices: 60 }];
-    expect(parseColumns(usualColumns(metrics, 100)).map(({ key }) => key)).toEqual(['alerts', 's:temp', 'v:temp', 'group', 'tags', 'seen']);
+    expect(parseColumns(usualColumns(metrics, 100)).map(({ key }) => key)).toEqual(['alerts', 's:temp', 'v:temp', 'group', 'seen']);
     expect(parseColumns(usualColumns(metrics, 1_000)).map(({ key }) => key)).toEqual(['alerts', 'group', 'tags', 'seen']);
   });
 

@@ -47,7 +47,8 @@ export function packColumns(keys: readonly string[]): string {
 export function usualColumns(metrics: readonly { name: string; type: string; devices: number }[], total: number): string {
   const common = metrics.find(({ type, devices }) => type !== 'text' && type !== 'bool' && devices * 10 >= total);
   const own = common === undefined ? [] : [sparkKey(common.name), valueKey(common.name)];
-  return packColumns(['alerts', ...own, 'group', 'tags', 'seen']);
+  // With a metric there is no room for tags on a screen of usual width.
+  return packColumns(['alerts', ...own, 'group', ...(own.length === 0 ? ['tags'] : []), 'seen']);
 }
 
 /** Metrics that the list is asked for, and those that are watched. */
@@ -77,7 +78,7 @@ const WIDTHS: Record<Field, [least: number, share: number]> = {
 export function layout(columns: readonly Column[], before: readonly [number, number][]): { template: string; least: number } {
   const widths = [
     ...before,
-    ...columns.map((column): [number, number] => (column.kind === 'field' ? WIDTHS[column.field] : column.kind === 'value' ? [136, 1] : [146, 0])),
+    ...columns.map((column): [number, number] => (column.kind === 'field' ? WIDTHS[column.field] : column.kind === 'value' ? [112, 1] : [132, 0])),
   ];
   const gap = 16;
   return {
