@@ -2,7 +2,7 @@
 
 use pulsewire_tests::programs::repository;
 use pulsewire_tests::server::ADMIN_PASSWORD;
-use pulsewire_tests::{Api, Server};
+use pulsewire_tests::{Api, Server, ServerOptions};
 use serde_json::{Value, json};
 
 /// What each role is answered for each call.
@@ -214,6 +214,30 @@ fn probes_answer_without_a_sign_in_and_every_answer_is_guarded() {
     }
     assert_eq!(api.get("/api/v1/session").header("cache-control"), "no-store");
     assert!(api.get("/").text.contains("<!doctype html"), "the dashboard is inside");
+}
+
+#[test]
+fn the_page_may_load_tiles_from_the_configured_server_alone_and_is_told_of_it() {
+    let images = |api: &Api, path: &str| {
+        let policy = api.get(path).header("content-security-policy").to_owned();
+        policy.split("; ").find(|part| part.starts_with("img-src")).map(str::to_owned).expect("img-src")
+    };
+    let server = Server::start();
+    let admin = server.admin();
+    assert_eq!(images(admin, "/"), "img-src 'self' data:");
+    assert_eq!(admin.get("/api/v1/session").expect(200)["server"]["map_tiles"], Value::Null);
+
+    let (url, attribution) = ("https://tile.example.org:8443/{z}/{x}/{y}.png?key=k", "© <b>contributors</b>");
+    let options = ServerOptions::default().set("http.map_tiles_url", url);
+    let server = options.set("http.map_tiles_attribution", attribution).set("http.map_tiles_zoom_max", 14).start();
+    let admin = server.admin();
+    for path in ["/", "/map", "/api/v1/session", "/nothing.js"] {
+        assert_eq!(images(admin, path), "img-src 'self' data: https://tile.example.org:8443", "{path}");
+    }
+    assert_eq!(images(admin, "/sw.js"), "img-src 'self' https:", "the worker has a policy of its own");
+    let told = json!({"url": url, "attribution": attribution, "zoom_max": 14});
+    assert_eq!(admin.get("/api/v1/session").expect(200)["server"]["map_tiles"], told);
+    server.api().get("/api/v1/session").expect_problem(401, "signed_out", "sign in");
 }
 
 #[test]

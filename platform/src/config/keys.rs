@@ -1,13 +1,15 @@
 //! The table of configuration keys.
 
+mod http;
 mod push;
 
 use super::key::{DAY, HOUR, Key, Kind, MIB, MINUTE, key};
+use http::HTTP;
 use push::{EMAIL, PUSH};
 
 /// Every key, in the order of the documentation.
 pub const KEYS: &[Key] =
-    &joined::<{ SERVER.len() + PUSH.len() + EMAIL.len() + LOG.len() }>(&[SERVER, PUSH, EMAIL, LOG]);
+    &joined::<{ HTTP.len() + SERVER.len() + PUSH.len() + EMAIL.len() + LOG.len() }>(&[HTTP, SERVER, PUSH, EMAIL, LOG]);
 
 /// Tables one after the other.
 const fn joined<const N: usize>(tables: &[&[Key]]) -> [Key; N] {
@@ -25,53 +27,6 @@ const fn joined<const N: usize>(tables: &[&[Key]]) -> [Key; N] {
 }
 
 const SERVER: &[Key] = &[
-    key("", "data_dir", Kind::Path, "pulsewire-data", "Data folder. Made if missing; one server at a time."),
-    key("", "name", Kind::Text, "Pulsewire", "Name of this server, shown in the dashboard."),
-    key(
-        "http",
-        "listen",
-        Kind::Address,
-        "127.0.0.1:8080",
-        "Where people and services connect. Port 0 picks a free one.",
-    ),
-    key(
-        "http",
-        "public_url",
-        Kind::Text,
-        "",
-        "How browsers reach the dashboard, when a proxy stands before it (`https://example.org`). Writes and live sockets from browsers must come from this origin or from the address asked for. With https, cookies are marked Secure.",
-    ),
-    key("http", "workers", Kind::Integer(1, 64), "2", "Threads that serve HTTP."),
-    key("http", "body_bytes_max", Kind::Bytes(1024, 64 * MIB), "1MiB", "Largest request body; above it 413."),
-    key(
-        "http",
-        "import_bytes_max",
-        Kind::Bytes(1024, 1 << 50),
-        "1GiB",
-        "Largest file of one import, which is read as a stream; above it 413. A file whose size is announced is then refused as a whole; of another, part of what came before the limit may be stored, and the answer says up to which line.",
-    ),
-    key(
-        "http",
-        "connections_max",
-        Kind::Integer(1, 1_000_000),
-        "10000",
-        "Most open HTTP connections per thread; further ones wait.",
-    ),
-    key("http", "session_ttl", Kind::Duration(MINUTE, 365 * DAY), "168h", "How long a sign-in is good."),
-    key(
-        "http",
-        "sessions_per_user_max",
-        Kind::Integer(1, 10_000),
-        "50",
-        "Most sign-ins of one user; the one that ends first is dropped.",
-    ),
-    key(
-        "http",
-        "sign_ins_per_minute",
-        Kind::Integer(1, 10_000),
-        "30",
-        "Most sign-ins and changes of passwords per address (IPv6: per /64) and minute; above it 429 with Retry-After.",
-    ),
     key("device", "listen", Kind::Address, "127.0.0.1:7410", "Where devices connect, on every transport."),
     key(
         "device",

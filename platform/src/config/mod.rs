@@ -50,6 +50,20 @@ pub struct Http {
     pub session_ttl: Duration,
     pub sessions_per_user_max: usize,
     pub sign_ins_per_minute: u32,
+    pub map_tiles: Option<MapTiles>,
+}
+
+/// Where browsers get the tiles of the map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapTiles {
+    /// With `{z}`, `{x}` and `{y}` in its path or query.
+    pub url: String,
+    /// Scheme, host and port of `url`: nothing in it has a meaning of its own in a Content-Security-Policy.
+    pub origin: String,
+    /// Whom the tiles are from, as text; may be empty.
+    pub attribution: String,
+    /// Deepest zoom that there is.
+    pub zoom_max: u8,
 }
 
 /// `[device]`

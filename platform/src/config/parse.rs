@@ -1,6 +1,7 @@
 //! From text to [`Config`], with every mistake named.
 
 mod email;
+mod map_tiles;
 mod push;
 
 use super::key::{Key, Kind};
@@ -210,6 +211,7 @@ impl Reader {
         let public_url = self.public_url();
         let push = self.push(public_url.as_deref());
         let email = self.email();
+        let map_tiles = self.map_tiles();
         let retention = self.retention();
         let config = Config {
             data_dir: PathBuf::from(self.text("data_dir")),
@@ -224,6 +226,7 @@ impl Reader {
                 session_ttl: self.duration("http.session_ttl"),
                 sessions_per_user_max: self.integer("http.sessions_per_user_max"),
                 sign_ins_per_minute: self.integer("http.sign_ins_per_minute"),
+                map_tiles,
             },
             device: Device {
                 listen: self.address("device.listen"),

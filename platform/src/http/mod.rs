@@ -49,6 +49,7 @@ use crate::ingest::Ingest;
 use crate::live::{Live, PresenceTable};
 use crate::outbox::Outbox;
 use crate::ports::{Bus, Clock, DeviceStore, History, Journal, TokenStore, UserStore, ViewStore};
+use actix_web::http::header::HeaderValue;
 use actix_web::{App, HttpServer, web};
 use problem::Problem;
 use pulsewire_core::catalogue::Catalogue;
@@ -103,6 +104,8 @@ pub(crate) struct State {
     bad_tokens: limiter::Attempts,
     places: busy::Places,
     fleet: fleet::Fleet,
+    /// The Content-Security-Policy of pages.
+    policy: HeaderValue,
     started: Instant,
     /// By the system's clock.
     started_us: i64,
@@ -152,6 +155,7 @@ impl HttpPort {
         let per_minute = NonZeroU32::new(config.sign_ins_per_minute).unwrap_or(NonZeroU32::MIN);
         let stopping = Arc::new(AtomicBool::new(false));
         let started_us = parts.clock.now_us();
+        let policy = middleware::policy(config.map_tiles.as_ref());
         let state = web::Data::new(State {
             parts,
             attempts: limiter::Attempts::per_minute(per_minute),
@@ -161,6 +165,7 @@ impl HttpPort {
             bad_tokens: limiter::Attempts::per_minute(push_actions::BAD_PER_MINUTE),
             places: busy::Places::default(),
             fleet: fleet::Fleet::default(),
+            policy,
             started: Instant::now(),
             started_us,
             stopping: stopping.clone(),

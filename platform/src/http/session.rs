@@ -5,6 +5,7 @@ use super::access::{COOKIE, token_hash};
 use super::problem::Problem;
 use super::query::time_text;
 use super::request::{Anyone, Body, Caller};
+use crate::config::MapTiles;
 use crate::ports::{SessionRecord, User};
 use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -71,6 +72,25 @@ pub struct ServerJson {
     device_port: u16,
     /// Page of the push emulator, in a demonstration.
     emulator_url: Option<String>,
+    /// Where the map's tiles are; null: there are none.
+    map_tiles: Option<MapTilesJson>,
+}
+
+/// Tiles for the map: Web Mercator, 256 pixels.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MapTilesJson {
+    /// With `{z}`, `{x}` and `{y}` to be filled in.
+    url: String,
+    /// Whom they are from: plain text, perhaps empty.
+    attribution: String,
+    /// Deepest zoom that there is.
+    zoom_max: u8,
+}
+
+impl From<MapTiles> for MapTilesJson {
+    fn from(MapTiles { url, attribution, zoom_max, .. }: MapTiles) -> Self {
+        Self { url, attribution, zoom_max }
+    }
 }
 
 pub(super) fn peer(request: &HttpRequest) -> IpAddr {
@@ -172,6 +192,7 @@ pub async fn show(state: web::Data<State>, Caller { identity, .. }: Caller) -> w
             demo: state.demo,
             device_port: state.device_port,
             emulator_url: state.emulator_url.clone(),
+            map_tiles: state.config.map_tiles.clone().map(Into::into),
         },
     })
 }

@@ -31,7 +31,8 @@ fn server(url: &str) -> Option<(String, u16, SmtpTls)> {
     port.filter(|port| *port > 0 && valid).map(|port| (host.to_owned(), port, tls))
 }
 
-fn is_local(host: &str) -> bool {
+/// This machine, by name or address.
+pub(super) fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
