@@ -1,5 +1,7 @@
 import type { APIRequestContext, Page } from '@playwright/test';
-import { expect, test } from './server';
+import { violations } from './axe';
+import { expect, fromSource, PASSWORD, startServer, test } from './server';
+import { shareOf, startTileServer } from './tiles';
 
 /** Devices that stand still at these places, made through the API. */
 async function place(request: APIRequestContext, url: string, places: Record<string, [number, number]>): Promise<() => Promise<void>> {
@@ -108,4 +110,92 @@ test('without a device that says where it is, the page says which metrics to rep
   await page.goto('/map');
   await expect(page.getByRole('heading', { name: 'No device says where it is' })).toBeVisible();
   await expect(page.getByRole('cell', { name: 'latitude' })).toBeVisible();
+});
+
+test('without a tile server nothing is asked of anyone but the server', async ({ page, request, server }) => {
+  const remove = await place(request, server.url, { 'map-here': [52.5, 13.4] });
+  const elsewhere: string[] = [];
+  page.on('request', (one) => {
+    if (new URL(one.url()).origin !== server.url && !one.url().startsWith('data:')) elsewhere.push(one.url());
+  });
+  try {
+    const policy = (await request.get('/map')).headers()['content-security-policy'] ?? '';
+    if (!fromSource) expect(policy).toContain("img-src 'self' data:;");
+    await page.goto('/map?group=placed');
+    await expect(page.getByRole('heading', { name: '1 in sight' })).toBeVisible();
+    await page.getByRole('button', { name: 'Zoom in' }).click();
+    await expect(page).toHaveURL(/at=/);
+    await expect(page.getByTestId('map')).not.toHaveAttribute('data-tiles');
+    await expect(page.getByTestId('map-attribution')).toHaveCount(0);
+    expect(elsewhere).toEqual([]);
+  } finally {
+    await remove();
+  }
+});
+
+test('tiles of a tile server are drawn under the devices, and the outline where it has none', async ({ browser }) => {
+  const tiles = await startTileServer();
+  const attribution = '© <b>Somebody</b> & others';
+  const config = `[http]\nmap_tiles_url = "${tiles.url}/{z}/{x}/{y}.png?key=k"\nmap_tiles_attribution = "${attribution}"\nmap_tiles_zoom_max = 5\n`;
+  const server = await startServer(config);
+  const context = await browser.newContext({ baseURL: server.url, colorScheme: 'light', viewport: { width: 1280, height: 850 } });
+  try {
+    const answer = await context.request.post('/api/v1/session', { data: { user: 'admin', password: PASSWORD } });
+    expect(answer.ok(), await answer.text()).toBe(true);
+    await place(context.request, server.url, { 'map-berlin': [52.5, 13.4], 'map-suva': [-18.1, 178.4] });
+    const page = await context.newPage();
+    const refused: string[] = [];
+    page.on('console', (message) => {
+      if (message.text().includes('Content Security Policy')) refused.push(message.text());
+    });
+    await page.goto('/map?group=placed&at=52.5,13.4,4');
+    const map = page.getByTestId('map');
+    await expect(page.getByRole('heading', { name: '1 in sight' })).toBeVisible();
+    await expect.poll(async () => shareOf(page, tiles.rgb, await map.screenshot())).toBeGreaterThan(0.8);
+    await expect(page.getByTestId('map-attribution')).toHaveText(attribution);
+
+    const first = tiles.asked.splice(0);
+    expect(first.length).toBeGreaterThan(5);
+    for (const { path, headers } of first) {
+      const [, z, x, y] = (/^\/(\d+)\/(\d+)\/(\d+)\.png\?key=k$/.exec(path) ?? []).map(Number);
+      expect(z, path).toBe(4);
+      expect(x, path).toBeLessThan(16);
+      expect(y, path).toBeLessThan(16);
+      for (const name of ['referer', 'origin', 'cookie']) expect(headers[name], name).toBeUndefined();
+    }
+    // Each was asked for once.
+    expect(new Set(first.map((one) => one.path)).size).toBe(first.length);
+
+    // Deeper than the server has, its deepest are drawn larger.
+    await page.goto('/map?group=placed&at=52.5,13.4,9');
+    await expect.poll(async () => shareOf(page, tiles.rgb, await map.screenshot())).toBeGreaterThan(0.8);
+    expect(new Set(tiles.asked.splice(0).map((one) => one.path.split('/')[1]))).toEqual(new Set(['5']));
+
+    // Dimmed where the page is dark.
+    await page.emulateMedia({ colorScheme: 'dark' });
+    const dimmed = tiles.rgb.map((one) => Math.round(one * 0.4)) as [number, number, number];
+    await expect.poll(async () => shareOf(page, dimmed, await map.screenshot())).toBeGreaterThan(0.8);
+    await page.emulateMedia({ colorScheme: 'light' });
+
+    // A server that has none any more: the page says so, and all else works.
+    tiles.answers = false;
+    await page.goto('/map?group=placed&at=-18.1,178.4,4');
+    const told = page.getByText('Map tiles cannot be had');
+    await expect(told).toBeVisible();
+    await expect(page.getByRole('heading', { name: '1 in sight' })).toBeVisible();
+    expect(await shareOf(page, tiles.rgb, await map.screenshot())).toBe(0);
+    expect(await violations(page)).toEqual([]);
+    // One after the other, not all of them again and again.
+    const failed = tiles.asked.length;
+    await page.waitForTimeout(3_000);
+    expect(tiles.asked.length - failed).toBeLessThan(4);
+    tiles.answers = true;
+    await expect(told).toBeHidden({ timeout: 60_000 });
+    await expect.poll(async () => shareOf(page, tiles.rgb, await map.screenshot())).toBeGreaterThan(0.8);
+    expect(refused).toEqual([]);
+  } finally {
+    await context.close();
+    await server.stop();
+    await tiles.stop();
+  }
 });

@@ -1,7 +1,7 @@
 /** Starts `pulsewire demo` on free ports with a data folder of its own, and gives tests a signed-in browser. */
 
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type APIRequestContext, type BrowserContext, test as base, expect } from '@playwright/test';
@@ -57,11 +57,14 @@ async function servePage(server: string): Promise<{ url: string; stop: () => Pro
 
 export const program = process.env.PULSEWIRE_BIN ?? resolve(import.meta.dirname, '../../../target/debug/pulsewire');
 
-export async function startServer(): Promise<Server> {
+/** `config`: what its configuration file says. */
+export async function startServer(config = ''): Promise<Server> {
   const folder = await mkdtemp(join(tmpdir(), 'pulsewire-e2e-'));
+  const file = join(folder, 'pulsewire.toml');
+  await writeFile(file, config);
   const listen = ['--http-listen', '127.0.0.1:0', '--device-listen', '127.0.0.1:0'];
   const remove = () => rm(folder, { recursive: true, force: true });
-  const args = ['demo', '--data-dir', join(folder, 'data'), ...listen, '--json'];
+  const args = ['demo', '--config', file, '--data-dir', join(folder, 'data'), ...listen, '--json'];
   const env = { PULSEWIRE_ADMIN_PASSWORD: PASSWORD };
   try {
     const { child, says } = await started<{ http: string; device: string; sign_in_link: string; phone: string }>(program, args, { cwd: folder, env });

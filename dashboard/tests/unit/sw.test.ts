@@ -354,3 +354,26 @@ describe('pushsubscriptionchange', () => {
     expect(registered().url).toBe('https://push.example/new');
   });
 });
+
+describe('tiles of the map', () => {
+  /** What the worker answers to a request of the page; undefined: it leaves that to the browser. */
+  const fetching = async (url: string) => {
+    let answer: Promise<unknown> | undefined;
+    handlers.fetch?.({ request: { method: 'GET', mode: 'no-cors', url }, respondWith: (given: Promise<unknown>) => (answer = given) });
+    return answer;
+  };
+  const opened = vi.fn(async () => ({ match: async () => undefined, put: async () => {} }));
+  beforeEach(() => {
+    opened.mockClear();
+    vi.stubGlobal('caches', { open: opened });
+  });
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('on another server are none of its business, and on this one are fetched and not kept', async () => {
+    expect(await fetching('https://tile.example.org/1/0/0.png')).toBeUndefined();
+    expect(fetched).toEqual([]);
+    expect(await fetching('https://pulse.example/tiles/1/0/0.png')).toBeDefined();
+    expect(fetched).toHaveLength(1);
+    expect(opened).not.toHaveBeenCalled();
+  });
+});

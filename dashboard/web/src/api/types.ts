@@ -10,6 +10,16 @@ export interface User {
   role: Role;
 }
 
+/** A tile server: Web Mercator, 256 pixels. */
+export interface MapTiles {
+  /** With `{z}`, `{x}` and `{y}`. */
+  url: string;
+  /** Plain text, perhaps empty. */
+  attribution: string;
+  /** Deepest zoom that there is. */
+  zoom_max: number;
+}
+
 export interface Session {
   user: User;
   expires: string;
@@ -20,6 +30,8 @@ export interface Session {
     device_port: number;
     /** The page that shows what was pushed, in the demo. */
     emulator_url?: string | null;
+    /** Where the map's tiles are; null: there are none. */
+    map_tiles?: MapTiles | null;
   };
 }
 

@@ -3,6 +3,7 @@
 import type { Clusters } from './cluster';
 import { RANKS, type Rank } from './cluster';
 import { latitudeAt, longitudeAt, scaleOf, screenX, screenY, type Size, type View, worldY } from './projection';
+import type { Piece } from './tiles';
 
 export interface Colors {
   water: string;
@@ -152,6 +153,9 @@ export interface Scene {
   size: Size;
   ratio: number;
   land: Land | null;
+  /** What there is of the tiles in sight; null where there is no tile server. */
+  tiles: readonly Piece<HTMLImageElement>[] | null;
+  dark: boolean;
   clusters: Clusters;
   colors: Colors;
   /** Values are not current. */
@@ -183,6 +187,7 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene) {
     }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
+  if (scene.tiles !== null) ground(context, scene, scene.tiles);
   net(context, scene, scale);
 
   context.globalAlpha = scene.old ? 0.45 : 1;
@@ -221,6 +226,22 @@ export function draw(context: CanvasRenderingContext2D, scene: Scene) {
   context.globalAlpha = 1;
 }
 
+/** How much darker tiles are that were made for a light page. */
+const DIMMED = 0.6;
+
+/** Tiles, over the outline: where there is none it shows. Edges lie on whole pixels of the screen, else there are gaps between tiles. */
+function ground(context: CanvasRenderingContext2D, { ratio, dark }: Scene, tiles: readonly Piece<HTMLImageElement>[]) {
+  const whole = (value: number) => Math.round(value * ratio) / ratio;
+  context.fillStyle = `rgb(0 0 0 / ${DIMMED})`;
+  for (const { picture, part, left, top, right, bottom } of tiles) {
+    const [x, y] = [whole(left), whole(top)];
+    const [width, height] = [whole(right) - x, whole(bottom) - y];
+    const side = picture.naturalWidth;
+    context.drawImage(picture, part.x * side, part.y * side, part.size * side, part.size * side, x, y, width, height);
+    if (dark) context.fillRect(x, y, width, height);
+  }
+}
+
 /** Indexes of clusters within the picture, a little beyond its edges. */
 export function visible({ clusters, view, size }: Pick<Scene, 'clusters' | 'view' | 'size'>, beyond = 30): number[] {
   const found: number[] = [];
@@ -249,7 +270,7 @@ export function hit(scene: Pick<Scene, 'clusters' | 'view' | 'size'>, at: { x: n
   return best;
 }
 
-function net(context: CanvasRenderingContext2D, { view, size, colors }: Scene, scale: number) {
+function net(context: CanvasRenderingContext2D, { view, size, colors, tiles }: Scene, scale: number) {
   const step = NET.findLast((one) => (one / 360) * scale >= NET_PX) ?? 30;
   const digits = Math.max(0, Math.ceil(-Math.log10(step)));
   const label = (degrees: number, plus: string, minus: string) => `${Math.abs(degrees).toFixed(digits)}°${degrees > 0 ? plus : degrees < 0 ? minus : ''}`;
@@ -283,6 +304,13 @@ function net(context: CanvasRenderingContext2D, { view, size, colors }: Scene, s
     labels.push([label(Math.abs(lat) < step / 2 ? 0 : lat, 'N', 'S'), 4, y + 3]);
   }
   context.stroke();
-  for (const [text, x, y] of labels) context.fillText(text, x, y);
+  context.strokeStyle = colors.halo;
+  context.lineWidth = 3;
+  context.lineJoin = 'round';
+  for (const [text, x, y] of labels) {
+    // Tiles have any colour.
+    if (tiles !== null) context.strokeText(text, x, y);
+    context.fillText(text, x, y);
+  }
 }
 
