@@ -153,6 +153,8 @@ test('tiles of a tile server are drawn under the devices, and the outline where 
     await expect(page.getByRole('heading', { name: '1 in sight' })).toBeVisible();
     await expect.poll(async () => shareOf(page, tiles.rgb, await map.screenshot())).toBeGreaterThan(0.8);
     await expect(page.getByTestId('map-attribution')).toHaveText(attribution);
+    const [from, scale] = [await page.getByTestId('map-attribution').boundingBox(), await page.getByText(/^[\d,]+ km$/).boundingBox()];
+    expect((from?.x ?? 0) + (from?.width ?? 0), 'it does not lie on the scale').toBeLessThanOrEqual(scale?.x ?? 0);
 
     const first = tiles.asked.splice(0);
     expect(first.length).toBeGreaterThan(5);
