@@ -1,9 +1,9 @@
 //! Many devices at once, where they are, and what people keep of the pages about them.
 
-use pulsewire_proto::frame::StreamKind;
+use pulsewire_proto::frame::{Aggregate, StreamKind, Subscribe};
 use pulsewire_proto::{MetricType, Value};
 use pulsewire_tests::device::{Device, now_us, set_of, sparse_report};
-use pulsewire_tests::{Api, Server};
+use pulsewire_tests::{Api, Server, Viewer};
 use serde_json::json;
 
 const BULK: &str = "/api/v1/devices/bulk";
@@ -76,6 +76,49 @@ fn disabled_devices_are_sent_away_and_deleted_ones_leave_nothing() {
     let device = Device::login(server.device, "b", &secret);
     assert!(device.welcome.streams.is_empty(), "streams are gone");
     assert_eq!(admin.history("b", "temp"), []);
+}
+
+/// As many events as this would be too many for a bus of 16, if each device were one.
+const MANY: usize = 3_000;
+
+#[test]
+fn a_change_of_very_many_devices_ends_no_session_and_reaches_subscriptions_by_group() {
+    let server = Server::with("live.bus_events", 16);
+    let admin = server.admin();
+    let mut device = server.device("pump");
+    let (stream, set) = device.prepare();
+    device.send(&pulsewire_tests::report(&set, stream, 1, &[(now_us(), 21.5)]));
+    device.expect_ack(stream, 1);
+    let create = |from: usize| {
+        let numbers = (from..MANY).step_by(4);
+        numbers.for_each(|n| drop(admin.post("/api/v1/devices", &json!({"id": format!("d{n:04}")})).expect(201)));
+    };
+    std::thread::scope(|scope| (0..4).for_each(|from| drop(scope.spawn(move || create(from)))));
+    let mut viewer = Viewer::connect(server.http, admin.token());
+    let by_group = |subscription, aggregate| Subscribe {
+        subscription,
+        groups: vec!["moved".to_owned()],
+        interval_ms: 50,
+        aggregate,
+        ..Subscribe::default()
+    };
+    viewer.subscribe(&by_group(1, Aggregate::Last));
+    let lost = server.log().matches("events were lost").count();
+
+    let done = admin.post(BULK, &json!({"action": "set_group", "filter": {"all": true}, "group": "moved"})).expect(200);
+    assert_eq!((&done["matched"], &done["changed"]), (&json!(MANY + 1), &json!(MANY + 1)));
+    viewer.until("the device that came to match", |v| (!v.values("pump", "temp").is_empty()).then_some(()));
+    let done = admin.post(BULK, &json!({"action": "add_tag", "filter": {"all": true}, "key": "k", "value": "v"}));
+    assert_eq!(done.expect(200)["changed"], MANY + 1);
+    // The session is the one from before all that.
+    device.send(&pulsewire_tests::report(&set, stream, 2, &[(now_us(), 22.5)]));
+    device.expect_ack(stream, 2);
+    viewer.until("the next sample", |v| v.values("pump", "temp").iter().any(|(_, value)| *value == 22.5).then_some(()));
+    assert_eq!(server.log().matches("events were lost").count(), lost, "{}", server.log());
+
+    let filter = json!({"group": "moved"});
+    admin.post(BULK, &json!({"action": "disable", "filter": filter})).expect(200);
+    assert_eq!(device.expect_close().code, 4017, "revoked");
 }
 
 #[test]

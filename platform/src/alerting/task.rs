@@ -169,8 +169,10 @@ impl AlertingTask {
                     Err(Lagged(_)) => self.behind = true,
                 },
                 event = devices.next() => match event {
-                    Ok(Some(BusEvent::DeviceChanged { device, .. } | BusEvent::DeviceDeleted { device })) => {
-                        self.with_world(|engine, world, changes| engine.device_changed(device, world, changes));
+                    Ok(Some(BusEvent::DevicesChanged { devices, .. } | BusEvent::DevicesDeleted { devices })) => {
+                        self.with_world(|engine, world, changes| {
+                            devices.iter().for_each(|device| engine.device_changed(*device, world, changes));
+                        });
                         self.store_changes().await;
                     }
                     Ok(Some(_)) => {}

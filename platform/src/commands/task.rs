@@ -102,7 +102,7 @@ impl CommandsTask {
                     None => return,
                 },
                 event = devices.next() => match event {
-                    Ok(Some(BusEvent::DeviceDeleted { device })) => self.forget(device),
+                    Ok(Some(BusEvent::DevicesDeleted { devices })) => devices.iter().for_each(|device| self.forget(*device)),
                     Ok(Some(_)) => {}
                     Ok(None) => return,
                     Err(_) => self.forget_deleted(),

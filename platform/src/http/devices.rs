@@ -255,7 +255,7 @@ pub async fn create(
         .complete(async move {
             let device = parts.devices.create_device(new).await?;
             parts.directory.write().map_err(Problem::internal)?.put(Arc::new(device.clone()));
-            parts.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: false });
+            parts.bus.publish(BusEvent::device_changed(device.key, false));
             Ok(device)
         })
         .await?;
@@ -324,7 +324,7 @@ async fn edit(state: &State, scope: &DeviceScope, id: &str, change: DeviceChange
     state.devices.update_device(device.clone()).await?;
     let device = Arc::new(device);
     state.directory.write().map_err(Problem::internal)?.put(device.clone());
-    state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: !device.enabled });
+    state.bus.publish(BusEvent::device_changed(device.key, !device.enabled));
     Ok(device)
 }
 
@@ -340,7 +340,7 @@ pub async fn delete(state: web::Data<State>, caller: Caller, path: web::Path<Str
         let device = find(&parts, &scope, &path)?;
         parts.devices.delete_device(device.key).await?;
         parts.directory.write().map_err(Problem::internal)?.remove(device.key);
-        parts.bus.publish(BusEvent::DeviceDeleted { device: device.key });
+        parts.bus.publish(BusEvent::device_deleted(device.key));
         drop(editing);
         forget(&parts, device.key).await
     };
@@ -374,7 +374,7 @@ pub async fn replace_secret(
         .complete(async move {
             parts.devices.replace_secret(device.key, verifier, until_us).await?;
             if revoke {
-                parts.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke });
+                parts.bus.publish(BusEvent::device_changed(device.key, revoke));
             }
             Ok(())
         })
@@ -397,6 +397,6 @@ pub async fn create_token(
     let token = format!("pwd_{}", hex::encode(bytes));
     let hash = token_hash(&token);
     state.devices.set_token(device.key, hash).await?;
-    state.bus.publish(BusEvent::DeviceChanged { device: device.key, revoke: true });
+    state.bus.publish(BusEvent::device_changed(device.key, true));
     Ok(HttpResponse::Created().json(NewToken { token }))
 }

@@ -3,6 +3,7 @@
 use super::STOPPING;
 use super::logged_in::LoggedIn;
 use super::login::{Credential, StoreDown};
+use super::revoke::{Proofs, REVOKED};
 use super::session::{Connection, RETRY_AFTER_MS};
 use pulsewire_core::ids::{Sequence, StreamId};
 use pulsewire_proto::CloseCode;
@@ -59,8 +60,7 @@ impl Connection {
         match self.shared.still_holds(device.key, &proven).await {
             Ok(true) => {}
             Ok(false) => {
-                let text = "the device was disabled or deleted, or its secret replaced, or its token";
-                self.session.close(CloseCode::Revoked, text);
+                self.session.close(CloseCode::Revoked, REVOKED);
                 return;
             }
             Err(error) => return self.store_down(&error),

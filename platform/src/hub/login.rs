@@ -1,7 +1,9 @@
 //! Who a device is, from what it claims. SPEC §4.1–§4.3.
 
 use super::Shared;
+use super::revoke::Proofs;
 use crate::ports::DeviceVerifier;
+use async_trait::async_trait;
 use pulsewire_core::device::Device;
 use pulsewire_core::ids::{DeviceId, DeviceKey};
 use pulsewire_proto::auth::{ServerKey, StoredKey, Verifier};
@@ -74,12 +76,25 @@ impl Shared {
         Ok(known.map(|device| (device, given)))
     }
 
+    fn device(&self, id: &str) -> Option<Arc<Device>> {
+        let id = DeviceId::parse(id).ok()?;
+        self.parts.directory.read().ok()?.by_id(&id).cloned()
+    }
+}
+
+#[async_trait]
+impl Proofs for Shared {
     /// True if a device exists, is enabled and still has what it proved to have. Asked once its session is registered: a
     /// change after that ends the session, one before it shows here.
-    pub(super) async fn still_holds(&self, device: DeviceKey, proven: &Credential) -> Result<bool, StoreDown> {
-        let known = self.parts.directory.read().ok().and_then(|d| d.by_key(device).cloned());
-        let credentials = self.parts.devices.credentials(device).await.map_err(StoreDown)?;
-        let Some(credentials) = credentials.filter(|_| known.is_some_and(|d| d.enabled)) else { return Ok(false) };
+    async fn still_holds(&self, device: DeviceKey, proven: &Credential) -> Result<bool, StoreDown> {
+        // Of many that are disabled at once none costs a look into the store.
+        let enabled = self.parts.directory.read().is_ok_and(|d| d.by_key(device).is_some_and(|d| d.enabled));
+        if !enabled {
+            return Ok(false);
+        }
+        let Some(credentials) = self.parts.devices.credentials(device).await.map_err(StoreDown)? else {
+            return Ok(false);
+        };
         let now_us = self.parts.clock.now_us();
         let same = |stored: &DeviceVerifier, proven: &Verifier| stored.stored_key == proven.stored_key.0;
         Ok(match proven {
@@ -89,11 +104,6 @@ impl Shared {
             }
             Credential::Token(hash) => credentials.token_hash == Some(*hash),
         })
-    }
-
-    fn device(&self, id: &str) -> Option<Arc<Device>> {
-        let id = DeviceId::parse(id).ok()?;
-        self.parts.directory.read().ok()?.by_id(&id).cloned()
     }
 }
 

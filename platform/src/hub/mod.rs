@@ -12,6 +12,7 @@ mod logged_in;
 mod login;
 mod registry;
 mod report;
+mod revoke;
 mod session;
 mod tls;
 mod transport;
@@ -22,11 +23,10 @@ use crate::commands::Commands;
 use crate::config::Tls;
 use crate::ingest::Ingest;
 use crate::live::PresenceTable;
-use crate::ports::{Bus, BusEvent, Clock, DeviceStore, Topic};
+use crate::ports::{Bus, Clock, DeviceStore, Topic};
 use crate::telemetry::names;
 use admission::Admission;
 use pulsewire_core::directory::Directory;
-use pulsewire_core::ids::DeviceKey;
 use pulsewire_proto::CloseCode;
 use pulsewire_proto::session::ServerConfig;
 use registry::Registry;
@@ -135,7 +135,8 @@ impl Hub {
             started,
         });
         let accepting = tokio::spawn(accept(shared.clone(), listener, admission, stopping));
-        let watching = tokio::spawn(watch_devices(shared.clone(), devices));
+        let watched = shared.clone();
+        let watching = tokio::spawn(async move { revoke::watch(&watched.registry, &*watched, devices).await });
         Ok(Self { stop, accepting, watching })
     }
 
@@ -197,37 +198,6 @@ fn serve(
             if connections.len() < shared.options.connections_max.saturating_add(1024) {
                 connections.spawn(session::refuse(stream, refusal));
             }
-        }
-    }
-}
-
-/// Ends sessions of devices that were disabled, deleted or given new credentials.
-async fn watch_devices(shared: Arc<Shared>, mut devices: Box<dyn crate::ports::Subscription>) {
-    let text = "the device was disabled or deleted, or its secret replaced, or its token";
-    loop {
-        match devices.next().await {
-            Ok(Some(BusEvent::DeviceDeleted { device })) => shared.registry.close(device, CloseCode::Revoked, text),
-            Ok(Some(BusEvent::DeviceChanged { device, revoke: true })) => revoke(&shared, device, text).await,
-            Ok(Some(_)) => {}
-            Ok(None) => return,
-            Err(_) => {
-                // Which devices were meant is unknown: all log in again, and those who may not are refused there.
-                shared.registry.close_all(CloseCode::GoingAway, "the server lost track of changes; reconnect");
-            }
-        }
-    }
-}
-
-/// Ends a device's session unless what it logged in with still holds: it may have logged in with the new secret before the
-/// word of the change came here.
-async fn revoke(shared: &Shared, device: DeviceKey, text: &str) {
-    let Some((epoch, proven)) = shared.registry.proven(device) else { return };
-    match shared.still_holds(device, &proven).await {
-        Ok(true) => {}
-        Ok(false) => shared.registry.close_session(device, epoch, CloseCode::Revoked, text),
-        Err(error) => {
-            tracing::error!(%error, "whether a session still holds is unknown; it has to log in again");
-            shared.registry.close_session(device, epoch, CloseCode::GoingAway, "log in again, please");
         }
     }
 }

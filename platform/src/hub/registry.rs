@@ -77,6 +77,11 @@ impl Registry {
         self.lock().get(&device).map(|entry| (entry.epoch, entry.proven))
     }
 
+    /// Every session, and what it logged in with.
+    pub fn all(&self) -> Vec<(DeviceKey, SessionEpoch, Credential)> {
+        self.lock().iter().map(|(device, entry)| (*device, entry.epoch, entry.proven)).collect()
+    }
+
     /// Ends a session, unless a newer one has taken its place.
     pub fn close_session(&self, device: DeviceKey, epoch: SessionEpoch, code: CloseCode, text: &str) {
         if let Some(entry) = self.lock().get(&device).filter(|entry| entry.epoch == epoch) {
@@ -84,18 +89,13 @@ impl Registry {
         }
     }
 
-    /// Ends every session.
-    pub fn close_all(&self, code: CloseCode, text: &str) {
-        for entry in self.lock().values() {
-            entry.end.send_replace(Some(EndSession { code, text: text.into() }));
-        }
-    }
-
     /// Ends every session, also those that begin from now on.
     pub fn stop(&self, code: CloseCode, text: &str) {
         let end = EndSession { code, text: text.into() };
-        *self.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(end);
-        self.close_all(code, text);
+        *self.stopping.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(end.clone());
+        for entry in self.lock().values() {
+            entry.end.send_replace(Some(end.clone()));
+        }
     }
 
     /// How many sessions there are.

@@ -19,6 +19,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 const LANE_INTERVAL: Duration = Duration::from_millis(100);
 /// Records read from the journal at a time when catching up.
 const READ_RECORDS: usize = 256;
+/// Devices looked at before others may have the fan-out, when it is not known which changed.
+const DEVICES_AT_ONCE: usize = 1000;
 /// Views ticked before others may have the fan-out.
 const TICKS_AT_ONCE: usize = 64;
 /// The ticking task looks at least this often, and never twice within a millisecond.
@@ -61,23 +63,20 @@ impl LiveTask {
                     }
                 },
                 event = devices.next() => match event {
-                    Ok(Some(BusEvent::DeviceChanged { device, .. })) => self.with_devices(|fanout, directory, catalogue| {
-                        fanout.device_changed(device, directory, catalogue);
-                    }),
-                    Ok(Some(BusEvent::DeviceDeleted { device })) => {
-                        self.shared.presence.forget(device);
-                        self.with_devices(|fanout, _, _| fanout.device_removed(device));
+                    Ok(Some(BusEvent::DevicesChanged { devices, .. })) => {
+                        self.with_devices(|fanout, directory, catalogue| {
+                            fanout.devices_changed(&devices, directory, catalogue);
+                        });
+                    }
+                    Ok(Some(BusEvent::DevicesDeleted { devices })) => {
+                        devices.iter().for_each(|device| self.shared.presence.forget(*device));
+                        self.with_devices(|fanout, _, _| {
+                            devices.iter().for_each(|device| fanout.device_removed(*device));
+                        });
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => return,
-                    Err(Lagged(_)) => self.with_devices(|fanout, directory, catalogue| {
-                        let all: Vec<_> = directory.after(None).map(|d| d.key).collect();
-                        all.into_iter().for_each(|device| fanout.device_changed(device, directory, catalogue));
-                        for device in fanout.devices_without(directory) {
-                            self.shared.presence.forget(device);
-                            fanout.device_removed(device);
-                        }
-                    }),
+                    Err(Lagged(_)) => self.look_again().await,
                 },
                 event = events.next() => match event {
                     Ok(Some(event)) => self.on_event(event),
@@ -99,6 +98,22 @@ impl LiveTask {
             }
             while beside.try_join_next().is_some() {}
         }
+    }
+
+    /// Which devices changed is not known: looks at all, some at a time, so that others have the fan-out in between.
+    async fn look_again(&self) {
+        let mut all = Vec::new();
+        self.with_devices(|_, directory, _| all.extend(directory.after(None).map(|device| device.key)));
+        for some in all.chunks(DEVICES_AT_ONCE) {
+            self.with_devices(|fanout, directory, catalogue| fanout.devices_changed(some, directory, catalogue));
+            tokio::task::yield_now().await;
+        }
+        self.with_devices(|fanout, directory, _| {
+            for device in fanout.devices_without(directory) {
+                self.shared.presence.forget(device);
+                fanout.device_removed(device);
+            }
+        });
     }
 
     fn push(&self, changes: impl Iterator<Item = Change>) {

@@ -28,17 +28,18 @@ pub struct ShownAlert {
 pub enum BusEvent {
     /// A record is durable.
     Committed(Arc<Committed>),
-    /// A device was created, edited, disabled or got new credentials: sessions that no longer hold must end.
-    DeviceChanged {
-        /// Which device.
-        device: DeviceKey,
-        /// True if its running session must end, unless what it logged in with still holds.
+    /// Devices were created, edited, disabled or got new credentials: sessions that no longer hold must end. What changes
+    /// together is one event, so that a change of very many does not push other events out of the bus.
+    DevicesChanged {
+        /// Which devices; as many as one transaction has.
+        devices: Arc<[DeviceKey]>,
+        /// True if their running sessions must end, unless what they logged in with still holds.
         revoke: bool,
     },
-    /// A device was deleted.
-    DeviceDeleted {
-        /// Which device.
-        device: DeviceKey,
+    /// Devices were deleted.
+    DevicesDeleted {
+        /// Which devices; as many as one transaction has.
+        devices: Arc<[DeviceKey]>,
     },
     /// An alert began, changed or ended, and that is stored.
     AlertChanged(ShownAlert),
@@ -62,11 +63,21 @@ pub enum Topic {
 }
 
 impl BusEvent {
+    /// One device was changed.
+    pub fn device_changed(device: DeviceKey, revoke: bool) -> Self {
+        Self::DevicesChanged { devices: [device].into(), revoke }
+    }
+
+    /// One device was deleted.
+    pub fn device_deleted(device: DeviceKey) -> Self {
+        Self::DevicesDeleted { devices: [device].into() }
+    }
+
     /// Where the event is published.
     pub fn topic(&self) -> Topic {
         match self {
             Self::Committed(_) => Topic::Commits,
-            Self::DeviceChanged { .. } | Self::DeviceDeleted { .. } => Topic::Devices,
+            Self::DevicesChanged { .. } | Self::DevicesDeleted { .. } => Topic::Devices,
             Self::AlertChanged(_) | Self::CommandChanged(_) => Topic::Events,
             Self::MessagesQueued => Topic::Outbox,
         }

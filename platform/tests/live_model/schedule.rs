@@ -30,6 +30,8 @@ pub enum Op {
     Add(usize),
     Remove(usize),
     Group(usize, Option<&'static str>),
+    /// Several devices at once.
+    Regroup(Vec<usize>, Option<&'static str>),
     Tag(usize, Option<&'static str>),
     Alert,
     Command(usize),
@@ -100,7 +102,8 @@ fn op() -> impl Strategy<Value = Op> {
     let kind = prop_oneof![6 => Just(Kind::Live), 1 => Just(Kind::Late), 1 => Just(Kind::Backfill)];
     let viewer = || 0..VIEWERS;
     let device = || 0..DEVICES;
-    let groups = prop::option::of(prop::sample::select(GROUPS.to_vec()));
+    let groups = || prop::option::of(prop::sample::select(GROUPS.to_vec()));
+    let several = prop::sample::subsequence((0..DEVICES).collect::<Vec<_>>(), 1..=DEVICES);
     let sites = prop::option::of(prop::sample::select(SITES.to_vec()));
     prop_oneof![
         8 => viewer().prop_map(Op::Connect),
@@ -114,7 +117,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => viewer().prop_map(Op::Cut),
         3 => device().prop_map(Op::Add),
         1 => device().prop_map(Op::Remove),
-        2 => (device(), groups).prop_map(|(device, group)| Op::Group(device, group)),
+        2 => (device(), groups()).prop_map(|(device, group)| Op::Group(device, group)),
+        1 => (several, groups()).prop_map(|(devices, group)| Op::Regroup(devices, group)),
         2 => (device(), sites).prop_map(|(device, site)| Op::Tag(device, site)),
         3 => Just(Op::Alert),
         2 => device().prop_map(Op::Command),

@@ -212,6 +212,7 @@ impl Stage {
             Op::Add(number) => self.add(*number),
             Op::Remove(number) => self.remove(*number),
             Op::Group(number, group) => self.edit(*number, |known| known.group = group.map(str::to_owned)),
+            Op::Regroup(numbers, group) => self.regroup(numbers, *group),
             Op::Tag(number, site) => self.edit(*number, |known| {
                 known.tags.remove("site");
                 known.tags.extend(site.map(|site| ("site".to_owned(), site.to_owned())));
@@ -278,6 +279,11 @@ impl Stage {
 
     /// Tells the directory and the service how a device is now.
     fn put(&mut self, key: DeviceKey) {
+        self.enter(key);
+        self.bus.publish(BusEvent::device_changed(key, false));
+    }
+
+    fn enter(&mut self, key: DeviceKey) {
         let Some(known) = self.truth.devices.get_mut(&key) else { return };
         known.changes += 1;
         let mut device = Device::named(key, DeviceId::parse(&known.id).expect("an id"));
@@ -285,7 +291,18 @@ impl Stage {
         device.tags = known.tags.clone();
         self.directory.write().expect("no panic").put(Arc::new(device));
         self.truth.edited.insert(self.truth.position);
-        self.bus.publish(BusEvent::DeviceChanged { device: key, revoke: false });
+    }
+
+    /// Many devices in one piece: the service hears of all of them at once.
+    fn regroup(&mut self, numbers: &[usize], group: Option<&str>) {
+        let keys: Vec<DeviceKey> = numbers.iter().filter_map(|number| self.known(*number)).collect();
+        for key in &keys {
+            if let Some(known) = self.truth.devices.get_mut(key) {
+                known.group = group.map(str::to_owned);
+            }
+            self.enter(*key);
+        }
+        self.bus.publish(BusEvent::DevicesChanged { devices: keys.into(), revoke: false });
     }
 
     fn edit(&mut self, number: usize, change: impl FnOnce(&mut Known)) {
@@ -304,7 +321,7 @@ impl Stage {
         self.truth.edited.insert(self.truth.position);
         self.directory.write().expect("no panic").remove(key);
         self.catalogue.write().expect("no panic").remove_device(key);
-        self.bus.publish(BusEvent::DeviceDeleted { device: key });
+        self.bus.publish(BusEvent::device_deleted(key));
     }
 
     fn publish(&mut self, number: usize, metrics: u8, rows: usize, kind: Kind) {

@@ -350,32 +350,27 @@ impl Fanout {
         view.inputs.iter().flatten().for_each(|input| self.table.release(input.slot, id));
     }
 
-    /// A device was added or changed: views that come to select it get its series, others lose them.
-    pub fn device_changed(&mut self, device: DeviceKey, directory: &Directory, catalogue: &Catalogue) {
-        let Some(known) = directory.by_key(device).cloned() else { return };
+    /// Devices were added or changed: views that come to select them get their series, others lose them. Each view is looked
+    /// at once.
+    pub fn devices_changed(&mut self, devices: &[DeviceKey], directory: &Directory, catalogue: &Catalogue) {
+        let known: Vec<Arc<Device>> = devices.iter().filter_map(|key| directory.by_key(*key).cloned()).collect();
         for number in 0..self.views.len() {
             let Some(view) = &self.views[number] else { continue };
             let id = view.id;
-            let divides = matches!(view.wish.form, Form::Across(..));
-            if !divides && view.wish.selector.takes_every_device() {
-                continue;
+            for (device, wanted) in rejudged(view, &known) {
+                // One at a time, so that what a view takes again was idle for no longer than its device needs.
+                self.take_away(id, device.key);
+                if !wanted {
+                    continue;
+                }
+                if let Some(Some(view)) = self.views.get(number)
+                    && let Selected::These(devices) = &mut view.outlet.lock().selected
+                    && devices.insert(device.key)
+                {
+                    self.by_device.entry(device.key).or_default().push(id);
+                }
+                self.give(id, device, catalogue);
             }
-            let wanted = view.wish.selector.takes(&known);
-            let had = view.outlet.selects(device);
-            if wanted == had && !(wanted && divides) {
-                continue;
-            }
-            self.take_away(id, device);
-            if !wanted {
-                continue;
-            }
-            if let Some(Some(view)) = self.views.get(number)
-                && let Selected::These(devices) = &mut view.outlet.lock().selected
-                && devices.insert(device)
-            {
-                self.by_device.entry(device).or_default().push(id);
-            }
-            self.give(id, &known, catalogue);
         }
     }
 
@@ -573,6 +568,19 @@ impl Fanout {
             }
         }
     }
+}
+
+/// Those of these devices for which a view has to do something, and whether it selects them now.
+fn rejudged<'a>(view: &View, known: &'a [Arc<Device>]) -> Vec<(&'a Arc<Device>, bool)> {
+    let selector = &view.wish.selector;
+    let divides = matches!(view.wish.form, Form::Across(..));
+    if !divides && selector.takes_every_device() {
+        return Vec::new();
+    }
+    let channel = view.outlet.lock();
+    let judged = known.iter().map(|device| (device, selector.takes(device)));
+    // What divides devices may have changed although it selects them as before.
+    judged.filter(|(device, wanted)| *wanted != channel.selected.has(device.key) || *wanted && divides).collect()
 }
 
 fn restart(view: &mut View, rings_bytes: &mut usize, table: &SeriesTable, position: u64, wall_us: i64, stale_us: i64) {

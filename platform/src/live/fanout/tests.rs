@@ -46,7 +46,7 @@ impl World {
         let mut device = Device::named(DeviceKey(key), id);
         device.tags = [("site".to_owned(), site.to_owned())].into();
         self.directory.put(Arc::new(device));
-        self.fanout.device_changed(DeviceKey(key), &self.directory, &self.catalogue);
+        self.fanout.devices_changed(&[DeviceKey(key)], &self.directory, &self.catalogue);
     }
 
     /// One sample of one metric, in a record of its own.
