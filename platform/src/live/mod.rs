@@ -9,6 +9,7 @@ mod encode;
 pub mod fanout;
 mod lane;
 mod outbox;
+mod past;
 mod presence;
 mod seat;
 mod stats;
@@ -90,6 +91,8 @@ struct LiveShared {
     presence: Arc<PresenceTable>,
     attention: Arc<AttentionTable>,
     viewers: Mutex<Connected>,
+    // Resumes of every sample that may be read for at once.
+    resumes: tokio::sync::Semaphore,
     // Wakes the task that ticks when a view is made that is due before the others.
     joined: tokio::sync::Notify,
     epoch: u64,
@@ -166,6 +169,7 @@ impl Live {
             presence,
             attention,
             viewers: Mutex::default(),
+            resumes: tokio::sync::Semaphore::new(subscribe::RESUMES_AT_ONCE),
             joined: tokio::sync::Notify::new(),
             epoch,
             started: Instant::now(),

@@ -8,24 +8,26 @@ use super::LiveShared;
 use super::encode::{Framing, Run, SharedFrame};
 use super::fanout::{Cursor, Fold, Form, Joined, Label, Unservable, ViewId, Wish};
 use super::outbox::{Outbox, Subscribed};
+use super::past::{self, Gather, Numbered};
 use super::stats::ViewerStats;
 use crate::ports::SnapshotQuery;
-use pulsewire_core::block::ValueRef;
 use pulsewire_core::ids::{DeviceId, GroupName, Lane, MetricName, Position, SeriesKey};
 use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::selector::Selector;
-use pulsewire_core::value::Value;
 use pulsewire_proto::Message;
 use pulsewire_proto::frame::{
     AcrossLabel, Aggregate, Gap, GapReason, Refused, RefusedCode, Resume, SnapshotEnd, Subscribe,
 };
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Records read at a time when a viewer resumes.
-const RESUME_RECORDS: usize = 256;
+/// Records read at a time when a viewer resumes: all of them are in memory at once.
+const RESUME_RECORDS: usize = 32;
+/// Viewers of every sample that are told what they missed at the same time; others wait for `subscribe_wait` at most, then their
+/// resume is refused.
+pub(super) const RESUMES_AT_ONCE: usize = 4;
 
 type Refusal = (RefusedCode, String);
 
@@ -192,6 +194,11 @@ fn unreadable(error: &dyn std::fmt::Display) -> String {
     "history cannot be read now; try again".to_owned()
 }
 
+/// Its turn to read what a viewer missed, given back when it is dropped; of one that reads nothing it holds nothing.
+struct Turn<'a> {
+    _permit: Option<tokio::sync::SemaphorePermit<'a>>,
+}
+
 struct Start<'a> {
     shared: &'a Arc<LiveShared>,
     outbox: &'a Rc<RefCell<Outbox>>,
@@ -230,10 +237,12 @@ impl Start<'_> {
             false => fill(self.shared, Some(self.view), unfilled.clone()).await,
         };
         outlet.filled.get_or_try_init(fill).await?;
+        // Its turn comes before it begins, so that its view need not keep for it what comes while it waits.
+        let turn = self.turn().await;
         self.with_cursor(Cursor::begin)?;
         let mut refused = None;
         if let Some(resume) = self.asked.resume {
-            if self.resume(resume).await? {
+            if turn.is_some() && self.resume(resume).await? {
                 return Ok(());
             }
             refused = Some(resume.position);
@@ -255,6 +264,16 @@ impl Start<'_> {
         self.send(&run);
         self.end(position, series);
         Ok(())
+    }
+
+    /// Waits until it may read what it missed. None if that takes too long.
+    async fn turn(&self) -> Option<Turn<'_>> {
+        let resumes = self.asked.resume.is_some_and(|resume| resume.epoch == self.shared.epoch);
+        if *self.form != Form::Every || !resumes {
+            return Some(Turn { _permit: None });
+        }
+        let turn = tokio::time::timeout(self.shared.options.subscribe_wait, self.shared.resumes.acquire()).await;
+        turn.ok()?.ok().map(|permit| Turn { _permit: Some(permit) })
     }
 
     /// Sends what was stored after the position that the viewer names. False if that is not possible.
@@ -284,16 +303,17 @@ impl Start<'_> {
         self.send(&definitions);
         let mut run = Run::default();
         let framing = Framing { previous: resume.position, position, history: true, conflated: false };
-        run.put_samples(framing, samples.iter().map(|(index, time_us, value)| (*index, *time_us, value)));
+        past::put_samples(&mut run, framing, &samples).await;
         self.send(&run);
         self.with_cursor(|cursor| cursor.from_store(position))?;
         self.end(position, series);
         Ok(true)
     }
 
-    async fn missed(&self, from: u64, newest: u64, joined: u64) -> Option<(u64, Vec<(u32, i64, Value)>)> {
-        let (mut cursor, mut samples, mut weight) = (from, Vec::new(), 0);
-        let numbers: HashMap<SeriesKey, u32> = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+    async fn missed(&self, from: u64, newest: u64, joined: u64) -> Option<(u64, Vec<Numbered>)> {
+        let mut cursor = from;
+        let numbers = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+        let mut gather = Gather::new(numbers, self.shared.options.history_samples_max);
         while cursor < newest {
             let records = self.shared.parts.journal.read(Lane(0), Position(cursor), RESUME_RECORDS).await.ok()?;
             // Records that are no longer kept, or not there yet, cannot be made up for.
@@ -302,37 +322,26 @@ impl Start<'_> {
             }
             for record in records {
                 cursor = record.position.0;
-                for row in record.blocks.iter().flat_map(|block| block.reports()).flat_map(|report| report.rows()) {
-                    for (series, value) in row.values() {
-                        let Some(index) = numbers.get(&series) else { continue };
-                        weight += if matches!(value, ValueRef::Text(_)) { 5 } else { 1 };
-                        samples.push((*index, row.time_us(), value.to_value()));
-                    }
+                if !gather.take(record).await {
+                    return None;
                 }
             }
-            if weight > self.shared.options.history_samples_max {
-                return None;
-            }
         }
-        Some((cursor, samples))
+        Some((cursor, gather.samples()))
     }
 
     async fn history(&self, refused: Option<u64>) -> Result<(), String> {
         let joined = self.with_cursor(|cursor| cursor.joined())?;
-        let numbers: HashMap<SeriesKey, u32> = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+        let numbers: std::collections::HashMap<_, _> =
+            self.shared.fanout().series_of(self.view, joined).into_iter().collect();
         let from_us = self.shared.parts.clock.now_us() - i64::from(self.asked.history_ms) * 1000;
         let series = numbers.keys().copied().collect();
         let samples_max = self.shared.options.history_samples_max;
         let query = SnapshotQuery { series, from_us: Some(from_us), samples_max };
         let snapshot = self.shared.parts.history.snapshot(query).await.map_err(|error| unreadable(&error))?;
         let position = snapshot.position.0;
-        let mut samples: Vec<(u32, i64, Value)> = Vec::new();
-        for (series, part) in snapshot.samples {
-            let Some(index) = numbers.get(&series) else { continue };
-            samples.extend(part.into_iter().map(|s| (*index, s.time_us, s.value)));
-        }
-        // By time over all series, so that a batch spans little time and offsets suffice.
-        samples.sort_by_key(|(_, time_us, _)| *time_us);
+        let parts = snapshot.samples.into_iter().filter_map(|(series, part)| Some((*numbers.get(&series)?, part)));
+        let samples = past::merged(parts.collect()).await;
         let (definitions, series) = self.with_cursor(|cursor| cursor.definitions())?;
         let mut previous = 0;
         if let Some(from) = refused {
@@ -346,7 +355,7 @@ impl Start<'_> {
         }
         let mut run = Run::default();
         let framing = Framing { previous, position, history: true, conflated: false };
-        run.put_samples(framing, samples.iter().map(|(index, time_us, value)| (*index, *time_us, value)));
+        past::put_samples(&mut run, framing, &samples).await;
         self.send(&run);
         self.with_cursor(|cursor| cursor.from_store(position))?;
         self.end(position, series);
