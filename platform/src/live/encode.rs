@@ -39,6 +39,13 @@ pub struct Framing {
     pub conflated: bool,
 }
 
+impl Framing {
+    /// Of what was stored before a viewer came to see it, told between what is live: it moves nothing on.
+    pub fn stored(position: u64) -> Self {
+        Self { previous: position, position, history: true, conflated: false }
+    }
+}
+
 /// A frame without what differs between its viewers: the number of the subscription, which comes first in its payload.
 #[derive(Debug, Clone)]
 pub struct SharedFrame {
@@ -483,7 +490,8 @@ pub mod shown {
             Message::Batch(b) => {
                 let values: Vec<_> = b.samples().map(|s| format!("{}={}", s.series, s.value)).collect();
                 let conflated = if b.conflated() { " conflated" } else { "" };
-                format!("{}<{} {}{conflated}", b.previous, b.position, values.join(" "))
+                let sign = if b.history() && b.position == b.previous { "=" } else { "<" };
+                format!("{}{sign}{} {}{conflated}", b.previous, b.position, values.join(" "))
             }
             Message::SeriesDef(def) => {
                 let label = |n: usize| -> Option<String> {

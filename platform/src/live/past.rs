@@ -75,6 +75,20 @@ impl Gather {
     }
 }
 
+/// Samples, and before them the newest of some series unless they have it or a newer one.
+pub(super) fn begun(newest: Vec<(u32, Sample)>, samples: Vec<Numbered>) -> Vec<Numbered> {
+    if newest.is_empty() {
+        return samples;
+    }
+    let mut told: HashMap<u32, i64> = HashMap::new();
+    for (index, time_us, _) in &samples {
+        told.entry(*index).and_modify(|newest| *newest = (*newest).max(*time_us)).or_insert(*time_us);
+    }
+    let older = |(index, sample): &(u32, Sample)| told.get(index).is_none_or(|told| *told < sample.time_us);
+    let first = newest.into_iter().filter(older).map(|(index, sample)| (index, sample.time_us, sample.value));
+    first.chain(samples).collect()
+}
+
 /// Parts of one series each, by time, as one: by time over all series, so that a batch spans little time and offsets suffice.
 pub(super) async fn merged(parts: Vec<(u32, Vec<Sample>)>) -> Vec<Numbered> {
     let mut turns = Turns::default();
@@ -186,6 +200,15 @@ mod tests {
         assert_eq!(gather.samples().len(), 100);
     }
 
+    #[test]
+    fn what_came_to_match_begins_with_its_newest_once() {
+        let newest = |index, time_us| (index, Sample { time_us, value: Value::I64(0) });
+        let samples = vec![(1, 5, Value::I64(0)), (2, 4, Value::I64(0))];
+        let all = begun(vec![newest(1, 5), newest(2, 9), newest(3, 1)], samples);
+        let order: Vec<_> = all.iter().map(|(index, time_us, _)| (*index, *time_us)).collect();
+        assert_eq!(order, [(2, 9), (3, 1), (1, 5), (2, 4)]);
+    }
+
     #[tokio::test]
     async fn parts_become_one_by_time_and_only_the_last_frame_says_how_far_it_goes() {
         let part = |times: &[i64]| times.iter().map(|t| Sample { time_us: *t, value: Value::I64(*t) }).collect();
@@ -198,6 +221,6 @@ mod tests {
         put_samples(&mut run, Framing { previous: 3, position: 7, history: true, conflated: false }, &many).await;
         let heads: Vec<_> =
             run.frames.iter().map(|f| shown(f).split(' ').next().unwrap_or_default().to_owned()).collect();
-        assert_eq!(heads, ["3<3", "3<7"]);
+        assert_eq!(heads, ["3=3", "3<7"]);
     }
 }

@@ -300,6 +300,9 @@ impl Start<'_> {
         let (definitions, series) = self.with_cursor(|cursor| cursor.definitions())?;
         let joined = self.with_cursor(|cursor| cursor.joined())?;
         let Some((position, samples)) = self.missed(resume.position, newest, joined).await else { return Ok(false) };
+        // Series that came to match while it was away begin with their newest sample, however old that is.
+        let came = self.shared.fanout().came_since(self.view, resume.position, joined, position);
+        let samples = past::begun(came, samples);
         self.send(&definitions);
         let mut run = Run::default();
         let framing = Framing { previous: resume.position, position, history: true, conflated: false };

@@ -88,3 +88,21 @@ fn what_a_view_is_about_to_tell_reaches_who_joins_with_a_history() {
     ];
     assert_eq!(stage::play(&schedule), Ok(()));
 }
+
+/// A device that is moved into the group of a subscription and says nothing more.
+#[test]
+fn a_series_that_comes_to_match_is_told_with_its_newest_sample() {
+    let selection = || Selection { groups: vec!["north".into()], ..Selection::default() };
+    for aggregate in [Aggregate::Every, Aggregate::Last] {
+        for watched in [false, true] {
+            let wish = Wish { selection: selection(), ..everything(aggregate, None) };
+            let mut schedule = vec![Op::Add(0), Op::Add(1), Op::Connect(0), Op::Connect(1)];
+            // The newest is in memory if somebody looks at the device, else in the store.
+            schedule.extend(watched.then(|| Op::Subscribe(1, everything(Aggregate::Last, None), 0)));
+            schedule.extend([0, 1].map(|device| Op::Publish(device, 7, 2, Kind::Live)));
+            schedule.extend([Op::Subscribe(0, wish, 0), Op::Pass(100), Op::Regroup(vec![0, 1], Some("north"))]);
+            schedule.extend([Op::Pass(100), Op::Group(1, None), Op::Group(1, Some("north"))]);
+            assert_eq!(stage::play(&schedule), Ok(()), "{aggregate:?}, {watched}");
+        }
+    }
+}

@@ -50,6 +50,8 @@ pub struct Sub {
     results: BTreeMap<Output, f64>,
     /// Numbers of samples of series that appeared while the snapshot was made.
     owed: Vec<u64>,
+    /// Devices changed while it was away: it may lack the newest of those that came to match.
+    blind: bool,
 }
 
 /// What a viewer keeps of a subscription to go on with it.
@@ -60,6 +62,7 @@ pub struct Kept {
     newest: BTreeMap<Output, (i64, f64)>,
     got: BTreeSet<u64>,
     snapshot: u64,
+    blind: bool,
 }
 
 #[derive(Debug, Default)]
@@ -119,9 +122,11 @@ impl Viewer {
             gaps: Vec::new(),
             run: Vec::new(),
             owed: Vec::new(),
+            blind: false,
         };
         if let Some(kept) = kept {
             (sub.newest, sub.got, sub.snapshot) = (kept.newest, kept.got, kept.snapshot);
+            sub.blind = kept.blind || truth.edited.range(kept.resume.position..).next().is_some();
         }
         self.subs.insert(number, sub);
         let mut out = Vec::new();
@@ -139,6 +144,7 @@ impl Viewer {
             newest: sub.newest,
             got: sub.got,
             snapshot: sub.snapshot,
+            blind: sub.blind,
         };
         subs.filter(|sub| sub.live && sub.run.is_empty()).map(keep).collect()
     }
@@ -214,7 +220,7 @@ impl Viewer {
                     sub.gaps.push((gap.from_position, gap.to_position));
                     if gap.reason == GapReason::ResumeRefused {
                         // As if it had not asked to go on: whatever it had counts no more.
-                        sub.resumed = None;
+                        (sub.resumed, sub.blind) = (None, false);
                         (sub.newest, sub.got) = (BTreeMap::new(), BTreeSet::new());
                     }
                     sub.position = gap.to_position;
@@ -295,6 +301,7 @@ impl Viewer {
                     .map_err(|wrong| format!("subscription {number} of {:?}: {wrong}", sub.wish))?;
                 continue;
             }
+            sub.newest_of_all(truth).map_err(|wrong| format!("subscription {number} of {:?}: {wrong}", sub.wish))?;
             let late = truth.between(sub.position, truth.position).iter().find(counts);
             let at = sub.position;
             ensure!(late.is_none(), "subscription {number} of {:?} is at {at}, {late:?} never came", sub.wish);
@@ -404,8 +411,9 @@ impl Sub {
             ensure!(told.live || got.history || first, "{got:?} is no live sample");
             if self.wish.aggregate == Aggregate::Every {
                 let is_new = self.got.insert(number);
-                // One that goes on without what was refused gets the history anew.
-                ensure!(is_new, "{got:?} comes again");
+                // Of a series that comes to match once more its newest is told once more.
+                let again = self.live && got.history && told.changes < device.changes;
+                ensure!(is_new || again, "{got:?} comes again");
             } else {
                 self.got.insert(number);
             }
@@ -500,6 +508,22 @@ impl Sub {
                     self.position
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// In the end: of each series that it selects it has the newest, also if that was stored before the series came to match.
+    fn newest_of_all(&self, truth: &Truth) -> Checked {
+        if self.is_number_only() || self.blind || self.wish.history_ms > 0 {
+            return Ok(());
+        }
+        for (series, device, metric) in truth.selected(&self.wish.selection) {
+            let Some(newest) = truth.newest(series, 0, self.position) else { continue };
+            let output = Output { device: device.id.clone(), metric: metric.to_owned(), labels: Vec::new() };
+            let waiting = self.run.iter().filter(|got| got.output == output).map(|got| got.time_us);
+            let has = waiting.chain(self.newest.get(&output).map(|(time_us, _)| *time_us)).max();
+            let holds = has.is_some_and(|time_us| time_us >= newest.time_us) || self.in_gap(newest.position);
+            ensure!(holds, "in the end {output:?} is of {has:?}, and {newest:?} is stored");
         }
         Ok(())
     }

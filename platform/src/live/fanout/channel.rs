@@ -34,6 +34,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// As it is framed.
+    pub fn shown(&self) -> (u32, i64, &Value) {
+        (self.index, self.time_us, &self.value)
+    }
+
     /// What it counts for in the bound of what may wait: one, and more for long texts.
     pub fn weight(&self) -> usize {
         match &self.value {
@@ -64,10 +69,25 @@ pub(super) struct Entry {
     pub position: u64,
     pub at_us: u64,
     pub run: Arc<Run>,
-    /// Where every sample counts: the samples, for one who has some of them from the history.
+    /// Where every sample counts: the newest of series that came to match, and the samples, for one who has some of them from
+    /// the history.
+    pub stored: Vec<Pending>,
     pub samples: Vec<Pending>,
     pub weight: usize,
     /// Samples of (first, last) are missing before this.
+    pub lost: Option<(u64, u64)>,
+}
+
+/// What a frame is made of.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Where every sample counts: the newest of series that came to match, from before that; history.
+    pub stored: Vec<Pending>,
+    /// New samples.
+    pub samples: Vec<Pending>,
+    /// Samples were replaced by newer ones.
+    pub conflated: bool,
+    /// Samples of (first, last) are missing.
     pub lost: Option<(u64, u64)>,
 }
 
@@ -302,20 +322,13 @@ impl Channel {
         cell.seq = seq;
     }
 
-    /// Makes the next frame of new samples and new series. Answers how many samples nobody will get any more who had not.
-    pub fn publish(
-        &mut self,
-        position: u64,
-        samples: Vec<Pending>,
-        conflated: bool,
-        lost: Option<(u64, u64)>,
-        limits: RingLimits,
-        now_us: u64,
-    ) -> u64 {
+    /// Makes the next frame of what is new and of new series. Answers how many samples nobody will get any more who had not.
+    pub fn publish(&mut self, position: u64, news: News, limits: RingLimits, now_us: u64) -> u64 {
+        let News { stored, samples, conflated, lost } = news;
         let previous = self.position;
         self.seq += 1;
         self.position = previous.max(position);
-        for sample in &samples {
+        for sample in stored.iter().chain(&samples) {
             let always = !self.every;
             self.put_cell(sample, always);
         }
@@ -328,16 +341,18 @@ impl Channel {
         });
         run.put_definitions(new);
         let framing = Framing { previous, position: self.position, history: false, conflated };
-        run.put_samples(framing, samples.iter().map(|s| (s.index, s.time_us, &s.value)));
-        if run.samples == 0 && self.position > previous {
+        run.put_samples(Framing::stored(previous), stored.iter().map(Pending::shown));
+        run.put_samples(framing, samples.iter().map(Pending::shown));
+        if samples.is_empty() && self.position > previous {
             run.put_position(framing);
         }
-        let weight = if self.every { samples.iter().map(Pending::weight).sum() } else { 0 };
+        let weight = if self.every { stored.iter().chain(&samples).map(Pending::weight).sum() } else { 0 };
         self.ring_bytes += run.bytes;
         self.ring_weight += weight;
         let kept = if self.every { samples } else { Vec::new() };
         let run = Arc::new(run);
-        let entry = Entry { seq, previous, position: self.position, at_us: now_us, run, samples: kept, weight, lost };
+        let position = self.position;
+        let entry = Entry { seq, previous, position, at_us: now_us, run, stored, samples: kept, weight, lost };
         self.ring.push_back(entry);
         self.catch_ups.clear();
         let mut dropped = 0;
@@ -396,6 +411,18 @@ impl Channel {
         });
         run.put_definitions(defined);
         run
+    }
+
+    /// Where every sample counts: the newest of series that frames after `from` up to `to` defined, unless a frame that is kept
+    /// has it. Those frames may have brought it, and are gone.
+    pub(super) fn untold(&self, from: u64, to: u64) -> Vec<(u32, i64, &Value)> {
+        let mut newest: Vec<_> = self.values(|cell| cell.defined > from && cell.defined <= to).collect();
+        if !newest.is_empty() {
+            let kept = self.ring.iter().flat_map(|entry| entry.stored.iter().chain(&entry.samples));
+            let kept: HashSet<(u32, i64)> = kept.map(|sample| (sample.index, sample.time_us)).collect();
+            newest.retain(|(index, time_us, _)| !kept.contains(&(*index, *time_us)));
+        }
+        newest
     }
 
     fn values(&self, wanted: impl Fn(&Cell) -> bool) -> impl Iterator<Item = (u32, i64, &Value)> {

@@ -2,7 +2,7 @@
 
 use super::super::encode::{self, Framing, Missing, Run, SharedFrame};
 use super::Counts;
-use super::channel::{Channel, Entry, Member, Outlet, Signal};
+use super::channel::{Channel, Entry, Member, Outlet, Pending, Signal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +20,8 @@ pub struct Cursor {
     seq: Arc<AtomicU64>,
     /// What the subscriber was told last.
     position: u64,
+    /// The same, but for what it was told from the store: from here on it is sent frames.
+    framed: u64,
     /// Samples of records up to here it has from the history, of the series that were defined up to frame `joined`.
     floor: u64,
     joined: u64,
@@ -85,6 +87,7 @@ impl Cursor {
             place,
             seq,
             position,
+            framed: position,
             floor: 0,
             joined: newest,
             defined: newest,
@@ -102,6 +105,7 @@ impl Cursor {
         let channel = self.outlet.lock();
         self.seq.store(channel.seq, Ordering::Relaxed);
         (self.position, self.joined, self.defined) = (channel.position, channel.seq, channel.seq);
+        self.framed = channel.position;
     }
 
     /// The view.
@@ -131,6 +135,7 @@ impl Cursor {
         let (seq, position, run, series) = self.outlet.lock().snapshot(now_us, reuse_us, counts);
         self.seq.store(seq, Ordering::Relaxed);
         (self.position, self.joined, self.defined) = (position, seq, seq);
+        self.framed = position;
         (run, series)
     }
 
@@ -148,6 +153,7 @@ impl Cursor {
         let run = channel.changed(self.joined, framing, |cell| cell.position > position, counts);
         self.seq.store(channel.seq, Ordering::Relaxed);
         (self.joined, self.defined, self.position, self.floor) = (channel.seq, channel.seq, to, position);
+        self.framed = to;
         run
     }
 
@@ -192,7 +198,7 @@ impl Cursor {
 
     fn moved(&mut self, seq: u64, position: u64) {
         self.seq.store(seq, Ordering::Relaxed);
-        self.position = position;
+        (self.position, self.framed) = (position, position);
     }
 
     /// Every frame after `seq` that is kept, up to a good write's worth. True if some are not.
@@ -201,9 +207,16 @@ impl Cursor {
         if let Some(oldest) = channel.ring.front()
             && oldest.seq > seq + 1
         {
-            owed.add(&channel.definitions(seq.max(self.defined), oldest.seq - 1));
+            let definitions = channel.definitions(seq.max(self.defined), oldest.seq - 1);
+            // What it read from the store meanwhile had nothing of series that came after it joined.
+            let from = if definitions.frames.is_empty() { self.position } else { self.framed.min(self.position) };
             let to = oldest.previous.max(self.position);
-            owed.gap(self.position, to, Missing::Slow);
+            owed.add(&definitions);
+            owed.gap(from, to, Missing::Slow);
+            let mut run = Run::default();
+            let untold = channel.untold(seq.max(self.defined), oldest.seq - 1);
+            run.put_samples(Framing::stored(to), untold.into_iter());
+            owed.add(&run);
             seq = oldest.seq - 1;
             self.moved(seq, to);
             late = true;
@@ -236,7 +249,7 @@ impl Cursor {
             self.position = to;
         }
         let aligned = entry.previous == self.position && self.floor <= entry.previous;
-        if aligned && entry.seq > self.defined {
+        if aligned && entry.seq > self.defined && (entry.stored.is_empty() || self.floor == 0) {
             owed.add(&entry.run);
             self.moved(entry.seq, entry.position);
             return;
@@ -250,11 +263,15 @@ impl Cursor {
             let cell = channel.cells.get(index as usize).and_then(Option::as_ref);
             cell.is_none_or(|cell| cell.defined <= self.joined)
         };
+        // Who read the store has what it was to have of the series that were there.
+        let stored = entry.stored.iter().filter(|s| self.floor == 0 || !covered(s.index));
+        run.put_samples(Framing::stored(self.position), stored.map(Pending::shown));
+        let before = run.samples;
         let new = entry.samples.iter().filter(|s| s.position > self.floor || !covered(s.index));
         let position = entry.position.max(self.position);
         let framing = Framing { previous: self.position, position, history: false, conflated: false };
-        run.put_samples(framing, new.map(|s| (s.index, s.time_us, &s.value)));
-        if run.samples == 0 && position > self.position {
+        run.put_samples(framing, new.map(Pending::shown));
+        if run.samples == before && position > self.position {
             run.put_position(framing);
         }
         owed.add(&run);

@@ -20,6 +20,7 @@ pub mod aggregate;
 mod bounds;
 pub mod channel;
 pub mod cursor;
+mod devices;
 pub mod series;
 pub mod view;
 
@@ -209,7 +210,7 @@ impl Fanout {
         for device in &devices {
             for series in of_device(device) {
                 let is_news = matches!(self.table.find(series.key), Found::Unknown);
-                self.add(id, series, device, true);
+                self.add(id, series, device, None);
                 if is_news {
                     self.offer(series, device);
                 }
@@ -240,8 +241,8 @@ impl Fanout {
         }
     }
 
-    /// Gives a view a series; None if it has it or has no room.
-    fn add(&mut self, id: ViewId, series: &Series, device: &Device, begins: bool) -> Option<(Slot, u32)> {
+    /// Gives a view a series; None if it has it or has no room. `since` as in [`View::add`].
+    fn add(&mut self, id: ViewId, series: &Series, device: &Device, since: Option<u64>) -> Option<(Slot, u32)> {
         let slot = self.table.intern(series.key, series.device, || SeriesMeta {
             device: device.id.to_string(),
             metric: series.metric.to_string(),
@@ -250,11 +251,11 @@ impl Fanout {
             labels: Vec::new(),
         });
         // One more than allowed, so that a view that is just made shows that it has too many.
-        let series_max = self.limits.series_max + usize::from(begins);
+        let series_max = self.limits.series_max + usize::from(since.is_none());
         let inputs_max = self.limits.inputs_max;
         let meta = self.table.get(slot)?.meta.clone();
         let view = self.views.get_mut(id.0 as usize)?.as_mut()?;
-        let input = view.add(slot, &meta, device, begins, series_max, inputs_max)?;
+        let input = view.add(slot, &meta, device, since, series_max, inputs_max)?;
         let place = Place { view: id, input };
         self.table.use_by(slot, place, view.wish.form.listens());
         self.view_series += 1;
@@ -278,13 +279,13 @@ impl Fanout {
             let newer = latest.value.is_none() || sample.time_us > latest.time_us;
             let places = if newer { latest.users.clone() } else { Vec::new() };
             if newer {
-                (latest.time_us, latest.value) = (sample.time_us, Some(sample.value));
+                (latest.time_us, latest.value) = (sample.time_us, Some(sample.value.clone()));
                 let of = &mut self.table.positions[slot as usize];
                 *of = (*of).max(now);
             }
             for place in places.into_iter().filter(|place| Some(place.view) != view) {
                 if let Some(Some(other)) = self.views.get_mut(place.view.0 as usize) {
-                    other.force(place.input);
+                    other.force(place.input, Some((sample.time_us, sample.value.clone())), now);
                 }
             }
         }
@@ -350,30 +351,6 @@ impl Fanout {
         view.inputs.iter().flatten().for_each(|input| self.table.release(input.slot, id));
     }
 
-    /// Devices were added or changed: views that come to select them get their series, others lose them. Each view is looked
-    /// at once.
-    pub fn devices_changed(&mut self, devices: &[DeviceKey], directory: &Directory, catalogue: &Catalogue) {
-        let known: Vec<Arc<Device>> = devices.iter().filter_map(|key| directory.by_key(*key).cloned()).collect();
-        for number in 0..self.views.len() {
-            let Some(view) = &self.views[number] else { continue };
-            let id = view.id;
-            for (device, wanted) in rejudged(view, &known) {
-                // One at a time, so that what a view takes again was idle for no longer than its device needs.
-                self.take_away(id, device.key);
-                if !wanted {
-                    continue;
-                }
-                if let Some(Some(view)) = self.views.get(number)
-                    && let Selected::These(devices) = &mut view.outlet.lock().selected
-                    && devices.insert(device.key)
-                {
-                    self.by_device.entry(device.key).or_default().push(id);
-                }
-                self.give(id, device, catalogue);
-            }
-        }
-    }
-
     fn give(&mut self, id: ViewId, device: &Device, catalogue: &Catalogue) {
         for series in catalogue.of_device(device.key) {
             let Some(Some(view)) = self.views.get(id.0 as usize) else { return };
@@ -382,17 +359,17 @@ impl Fanout {
                 continue;
             }
             let is_news = matches!(self.table.find(series.key), Found::Unknown);
-            let Some((slot, input)) = self.add(id, series, device, false) else { continue };
+            let position = self.position;
+            let Some((slot, input)) = self.add(id, series, device, Some(position + 1)) else { continue };
             if is_news {
                 self.offer(series, device);
             }
-            match self.table.get(slot).map(|latest| latest.filled) {
-                Some(false) => self.unfilled.push(series.key),
-                _ => {
-                    if let Some(Some(view)) = self.views.get_mut(id.0 as usize) {
-                        view.force(input);
-                    }
-                }
+            let Some(latest) = self.table.get(slot) else { continue };
+            if !latest.filled {
+                self.unfilled.push(series.key);
+            } else if let Some(Some(view)) = self.views.get_mut(id.0 as usize) {
+                let known = latest.value.clone().map(|value| (latest.time_us, value));
+                view.force(input, known, position);
             }
         }
     }
@@ -516,7 +493,7 @@ impl Fanout {
         for id in ids {
             let Some(Some(view)) = self.views.get(id.0 as usize) else { continue };
             if view.wish.selector.takes_metric(&series.metric) && view.wish.form.takes(series.value_type) {
-                self.add(id, series, device, false);
+                self.add(id, series, device, Some(self.position + 1));
             }
         }
     }
@@ -568,19 +545,6 @@ impl Fanout {
             }
         }
     }
-}
-
-/// Those of these devices for which a view has to do something, and whether it selects them now.
-fn rejudged<'a>(view: &View, known: &'a [Arc<Device>]) -> Vec<(&'a Arc<Device>, bool)> {
-    let selector = &view.wish.selector;
-    let divides = matches!(view.wish.form, Form::Across(..));
-    if !divides && selector.takes_every_device() {
-        return Vec::new();
-    }
-    let channel = view.outlet.lock();
-    let judged = known.iter().map(|device| (device, selector.takes(device)));
-    // What divides devices may have changed although it selects them as before.
-    judged.filter(|(device, wanted)| *wanted != channel.selected.has(device.key) || *wanted && divides).collect()
 }
 
 fn restart(view: &mut View, rings_bytes: &mut usize, table: &SeriesTable, position: u64, wall_us: i64, stale_us: i64) {

@@ -7,7 +7,7 @@ use pulsewire_core::block::SeriesSet;
 use pulsewire_core::catalogue::{Resolved, SeriesLimits};
 use pulsewire_core::ids::{DeviceId, MetricName, Sequence, StreamId};
 use pulsewire_core::sample::{MetricDeclaration, ReportKind};
-use pulsewire_core::value::ValueType;
+use pulsewire_core::value::{Value, ValueType};
 use std::sync::atomic::AtomicU64;
 
 const MS: u64 = 1000;
@@ -262,4 +262,85 @@ fn a_view_lingers_after_its_last_viewer_and_then_goes() {
     assert_eq!(w.fanout.sizes(), (1, 1), "who comes back finds it");
     (0..15).for_each(|_| w.tick());
     assert_eq!(w.fanout.sizes(), (0, 0));
+}
+
+/// Devices of a site.
+fn of_site(site: &str) -> Selector {
+    let tags = [("site".to_owned(), [site.to_owned()].into())].into();
+    Selector { tags, ..Selector::default() }
+}
+
+#[test]
+fn every_sample_of_a_series_that_comes_to_match_begins_with_the_newest_stored() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    w.device(2, "b");
+    w.device(3, "b");
+    w.sample(3, 1, 5.0);
+    let named = Selector { devices: [DeviceId::parse("d2").expect("valid")].into(), ..Selector::default() };
+    let _of_other = w.join(Form::Every, named).expect("room");
+    w.sample(1, 1, 1.0);
+    w.sample(2, 1, 2.0);
+    let mut viewer = w.join(Form::Every, of_site("a")).expect("room");
+    // The newest of the second is known, that of the third is the store's to tell.
+    w.device(2, "a");
+    w.device(3, "a");
+    w.sample(2, 2, 3.0);
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["def 1:d2 2:d3", "3=3 1=2", "3<4 1=3"]);
+    let unfilled = w.fanout.take_unfilled();
+    assert_eq!(unfilled.len(), 1);
+    let found = unfilled.iter().map(|series| (*series, Sample { time_us: 1, value: Value::F64(5.0) })).collect();
+    w.fanout.fill(None, &unfilled, found, Position(4), 0);
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["4=4 2=5"]);
+    assert_eq!(w.count(|c| &c.frames_encoded), 3, "of the other view one");
+    // Who was away meanwhile is told of it as well, who was there is not.
+    let joined = viewer.cursor.outlet().seq();
+    let came = |after| w.fanout.came_since(viewer.view, after, joined, 4).len();
+    assert_eq!([came(2), came(3), came(4)], [2, 2, 0]);
+    // It goes and comes again.
+    w.device(2, "b");
+    w.device(2, "a");
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["def 3:d2", "4=4 3=3"]);
+}
+
+#[test]
+fn one_that_is_too_slow_for_every_sample_is_told_the_newest_of_series_that_came_meanwhile() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    w.device(2, "b");
+    let _all = w.join(Form::Every, Selector::default()).expect("room");
+    w.sample(1, 1, 1.0);
+    w.sample(2, 1, 2.0);
+    let mut viewer = w.join(Form::Every, of_site("a")).expect("room");
+    w.device(2, "a");
+    for n in 2..=6 {
+        w.sample(1, n, 0.5);
+        w.tick();
+    }
+    let told = ["def 1:d2", "gap 2..3", "3=3 1=2", "3<4 0=0.5", "4<5 0=0.5", "5<6 0=0.5", "6<7 0=0.5"];
+    assert_eq!(w.next(&mut viewer), told);
+}
+
+#[test]
+fn many_devices_that_change_together_are_judged_as_each_alone() {
+    let mut w = World::new(|_| {});
+    for key in 1..=3 {
+        w.device(key, "a");
+        w.sample(key, 1, f64::from(key));
+    }
+    let mut viewer = w.join(Form::Last, of_site("a")).expect("room");
+    for key in [2, 3] {
+        let mut device = (**w.directory.by_key(DeviceKey(key)).expect("known")).clone();
+        device.tags = [("site".to_owned(), "b".to_owned())].into();
+        w.directory.put(Arc::new(device));
+    }
+    let gone = [1, 2, 3, 9].map(DeviceKey);
+    w.fanout.devices_changed(&gone, &w.directory, &w.catalogue);
+    (1..=3).for_each(|key| w.sample(key, 2, 7.0));
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["3<6 0=7"]);
+    assert_eq!(viewer.cursor.outlet().devices(), Some(vec![DeviceKey(1)]));
 }

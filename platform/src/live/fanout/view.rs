@@ -2,7 +2,7 @@
 //! the tick looks at the table of series.
 
 use super::aggregate::{Fold, Folding};
-use super::channel::{Outlet, Pending, RingLimits};
+use super::channel::{News, Outlet, Pending, RingLimits};
 use super::series::{SeriesMeta, SeriesTable, Slot};
 use pulsewire_core::device::Device;
 use pulsewire_core::selector::Selector;
@@ -87,10 +87,14 @@ pub(super) struct Input {
     pub slot: Slot,
     /// Series of the view.
     pub index: u32,
+    /// The first record that the view may hear of it: what is older it is told because the series came to match then.
+    pub since: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
+    /// The newest of series that came to match, from before that.
+    stored: Vec<Pending>,
     samples: Vec<Pending>,
     weight: usize,
     lost: Option<(u64, u64)>,
@@ -169,19 +173,20 @@ impl View {
         }
     }
 
-    /// Takes a series; `begins` if the view is just made. Answers its input, None if it has no room or has it already.
+    /// Takes a series; `since` is the first record that it may hear of it, None if the view is just made. Answers its input, None if it has no room or has it already.
     pub fn add(
         &mut self,
         slot: Slot,
         meta: &Arc<SeriesMeta>,
         device: &Device,
-        begins: bool,
+        since: Option<u64>,
         series_max: usize,
         inputs_max: usize,
     ) -> Option<u32> {
         if self.input_of.contains_key(&slot) {
             return None;
         }
+        let begins = since.is_none();
         let index = match &self.wish.form {
             Form::Across(_, labels) => {
                 if self.input_of.len() >= inputs_max {
@@ -217,7 +222,7 @@ impl View {
             self.folds.resize_with(at + 1, Folding::default);
         }
         self.output_inputs[at] += 1;
-        let input = Input { slot, index };
+        let input = Input { slot, index, since: since.unwrap_or(0) };
         let number = match self.free.pop() {
             Some(number) => {
                 self.inputs[number as usize] = Some(input);
@@ -255,6 +260,7 @@ impl View {
         self.free.push(number);
         let at = input.index as usize;
         self.output_inputs[at] = self.output_inputs[at].saturating_sub(1);
+        self.buffer.stored.retain(|s| s.index != input.index);
         self.buffer.samples.retain(|s| s.index != input.index);
         if self.output_inputs[at] == 0 {
             if let Some(folding) = self.folds.get_mut(at) {
@@ -308,10 +314,20 @@ impl View {
         self.lost = Some((first.min(from), last.max(to)));
     }
 
-    /// The store had a value of this input: it is sent with the next frame.
-    pub fn force(&mut self, input: u32) {
-        if !matches!(self.wish.form, Form::Every | Form::Interval(_)) {
-            self.forced.push(input);
+    /// There is a value of this input that the view has not heard, as of `position`: it is sent with the next frame.
+    pub fn force(&mut self, input: u32, known: Option<(i64, Value)>, position: u64) {
+        // Who comes first gets it with everything else.
+        if self.members == 0 {
+            return;
+        }
+        match self.wish.form {
+            Form::Interval(_) => {}
+            Form::Last | Form::Across(..) => self.forced.push(input),
+            Form::Every => {
+                let Some(Some(Input { index, .. })) = self.inputs.get(input as usize) else { return };
+                let stored = known.map(|(time_us, value)| Pending { index: *index, time_us, value, position });
+                self.buffer.stored.extend(stored);
+            }
         }
     }
 
@@ -337,7 +353,7 @@ impl View {
         let mut conflated = false;
         let mut samples = Vec::new();
         for (number, input) in self.inputs.iter().enumerate() {
-            let Some(Input { slot, index }) = input else { continue };
+            let Some(Input { slot, index, since }) = input else { continue };
             let position = table.positions.get(*slot as usize).copied().unwrap_or(0);
             if !wanted(u32::try_from(number).unwrap_or(u32::MAX), position) {
                 continue;
@@ -345,6 +361,8 @@ impl View {
             let Some(latest) = table.get(*slot) else { continue };
             let Some(value) = &latest.value else { continue };
             conflated |= latest.before > self.looked;
+            // Who goes on from before the series came to match has not got it, however old it is.
+            let position = position.max(*since);
             samples.push(Pending { index: *index, time_us: latest.time_us, value: value.clone(), position });
         }
         (samples, conflated)
@@ -362,7 +380,7 @@ impl View {
     ) -> Vec<Pending> {
         let mut positions = vec![0; self.folds.len()];
         let mut touched = Vec::new();
-        for Input { slot, index } in self.inputs.iter().flatten() {
+        for Input { slot, index, .. } in self.inputs.iter().flatten() {
             if !wanted(*index) {
                 continue;
             }
@@ -398,7 +416,9 @@ impl View {
     ) -> Ticked {
         let looked = std::mem::replace(&mut self.looked, position);
         let forced = std::mem::take(&mut self.forced);
-        if looked == position && forced.is_empty() && !self.new_series && self.lost.is_none() {
+        let stored = std::mem::take(&mut self.buffer.stored);
+        let is_news = !forced.is_empty() || !stored.is_empty() || self.new_series || self.lost.is_some();
+        if looked == position && !is_news {
             let channel = self.outlet.lock();
             if channel.slow > 0 {
                 channel.wake_behind();
@@ -435,7 +455,7 @@ impl View {
             }
             Form::Across(fold, _) => {
                 let mut changed = vec![false; self.folds.len()];
-                for Input { slot, index } in self.inputs.iter().flatten() {
+                for Input { slot, index, .. } in self.inputs.iter().flatten() {
                     if table.positions.get(*slot as usize).is_some_and(|of| *of > looked) {
                         changed[*index as usize] = true;
                     }
@@ -451,7 +471,7 @@ impl View {
         };
         let lost =
             self.lost.take().into_iter().chain(self.buffer.lost.take()).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        if samples.is_empty() && !self.new_series && lost.is_none() {
+        if samples.is_empty() && stored.is_empty() && !self.new_series && lost.is_none() {
             let channel = self.outlet.lock();
             if channel.slow > 0 {
                 channel.wake_behind();
@@ -460,7 +480,7 @@ impl View {
         }
         self.new_series = false;
         let mut channel = self.outlet.lock();
-        let dropped = channel.publish(position, samples, conflated, lost, limits, now_us);
+        let dropped = channel.publish(position, News { stored, samples, conflated, lost }, limits, now_us);
         self.outlet.moved(channel.seq);
         channel.wake();
         Ticked { frame: true, dropped }

@@ -1,0 +1,67 @@
+//! What views do when devices change.
+
+use super::channel::Selected;
+use super::view::View;
+use super::{Fanout, Form, ViewId};
+use pulsewire_core::catalogue::Catalogue;
+use pulsewire_core::device::Device;
+use pulsewire_core::directory::Directory;
+use pulsewire_core::ids::DeviceKey;
+use pulsewire_core::sample::Sample;
+use std::sync::Arc;
+
+impl Fanout {
+    /// Devices were added or changed: views that come to select them get their series, others lose them. Each view is looked
+    /// at once.
+    pub fn devices_changed(&mut self, devices: &[DeviceKey], directory: &Directory, catalogue: &Catalogue) {
+        let known: Vec<Arc<Device>> = devices.iter().filter_map(|key| directory.by_key(*key).cloned()).collect();
+        for number in 0..self.views.len() {
+            let Some(view) = &self.views[number] else { continue };
+            let id = view.id;
+            for (device, wanted) in rejudged(view, &known) {
+                // One at a time, so that what a view takes again was idle for no longer than its device needs.
+                self.take_away(id, device.key);
+                if !wanted {
+                    continue;
+                }
+                if let Some(Some(view)) = self.views.get(number)
+                    && let Selected::These(devices) = &mut view.outlet.lock().selected
+                    && devices.insert(device.key)
+                {
+                    self.by_device.entry(device.key).or_default().push(id);
+                }
+                self.give(id, device, catalogue);
+            }
+        }
+    }
+
+    /// The newest of a view's series that came to match after a position, as far as they were defined up to a frame and it is in
+    /// a record up to `newest`.
+    pub fn came_since(&self, view: ViewId, position: u64, up_to: u64, newest: u64) -> Vec<(u32, Sample)> {
+        let Some(Some(view)) = self.views.get(view.0 as usize) else { return Vec::new() };
+        let channel = view.outlet.lock();
+        let came = view.inputs.iter().flatten().filter(|input| {
+            let cell = channel.cells.get(input.index as usize).and_then(Option::as_ref);
+            input.since > position && cell.is_some_and(|cell| cell.defined <= up_to)
+        });
+        let known = came.filter(|input| self.table.positions.get(input.slot as usize).is_some_and(|of| *of <= newest));
+        let newest = known.filter_map(|input| {
+            let latest = self.table.get(input.slot)?;
+            Some((input.index, Sample { time_us: latest.time_us, value: latest.value.clone()? }))
+        });
+        newest.collect()
+    }
+}
+
+/// Those of these devices for which a view has to do something, and whether it selects them now.
+fn rejudged<'a>(view: &View, known: &'a [Arc<Device>]) -> Vec<(&'a Arc<Device>, bool)> {
+    let selector = &view.wish.selector;
+    let divides = matches!(view.wish.form, Form::Across(..));
+    if !divides && selector.takes_every_device() {
+        return Vec::new();
+    }
+    let channel = view.outlet.lock();
+    let judged = known.iter().map(|device| (device, selector.takes(device)));
+    // What divides devices may have changed although it selects them as before.
+    judged.filter(|(device, wanted)| *wanted != channel.selected.has(device.key) || *wanted && divides).collect()
+}
