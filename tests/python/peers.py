@@ -304,15 +304,29 @@ class Viewer:
 
     def batch(self, payload):
         number, count, position, previous, base, flags, zero = struct.unpack_from("<IIQQqII", payload)
-        pad = lambda n: (n + 7) // 8 * 8
-        offsets_at, values_at = 40 + pad(4 * count), 40 + 2 * pad(4 * count)
-        assert zero == 0 and flags & ~3 == 0 and len(payload) == values_at + 8 * count, "the columns' sizes"
-        for column in (40, offsets_at):
-            assert not any(payload[column + 4 * count : column + pad(4 * count)]), "padding is zero"
+        assert zero == 0 and flags & ~0x1F == 0, "flags that the specification names"
+        at = 40
+
+        def column(form, length):
+            nonlocal at
+            size = struct.calcsize(f"<{length}{form}")
+            values = struct.unpack_from(f"<{length}{form}", payload, at)
+            end = at + (size + 7) // 8 * 8
+            assert end <= len(payload) and not any(payload[at + size : end]), "padding is zero"
+            at = end
+            return values
+
+        series = column("H" if flags & 4 else "I", count)
+        if flags & 8:
+            (runs,) = column("I", 1)
+            starts, lengths = column("I", runs), column("I", runs)
+            assert all(lengths) and sum(lengths) == count, "runs of times hold all samples"
+            offsets = [start for start, length in zip(starts, lengths) for _ in range(length)]
+        else:
+            offsets = column("I", count)
+        values = column("f" if flags & 16 else "d", count)
+        assert at == len(payload), "nothing follows the columns"
         self.advance(number, position, previous)
-        series = struct.unpack_from(f"<{count}I", payload, 40)
-        offsets = struct.unpack_from(f"<{count}I", payload, offsets_at)
-        values = struct.unpack_from(f"<{count}d", payload, values_at)
         for index, offset, v in zip(series, offsets, values):
             self.put(number, index, base + offset, v, flags & 1 == 1)
 
