@@ -19,6 +19,8 @@ passed=0 failed=0
 skipped=() failures=()
 # Without colours, so that results can be counted; and no build without its page.
 export NO_COLOR=1 DASHBOARD=require CARGO_TERM_COLOR=never PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
+# What is built once is built faster without notes for the next time.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -135,9 +137,11 @@ step "no second TLS stack" bash -c '
   for crate in openssl-sys aws-lc-sys rsa; do
     if cargo tree --workspace -e all --locked -i "$crate" 2>/dev/null | grep -q .; then echo "$crate is in the tree"; exit 1; fi
   done; echo "openssl-sys, aws-lc-sys, rsa: none"'
-step "Rust tests" cargo test --workspace --locked --no-fail-fast
+step "Rust tests: build" cargo test --workspace --locked --no-run
 
-# It waits more than it works: the page is checked meanwhile.
+# They wait more than they work: the page is checked meanwhile, as far as that needs no browser.
+beside "Rust tests" cargo test --workspace --locked --no-fail-fast
+
 if (cd tests/node && npm ci --ignore-scripts --no-audit --no-fund) >"$logs/push-packages.log" 2>&1; then
   beside "push: independent check" bash -c 'cd tests/node && npm run --silent check'
   push_check=1
@@ -151,13 +155,15 @@ if [ -d dashboard/tests ]; then
   step "page: types" bash -c 'cd dashboard/web && npm run --silent check'
   step "page: unit tests" bash -c 'cd dashboard/tests && npm run --silent unit'
   [ $push_check = 0 ] || join
+  join
   step "page: in Chromium" bash -c 'cd dashboard/tests && npm run --silent e2e'
   if get "${FIREFOX:-firefox-esr}" firefox-esr && get openssl openssl; then
     step "page: in Firefox, with true Web Push" bash -c 'cd dashboard/tests && npm run --silent firefox'
   else
     skipped+=("page: in Firefox, with true Web Push: ${FIREFOX:-firefox-esr} or openssl cannot be had (Debian packages firefox-esr, openssl)")
   fi
-elif [ $push_check = 1 ]; then
+else
+  [ $push_check = 0 ] || join
   join
 fi
 
