@@ -20,7 +20,7 @@ export default defineConfig({
   // Long enough for a machine that is busy with something else.
   timeout: 120_000,
   expect: { timeout: 30_000 },
-  // Each worker has a server of its own. Two, as a test waits more than it works; more would be in each other's way.
+  // Each worker has a server of its own, and a test needs nothing of those before it. More would be in each other's way.
   workers: 2,
   forbidOnly: Boolean(process.env.CI),
   reporter: [['list']],

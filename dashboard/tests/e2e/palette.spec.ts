@@ -1,13 +1,13 @@
 import type { Page } from '@playwright/test';
-import { expect, test } from './server';
+import { addRule, expect, removeRule, test } from './server';
 
 const chosen = (page: Page) => page.getByRole('listbox', { name: 'Results' }).getByRole('option', { selected: true });
 const field = (page: Page) => page.getByRole('combobox', { name: 'Search and commands' });
 
-test('a few letters lead to a page, a device, a rule and an action, by keyboard alone', async ({ page, request }) => {
+test('a few letters lead to a page, a device, a rule and an action, by keyboard alone', async ({ page, request, server }) => {
   const { items } = await (await request.get('/api/v1/devices?limit=500')).json();
   const device = items.at(-1);
-  const rule = (await (await request.get('/api/v1/rules?limit=1')).json()).items[0];
+  const rule = await addRule(request, server.url, { name: 'Boiler boils over', threshold: 1_000 });
   await page.goto('/');
   await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
 
@@ -38,6 +38,7 @@ test('a few letters lead to a page, a device, a rule and an action, by keyboard 
   const before = await page.evaluate(() => document.documentElement.dataset.theme);
   await page.keyboard.press('Enter');
   expect(await page.evaluate(() => document.documentElement.dataset.theme)).not.toBe(before);
+  await removeRule(request, server.url, rule.id);
 });
 
 test('arrows choose, the choice is told to the field, and Escape gives the focus back', async ({ page }) => {

@@ -247,6 +247,8 @@ impl Start<'_> {
             }
             refused = Some(resume.position);
         }
+        // A history is another kind of reading: others may have their turn meanwhile.
+        drop(turn);
         let read = self.asked.history_ms > 0 && matches!(self.form, Form::Every | Form::Last);
         if read {
             return self.history(refused).await;
@@ -268,7 +270,12 @@ impl Start<'_> {
 
     /// Waits until it may read what it missed. None if that takes too long.
     async fn turn(&self) -> Option<Turn<'_>> {
-        let resumes = self.asked.resume.is_some_and(|resume| resume.epoch == self.shared.epoch);
+        let (newest, most) = (self.shared.fanout().position().0, self.shared.options.resume_records_max);
+        // What is to be refused anyway waits for nobody.
+        let resumes = self.asked.resume.is_some_and(|resume| {
+            resume.epoch == self.shared.epoch
+                && newest.checked_sub(resume.position).is_some_and(|missed| missed <= most)
+        });
         if *self.form != Form::Every || !resumes {
             return Some(Turn { _permit: None });
         }

@@ -219,7 +219,8 @@ impl Server {
     }
 }
 
-/// A BATCH of one sample per series, as the server sends it: each device has one time, and all have the same number.
+/// A BATCH of one sample per series: each device has one time, and all have the same number. The server makes several of more than
+/// 4,096 samples.
 pub(super) fn batch(devices: usize, series_per_device: usize, round: u64, time_us: i64) -> Vec<u8> {
     let count = devices * series_per_device;
     let series: Vec<u32> = (0..count as u32).collect();

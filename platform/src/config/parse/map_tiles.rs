@@ -33,6 +33,11 @@ fn origin(url: &str) -> Result<String, String> {
         // A Content-Security-Policy cannot name an IPv6 address, so no page could load its tiles.
         return Err("has no host that is a name or an IPv4 address".into());
     }
+    // Whatever ends in a number is an address to a browser, or no host at all.
+    let ends_in_digits = host.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
+    if ends_in_digits && host.parse::<std::net::Ipv4Addr>().is_err() {
+        return Err("has no host that is a name or an IPv4 address".into());
+    }
     let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|n| n > 0);
     if port.is_some_and(|port| !is_port(port)) {
         return Err("has no valid port".into());
@@ -122,6 +127,8 @@ mod tests {
             ("http://localhost.example.org/{z}/{x}/{y}", "without TLS"),
             ("https:///{z}/{x}/{y}", "no host"),
             ("https://*.example.org/{z}/{x}/{y}", "no host"),
+            ("https://999.1.1.1/{z}/{x}/{y}", "no host"),
+            ("https://tile.example.1/{z}/{x}/{y}", "no host"),
             ("https://{s}.example.org/{z}/{x}/{y}", "no host"),
             ("https://a;script-src/{z}/{x}/{y}", "no host"),
             ("https://[::1]/{z}/{x}/{y}", "character"),
