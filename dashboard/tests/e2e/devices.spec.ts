@@ -141,6 +141,12 @@ test('of a thousand devices only those in sight are in the page, and any is reac
   expect(await table.getByRole('row').count()).toBeLessThan(80);
 });
 
+test('the overview draws devices that report, however many before them in the list do not', async ({ page, request, server }) => {
+  await addDevices(request, server, Array.from({ length: 1_000 }, (_, index) => ({ id: `bulk-${String(index).padStart(4, '0')}` })));
+  await page.goto('/');
+  await expect(page.locator('figure figcaption a').filter({ hasNotText: 'host-' }).first()).toBeVisible();
+});
+
 test('a click on a column sorts, the other way round, and not at all; the address keeps it', async ({ page, request }) => {
   await page.goto('/devices');
   const head = page.getByRole('columnheader', { name: 'Device', exact: true });

@@ -83,3 +83,34 @@ test('letters after g lead to pages, and do nothing once they are switched off',
   await page.keyboard.press('Control+k');
   await expect(field(page)).toBeFocused();
 });
+
+test.describe('on a slow connection', () => {
+  // What the service worker keeps would be here at once.
+  test.use({ serviceWorkers: 'block' });
+
+  test('what is typed before the palette is there is not lost, and acts as no shortcut', async ({ page }) => {
+    let deliver = () => {};
+    const held = new Promise<void>((resolve) => (deliver = resolve));
+    const asked = page.waitForRequest(/palette/i);
+    await page.route(/palette/i, async (route) => {
+      await held;
+      await route.continue();
+    });
+    await page.goto('/');
+    await expect(page.getByTestId('connection')).toHaveAttribute('data-phase', 'live');
+    const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+    const before = await theme();
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('tt');
+    await page.keyboard.press('Backspace');
+    await page.keyboard.press('Backspace');
+    await page.keyboard.type('room');
+    await asked;
+    deliver();
+    await expect(field(page)).toHaveValue('room');
+    await expect(page.getByRole('group', { name: 'Devices' })).toBeVisible();
+    await page.keyboard.type(' 2');
+    await expect(field(page)).toHaveValue('room 2');
+    expect(await theme()).toBe(before);
+  });
+});

@@ -7,6 +7,8 @@ export class Poll<T> {
   error = $state.raw<ApiError | null>(null);
   readonly #load: (signal: AbortSignal) => Promise<T>;
   #wake: () => void = () => {};
+  /** Asked for while an answer was on its way, which may be older than what was changed. */
+  #again = false;
 
   /** Runs for as long as the component that makes it lives. `everyMs` counts from answer to request. */
   constructor(load: (signal: AbortSignal) => Promise<T>, everyMs: number) {
@@ -23,12 +25,15 @@ export class Poll<T> {
 
   /** Asks now, after something was changed. */
   refresh(): void {
+    this.#again = true;
     this.#wake();
   }
 
   async #run(signal: AbortSignal, everyMs: number): Promise<void> {
     while (!signal.aborted) {
+      this.#again = false;
       if (document.visibilityState === 'visible') await this.#once(signal);
+      if (this.#again) continue;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, everyMs);
         this.#wake = () => {
