@@ -131,7 +131,6 @@ if [ ! -d ../shared/data ]; then
 fi
 
 step "formatting" cargo fmt --all --check
-step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "build" cargo build --workspace --bins --locked
 step "no second TLS stack" bash -c '
   for crate in openssl-sys aws-lc-sys rsa; do
@@ -139,7 +138,7 @@ step "no second TLS stack" bash -c '
   done; echo "openssl-sys, aws-lc-sys, rsa: none"'
 step "Rust tests: build" cargo test --workspace --locked --no-run
 
-# They wait more than they work: the page is checked meanwhile, as far as that needs no browser.
+# They wait more than they work: meanwhile goes on what needs no browser.
 beside "Rust tests" cargo test --workspace --locked --no-fail-fast
 
 if (cd tests/node && npm ci --ignore-scripts --no-audit --no-fund) >"$logs/push-packages.log" 2>&1; then
@@ -150,21 +149,22 @@ else
   push_check=0
 fi
 
+# The tests are not built anew for what the lints leave: checks have files of their own. Behind them, as compiling does not wait.
+step "lints" nice -n 19 cargo clippy --workspace --all-targets --locked -- -D warnings
 if [ -d dashboard/tests ]; then
   step "page: packages" bash -c 'cd dashboard/web && npm ci --ignore-scripts --no-audit --no-fund && cd ../tests && npm ci --ignore-scripts --no-audit --no-fund'
   step "page: types" bash -c 'cd dashboard/web && npm run --silent check'
   step "page: unit tests" bash -c 'cd dashboard/tests && npm run --silent unit'
-  [ $push_check = 0 ] || join
-  join
+fi
+[ $push_check = 0 ] || join
+join
+if [ -d dashboard/tests ]; then
   step "page: in Chromium" bash -c 'cd dashboard/tests && npm run --silent e2e'
   if get "${FIREFOX:-firefox-esr}" firefox-esr && get openssl openssl; then
     step "page: in Firefox, with true Web Push" bash -c 'cd dashboard/tests && npm run --silent firefox'
   else
     skipped+=("page: in Firefox, with true Web Push: ${FIREFOX:-firefox-esr} or openssl cannot be had (Debian packages firefox-esr, openssl)")
   fi
-else
-  [ $push_check = 0 ] || join
-  join
 fi
 
 if [ $long = 1 ]; then

@@ -80,6 +80,7 @@ pub(super) fn live_options(config: &Config) -> LiveOptions {
         subscriptions_per_user_max: live.subscriptions_per_user_max,
         subscribe_wait: live.subscribe_wait,
         resume_records_max: live.resume_records_max,
+        resumes_max: live.resumes_max,
         events_kept_max: live.events_kept_max,
         history_samples_max: live.history_samples_max,
         slow_reader_timeout: live.slow_reader_timeout,

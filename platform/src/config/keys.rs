@@ -412,6 +412,13 @@ const SERVER: &[Key] = &[
     ),
     key(
         "live",
+        "resumes_max",
+        Kind::Integer(1, 1024),
+        "4",
+        "Viewers of every sample that are read for at the same time as they come back; one that waits longer than `subscribe_wait` for its turn gets a GAP and its history.",
+    ),
+    key(
+        "live",
         "series_max",
         Kind::Integer(1, 1_000_000),
         "10000",

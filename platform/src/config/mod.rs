@@ -168,6 +168,7 @@ pub struct Live {
     pub subscriptions_per_user_max: usize,
     pub subscribe_wait: Duration,
     pub resume_records_max: u64,
+    pub resumes_max: usize,
     pub series_max: usize,
     pub across_inputs_max: usize,
     pub across_stale_after: Duration,

@@ -296,6 +296,7 @@ impl Reader {
                 subscriptions_per_user_max: self.integer("live.subscriptions_per_user_max"),
                 subscribe_wait: self.duration("live.subscribe_wait"),
                 resume_records_max: self.integer("live.resume_records_max"),
+                resumes_max: self.integer("live.resumes_max"),
                 series_max: self.integer("live.series_max"),
                 across_inputs_max: self.integer("live.across_inputs_max"),
                 across_stale_after: self.duration("live.across_stale_after"),

@@ -2,6 +2,7 @@
 //! have their turn in between.
 
 use super::encode::{Framing, Run};
+use super::fanout::Came;
 use pulsewire_core::block::ValueRef;
 use pulsewire_core::ids::SeriesKey;
 use pulsewire_core::sample::{JournalRecord, Sample};
@@ -75,18 +76,39 @@ impl Gather {
     }
 }
 
-/// Samples, and before them the newest of some series unless they have it or a newer one.
-pub(super) fn begun(newest: Vec<(u32, Sample)>, samples: Vec<Numbered>) -> Vec<Numbered> {
-    if newest.is_empty() {
-        return samples;
+/// How one who resumes begins with series that came to match while it was away.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    /// Their newest, unless it or a newer one is among the samples.
+    pub first: Vec<Numbered>,
+    /// Of those that are still to be read, the newest that is told now: i64::MIN if none.
+    pub pending: HashMap<u32, i64>,
+}
+
+/// Begins with what came to match, before these samples.
+pub(super) async fn begun(came: Came, samples: &[Numbered]) -> Begun {
+    let indexes = came.newest.iter().map(|(index, _)| *index).chain(came.pending.iter().copied());
+    let mut told: HashMap<u32, i64> = indexes.map(|index| (index, i64::MIN)).collect();
+    let mut begun = Begun::default();
+    if told.is_empty() {
+        return begun;
     }
-    let mut told: HashMap<u32, i64> = HashMap::new();
-    for (index, time_us, _) in &samples {
-        told.entry(*index).and_modify(|newest| *newest = (*newest).max(*time_us)).or_insert(*time_us);
+    let mut turns = Turns::default();
+    for some in samples.chunks(VALUES_AT_ONCE) {
+        for (index, time_us, _) in some {
+            if let Some(newest) = told.get_mut(index) {
+                *newest = (*newest).max(*time_us);
+            }
+        }
+        turns.did(some.len()).await;
     }
-    let older = |(index, sample): &(u32, Sample)| told.get(index).is_none_or(|told| *told < sample.time_us);
-    let first = newest.into_iter().filter(older).map(|(index, sample)| (index, sample.time_us, sample.value));
-    first.chain(samples).collect()
+    for (index, sample) in came.newest {
+        let Some(newest) = told.get_mut(&index).filter(|newest| **newest < sample.time_us) else { continue };
+        *newest = sample.time_us;
+        begun.first.push((index, sample.time_us, sample.value));
+    }
+    begun.pending = came.pending.into_iter().filter_map(|index| Some((index, *told.get(&index)?))).collect();
+    begun
 }
 
 /// Parts of one series each, by time, as one: by time over all series, so that a batch spans little time and offsets suffice.
@@ -200,13 +222,15 @@ mod tests {
         assert_eq!(gather.samples().len(), 100);
     }
 
-    #[test]
-    fn what_came_to_match_begins_with_its_newest_once() {
+    #[tokio::test]
+    async fn what_came_to_match_begins_with_its_newest_once() {
         let newest = |index, time_us| (index, Sample { time_us, value: Value::I64(0) });
-        let samples = vec![(1, 5, Value::I64(0)), (2, 4, Value::I64(0))];
-        let all = begun(vec![newest(1, 5), newest(2, 9), newest(3, 1)], samples);
-        let order: Vec<_> = all.iter().map(|(index, time_us, _)| (*index, *time_us)).collect();
-        assert_eq!(order, [(2, 9), (3, 1), (1, 5), (2, 4)]);
+        let samples = vec![(1, 5, Value::I64(0)), (2, 4, Value::I64(0)), (5, 7, Value::I64(0)), (6, 1, Value::I64(0))];
+        let came = Came { newest: vec![newest(1, 5), newest(2, 9), newest(3, 1)], pending: vec![3, 4, 5] };
+        let begun = begun(came, &samples).await;
+        let first: Vec<_> = begun.first.iter().map(|(index, time_us, _)| (*index, *time_us)).collect();
+        assert_eq!(first, [(2, 9), (3, 1)]);
+        assert_eq!(begun.pending, [(3, 1), (4, i64::MIN), (5, 7)].into());
     }
 
     #[tokio::test]

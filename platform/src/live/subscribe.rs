@@ -19,15 +19,12 @@ use pulsewire_proto::frame::{
     AcrossLabel, Aggregate, Gap, GapReason, Refused, RefusedCode, Resume, SnapshotEnd, Subscribe,
 };
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Records read at a time when a viewer resumes: all of them are in memory at once.
 const RESUME_RECORDS: usize = 32;
-/// Viewers of every sample that are told what they missed at the same time; others wait for `subscribe_wait` at most, then their
-/// resume is refused.
-pub(super) const RESUMES_AT_ONCE: usize = 4;
 
 type Refusal = (RefusedCode, String);
 
@@ -307,15 +304,17 @@ impl Start<'_> {
         let (definitions, series) = self.with_cursor(|cursor| cursor.definitions())?;
         let joined = self.with_cursor(|cursor| cursor.joined())?;
         let Some((position, samples)) = self.missed(resume.position, newest, joined).await else { return Ok(false) };
-        // Series that came to match while it was away begin with their newest sample, however old that is.
+        // Series that came to match while it was away begin with their newest sample, however old that is, as far as the view
+        // was kept meanwhile and knows since when it has them.
         let came = self.shared.fanout().came_since(self.view, resume.position, joined, position);
-        let samples = past::begun(came, samples);
+        let past::Begun { first, pending } = past::begun(came, &samples).await;
         self.send(&definitions);
         let mut run = Run::default();
         let framing = Framing { previous: resume.position, position, history: true, conflated: false };
+        past::put_samples(&mut run, Framing { position: resume.position, ..framing }, &first).await;
         past::put_samples(&mut run, framing, &samples).await;
         self.send(&run);
-        self.with_cursor(|cursor| cursor.from_store(position))?;
+        self.with_cursor(|cursor| cursor.from_store(position, pending))?;
         self.end(position, series);
         Ok(true)
     }
@@ -342,8 +341,7 @@ impl Start<'_> {
 
     async fn history(&self, refused: Option<u64>) -> Result<(), String> {
         let joined = self.with_cursor(|cursor| cursor.joined())?;
-        let numbers: std::collections::HashMap<_, _> =
-            self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+        let numbers: HashMap<_, _> = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
         let from_us = self.shared.parts.clock.now_us() - i64::from(self.asked.history_ms) * 1000;
         let series = numbers.keys().copied().collect();
         let samples_max = self.shared.options.history_samples_max;
@@ -367,7 +365,7 @@ impl Start<'_> {
         let framing = Framing { previous, position, history: true, conflated: false };
         past::put_samples(&mut run, framing, &samples).await;
         self.send(&run);
-        self.with_cursor(|cursor| cursor.from_store(position))?;
+        self.with_cursor(|cursor| cursor.from_store(position, HashMap::new()))?;
         self.end(position, series);
         Ok(())
     }

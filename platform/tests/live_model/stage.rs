@@ -108,6 +108,7 @@ fn options() -> LiveOptions {
         subscriptions_per_user_max: 800,
         subscribe_wait: Duration::from_secs(5),
         resume_records_max: 16_384,
+        resumes_max: 4,
         events_kept_max: 1000,
         history_samples_max: 10_000,
         slow_reader_timeout: Duration::from_secs(3600),

@@ -33,7 +33,9 @@ struct Got {
 pub struct Sub {
     pub wish: Wish,
     pub resumed: Option<u64>,
-    asked_us: i64,
+    /// Where the history begins that it asked for, now and before it was cut off.
+    asked_since_us: i64,
+    since_us: i64,
     asked_at: u64,
     outputs: BTreeMap<u32, Output>,
     pub position: u64,
@@ -62,6 +64,7 @@ pub struct Kept {
     newest: BTreeMap<Output, (i64, f64)>,
     got: BTreeSet<u64>,
     snapshot: u64,
+    since_us: i64,
     blind: bool,
 }
 
@@ -107,10 +110,12 @@ impl Viewer {
             tags: tags.map(|(key, value)| TagMatch { key: key.clone(), value: value.clone() }).collect(),
             across: wish.across.clone(),
         });
+        let asked_since_us = now_us - i64::from(wish.history_ms) * 1000;
         let mut sub = Sub {
+            asked_since_us,
+            since_us: asked_since_us,
             wish,
             resumed: resume.map(|resume| resume.position),
-            asked_us: now_us,
             asked_at: truth.position,
             outputs: BTreeMap::new(),
             results: BTreeMap::new(),
@@ -125,7 +130,7 @@ impl Viewer {
             blind: false,
         };
         if let Some(kept) = kept {
-            (sub.newest, sub.got, sub.snapshot) = (kept.newest, kept.got, kept.snapshot);
+            (sub.newest, sub.got, sub.snapshot, sub.since_us) = (kept.newest, kept.got, kept.snapshot, kept.since_us);
             sub.blind = kept.blind || truth.edited.range(kept.resume.position..).next().is_some();
         }
         self.subs.insert(number, sub);
@@ -144,6 +149,7 @@ impl Viewer {
             newest: sub.newest,
             got: sub.got,
             snapshot: sub.snapshot,
+            since_us: sub.since_us,
             blind: sub.blind,
         };
         subs.filter(|sub| sub.live && sub.run.is_empty()).map(keep).collect()
@@ -222,6 +228,7 @@ impl Viewer {
                         // As if it had not asked to go on: whatever it had counts no more.
                         (sub.resumed, sub.blind) = (None, false);
                         (sub.newest, sub.got) = (BTreeMap::new(), BTreeSet::new());
+                        sub.since_us = sub.asked_since_us;
                     }
                     sub.position = gap.to_position;
                 }
@@ -372,7 +379,6 @@ impl Sub {
         for (series, device, metric) in truth.selected(&self.wish.selection) {
             let all = truth.between(0, position).iter().filter(|told| told.series == series);
             let Some(newest) = all.clone().max_by_key(|told| (told.time_us, told.number)) else { continue };
-            let since_us = self.asked_us - i64::from(self.wish.history_ms) * 1000;
             if truth.edited.range(self.asked_at..).next().is_some() {
                 continue;
             }
@@ -387,7 +393,7 @@ impl Sub {
                 ensure!(has == Some(newest.number as f64), "{wish}: at first {output:?} has {has:?}, not {newest:?}");
                 continue;
             }
-            for told in all.filter(|told| told.time_us > since_us) {
+            for told in all.filter(|told| told.time_us > self.since_us) {
                 ensure!(self.got.contains(&told.number), "{wish}: {told:?} is not in the history");
             }
         }
@@ -459,7 +465,9 @@ impl Sub {
                 let output = Output { device: device.id.clone(), metric, labels: Vec::new() };
                 let newest = truth.newest(told.series, self.snapshot, self.position);
                 let has = self.newest.get(&output).map(|(_, value)| *value);
-                let wanted = newest.map(|told| told.number as f64);
+                // Who asked for a history has nothing from before it, until a newer one comes.
+                let before = |told: &Told| self.wish.history_ms > 0 && told.time_us <= self.since_us;
+                let wanted = newest.filter(|told| has.is_some() || !before(told)).map(|told| told.number as f64);
                 ensure!(has == wanted, "at {} {output:?} has {has:?} instead of {newest:?}", self.position);
             }
         }

@@ -3,6 +3,7 @@
 use super::super::encode::{self, Framing, Missing, Run, SharedFrame};
 use super::Counts;
 use super::channel::{Channel, Entry, Member, Outlet, Pending, Signal};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,8 @@ pub struct Cursor {
     /// Samples of records up to here it has from the history, of the series that were defined up to frame `joined`.
     floor: u64,
     joined: u64,
+    /// Of series that came to match and were still to be read then: the newest that it has of them.
+    pending: HashMap<u32, i64>,
     /// Definitions of frames up to here it has.
     defined: u64,
     /// It is sent one frame of so many.
@@ -90,6 +93,7 @@ impl Cursor {
             framed: position,
             floor: 0,
             joined: newest,
+            pending: HashMap::new(),
             defined: newest,
             stride: 1,
             shown_stride: Arc::new(AtomicU64::new(1)),
@@ -139,9 +143,10 @@ impl Cursor {
         (run, series)
     }
 
-    /// The subscriber has everything up to `position` from the store, of the series defined when it joined.
-    pub fn from_store(&mut self, position: u64) {
-        (self.position, self.floor) = (position, position);
+    /// The subscriber has everything up to `position` from the store, of the series defined when it joined. `pending`: of those
+    /// whose newest stored sample was not known yet, the time of the newest that it has.
+    pub fn from_store(&mut self, position: u64, pending: HashMap<u32, i64>) {
+        (self.position, self.floor, self.pending) = (position, position, pending);
     }
 
     /// Everything that may have changed after `position`, where newer may take the place of older. The subscriber goes on
@@ -263,9 +268,15 @@ impl Cursor {
             let cell = channel.cells.get(index as usize).and_then(Option::as_ref);
             cell.is_none_or(|cell| cell.defined <= self.joined)
         };
-        // Who read the store has what it was to have of the series that were there.
-        let stored = entry.stored.iter().filter(|s| self.floor == 0 || !covered(s.index));
-        run.put_samples(Framing::stored(self.position), stored.map(Pending::shown));
+        // Who read the store has what it was to have of the series that were there, unless that was still to be read.
+        let owes = |s: &&Pending| {
+            self.floor == 0 || !covered(s.index) || self.pending.get(&s.index).is_some_and(|told| s.time_us > *told)
+        };
+        let stored: Vec<&Pending> = entry.stored.iter().filter(owes).collect();
+        run.put_samples(Framing::stored(self.position), stored.iter().map(|s| s.shown()));
+        for sample in stored {
+            self.pending.remove(&sample.index);
+        }
         let before = run.samples;
         let new = entry.samples.iter().filter(|s| s.position > self.floor || !covered(s.index));
         let position = entry.position.max(self.position);

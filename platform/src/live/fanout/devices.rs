@@ -35,22 +35,38 @@ impl Fanout {
         }
     }
 
-    /// The newest of a view's series that came to match after a position, as far as they were defined up to a frame and it is in
-    /// a record up to `newest`.
-    pub fn came_since(&self, view: ViewId, position: u64, up_to: u64, newest: u64) -> Vec<(u32, Sample)> {
-        let Some(Some(view)) = self.views.get(view.0 as usize) else { return Vec::new() };
+    /// Of a view's series that came to match after a position, as far as they were defined up to a frame: the newest, if it is in
+    /// a record up to `newest`, and which of them the view may be given something older of yet.
+    pub fn came_since(&self, view: ViewId, position: u64, up_to: u64, newest: u64) -> Came {
+        let mut found = Came::default();
+        let Some(Some(view)) = self.views.get(view.0 as usize) else { return found };
         let channel = view.outlet.lock();
         let came = view.inputs.iter().flatten().filter(|input| {
             let cell = channel.cells.get(input.index as usize).and_then(Option::as_ref);
             input.since > position && cell.is_some_and(|cell| cell.defined <= up_to)
         });
-        let known = came.filter(|input| self.table.positions.get(input.slot as usize).is_some_and(|of| *of <= newest));
-        let newest = known.filter_map(|input| {
-            let latest = self.table.get(input.slot)?;
-            Some((input.index, Sample { time_us: latest.time_us, value: latest.value.clone()? }))
-        });
-        newest.collect()
+        for input in came {
+            let Some(latest) = self.table.get(input.slot) else { continue };
+            let known = self.table.positions.get(input.slot as usize).is_some_and(|of| *of <= newest);
+            // What the store has is still asked for, or was put in since: the view is given it when it is due.
+            if !latest.filled || !known {
+                found.pending.push(input.index);
+            }
+            if known && let Some(value) = latest.value.clone() {
+                found.newest.push((input.index, Sample { time_us: latest.time_us, value }));
+            }
+        }
+        found
     }
+}
+
+/// What is known of series that came to match.
+#[derive(Debug, Default, PartialEq)]
+pub struct Came {
+    /// The newest of those that have one.
+    pub newest: Vec<(u32, Sample)>,
+    /// Those of which the newest stored sample may come with a later frame.
+    pub pending: Vec<u32>,
 }
 
 /// Those of these devices for which a view has to do something, and whether it selects them now.

@@ -31,6 +31,7 @@ pub use aggregate::Fold;
 pub use bounds::{Counts, FanoutLimits, Unservable};
 pub use channel::{Outlet, RingLimits, Signal};
 pub use cursor::{Cursor, Owed, Standing};
+pub use devices::Came;
 pub use series::SeriesMeta;
 pub use view::{Form, Label, ViewId, Wish};
 

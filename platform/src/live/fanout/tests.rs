@@ -185,7 +185,7 @@ fn samples_that_came_with_the_history_are_not_sent_again() {
     w.tick();
     w.sample(1, 3, 3.0);
     // The store was read after the third record.
-    viewer.cursor.from_store(3);
+    viewer.cursor.from_store(3, HashMap::new());
     w.sample(1, 4, 4.0);
     w.tick();
     assert_eq!(w.next(&mut viewer), ["3<4 0=4"]);
@@ -297,13 +297,49 @@ fn every_sample_of_a_series_that_comes_to_match_begins_with_the_newest_stored() 
     assert_eq!(w.count(|c| &c.frames_encoded), 3, "of the other view one");
     // Who was away meanwhile is told of it as well, who was there is not.
     let joined = viewer.cursor.outlet().seq();
-    let came = |after| w.fanout.came_since(viewer.view, after, joined, 4).len();
+    let came = |after| w.fanout.came_since(viewer.view, after, joined, 4).newest.len();
     assert_eq!([came(2), came(3), came(4)], [2, 2, 0]);
     // It goes and comes again.
     w.device(2, "b");
     w.device(2, "a");
     w.tick();
     assert_eq!(w.next(&mut viewer), ["def 3:d2", "4=4 3=3"]);
+}
+
+#[test]
+fn one_that_resumes_while_a_series_is_still_read_gets_its_newest_stored_once() {
+    let mut w = World::new(|_| {});
+    w.device(1, "a");
+    w.device(2, "b");
+    w.sample(2, 7, 5.0);
+    w.sample(1, 1, 1.0);
+    let first = w.join(Form::Every, of_site("a")).expect("room");
+    // It has asked for what there was; what comes to match later is asked for beside.
+    first.cursor.outlet().filled.set(()).expect("nobody did");
+    w.device(2, "a");
+    w.tick();
+    let unfilled = w.fanout.take_unfilled();
+    // They were there after the first record, and have read the store up to the second.
+    let mut again = [(); 2].map(|()| w.join(Form::Every, of_site("a")).expect("room"));
+    let came = w.fanout.came_since(first.view, 1, again[0].cursor.joined(), 2);
+    assert_eq!(came, Came { newest: Vec::new(), pending: vec![1] });
+    again[0].cursor.from_store(2, [(1, i64::MIN)].into());
+    // The other has read the very sample from the journal.
+    again[1].cursor.from_store(2, [(1, 7)].into());
+    let found = unfilled.iter().map(|series| (*series, Sample { time_us: 7, value: Value::F64(5.0) })).collect();
+    // A commit later, as a store that is read may be.
+    w.sample(1, 2, 3.0);
+    w.fanout.fill(None, &unfilled, found, Position(2), 0);
+    // Who asks now is told by the frame as well, since it is of a later commit than was read.
+    assert_eq!(w.fanout.came_since(first.view, 1, again[0].cursor.joined(), 2).pending, [1]);
+    assert!(w.fanout.came_since(first.view, 1, again[0].cursor.joined(), 3).pending.is_empty());
+    w.tick();
+    assert_eq!(w.next(&mut again[0]), ["2=2 1=5", "2<3 0=3"]);
+    assert_eq!(w.next(&mut again[1]), ["2<3 0=3"]);
+    w.device(2, "b");
+    w.device(2, "a");
+    w.tick();
+    assert_eq!(w.next(&mut again[0]), ["def 2:d2", "3=3 2=5"], "it came again, under another number");
 }
 
 #[test]
