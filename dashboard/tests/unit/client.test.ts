@@ -1,6 +1,6 @@
 /** Subscriptions over reconnects, gaps and the server's limit. */
 
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { LiveClient, type Sink } from '../../web/src/live/client';
 import { type Batch, type Message } from '../../web/src/live/frame';
 import { Reader } from '../../web/src/live/bytes';
@@ -190,6 +190,22 @@ describe('LiveClient', () => {
     expect(sent.at(-1)).toEqual({ type: 0x82, subscription: 1, resume: null });
     client.wake();
     expect(sent.at(-1)).toEqual({ type: 0x81, subscription: 2, resume: { epoch: 1n, position: 5n } });
+  });
+
+  it('with no place at all it says so, and asks again, since the pages of others end unseen', async () => {
+    vi.useFakeTimers();
+    const sinks = [recorder(), recorder()];
+    sinks.forEach((sink) => client.subscribe(SELECTION, sink));
+    welcome();
+    client.receive({ type: 'refused', subscription: 1, code: 1, text: 'close other pages' });
+    expect(sinks.map((sink) => sink.calls)).toEqual([[], []]);
+    client.receive({ type: 'refused', subscription: 2, code: 1, text: 'close other pages' });
+    expect(sinks.map((sink) => sink.calls)).toEqual([['refused'], ['refused']]);
+    expect(sent).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(sent.map((one) => one.subscription)).toEqual([1, 2, 3, 4]);
+    expect(sinks.map((sink) => sink.calls.at(-1))).toEqual(['reset', 'reset']);
+    vi.useRealTimers();
   });
 
   it('hands a refusal to its sink and does not ask again', () => {

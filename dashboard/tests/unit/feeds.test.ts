@@ -7,6 +7,7 @@ const world = vi.hoisted(() => ({
   nowMs: 1_800_000_000_000,
   listeners: new Set<{ lost?(): void }>(),
   sink: null as unknown,
+  subscribed: [] as { selection: unknown; sink: unknown }[],
   query: null as unknown,
   device: null as unknown,
 }));
@@ -21,8 +22,9 @@ vi.mock('../../web/src/state/live.svelte', () => ({
         return () => world.listeners.delete(one);
       },
     },
-    subscribe: (_: unknown, sink: unknown) => {
+    subscribe: (selection: unknown, sink: unknown) => {
       world.sink = sink;
+      world.subscribed.push({ selection, sink });
       return () => {};
     },
   },
@@ -44,6 +46,7 @@ vi.mock('../../web/src/api/client', () => ({
 import { ApiError } from '../../web/src/api/client';
 import { HistoryFeed } from '../../web/src/charts/history';
 import { Line } from '../../web/src/charts/line';
+import { type LineSpec, openFeed } from '../../web/src/charts/source';
 import { AcrossOrigin } from '../../web/src/pages/explore/across';
 import { resolve } from '../../web/src/pages/explore/found.svelte';
 import { readWanted } from '../../web/src/pages/explore/wanted';
@@ -59,6 +62,66 @@ beforeEach(() => {
   world.listeners.clear();
 });
 afterEach(() => vi.useRealTimers());
+
+describe('lines of a chart that several subscriptions bring', () => {
+  const spec = (device: string, metric: string, type: LineSpec['type'] = 'f64'): LineSpec => ({ device, metric, type });
+  const specs = [spec('a', 'temperature'), spec('a', 'setpoint'), spec('b', 'temperature'), spec('a', 'state', 'text')];
+  const begin = () => {
+    world.subscribed = [];
+    const feed = openFeed(specs, { kind: 'live', rangeMs: 300_000 });
+    const sinks = world.subscribed.map(({ selection, sink }) => ({ metrics: (selection as { metrics: string[] }).metrics, sink: sink as Sink }));
+    return { feed, of: (metric: string) => sinks.find(({ metrics }) => metrics.includes(metric))?.sink as Sink };
+  };
+  const define = (sink: Sink, metric: string, devices: string[], type: LineSpec['type'] = 'f64') =>
+    sink.define(devices.map((device, index) => ({ index, device, metric, unit: '', type, labels: [] })));
+  const batch = (sink: Sink, samples: [number, number][]) =>
+    sink.batch({
+      type: 'batch',
+      subscription: 1,
+      position: 1n,
+      previous: 0n,
+      baseUs: 0,
+      history: false,
+      conflated: false,
+      series: Uint32Array.from(samples.map(([series]) => series)),
+      offsetsUs: Uint32Array.from(samples.map((_, at) => at * 1_000_000)),
+      values: Float64Array.from(samples.map(([, value]) => value)),
+    });
+  const drawn = (feed: ReturnType<typeof openFeed>, index: number) => {
+    const line = new Line();
+    feed.fill(index, 0, 100, 100, line);
+    return [...line.y.slice(0, line.length)];
+  };
+
+  it('stay apart, though the server numbers the series of each from 0', () => {
+    const { feed, of } = begin();
+    expect(world.subscribed).toHaveLength(3);
+    define(of('temperature'), 'temperature', ['a', 'b']);
+    define(of('setpoint'), 'setpoint', ['a']);
+    define(of('state'), 'state', ['a'], 'text');
+    batch(of('temperature'), [[0, 4], [1, 7]]);
+    batch(of('setpoint'), [[0, 5]]);
+    of('state').texts([{ series: 0, timeUs: 1, text: 'open' }], false);
+    expect([0, 1, 2].map((index) => drawn(feed, index))).toEqual([[4], [5], [7]]);
+    expect(feed.words(3)).toEqual(['open']);
+    feed.close();
+  });
+
+  it('that begin anew take nothing from the others', () => {
+    const { feed, of } = begin();
+    expect(feed.state).toBe('loading');
+    define(of('temperature'), 'temperature', ['a', 'b']);
+    define(of('setpoint'), 'setpoint', ['a']);
+    batch(of('setpoint'), [[0, 5]]);
+    of('setpoint').ready();
+    expect(feed.state).toBe('ready');
+    of('temperature').reset();
+    expect(drawn(feed, 1)).toEqual([5]);
+    of('temperature').refused(4, 'too many');
+    expect([feed.state, feed.error]).toEqual(['ready', 'too many']);
+    feed.close();
+  });
+});
 
 describe('a stretch of time that stands still', () => {
   const open = () => new HistoryFeed([{ device: 'd', metric: 'm', type: 'f64' }], { kind: 'fixed', fromMs: 1, toMs: 7_200_001 });

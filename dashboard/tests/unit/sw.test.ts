@@ -16,6 +16,8 @@ let refuse: (options: Record<string, unknown>) => boolean;
 let openWindow: ReturnType<typeof vi.fn>;
 let subscribe: ReturnType<typeof vi.fn>;
 let fetched: [string, RequestInit | undefined][];
+/** What a file of the server is; null leaves it to `answers`. */
+let file: ((url: string) => Response) | null;
 /** What the server answers to what a notification asks for, in turn; the last one again and again. */
 let answers: (() => Promise<{ status: number; document?: unknown }>)[];
 let badges: (number | null)[];
@@ -26,6 +28,7 @@ beforeEach(() => {
   handlers = {};
   clients = [];
   fetched = [];
+  file = null;
   answers = [async () => ({ status: 200, document: { done: true, text: '' } })];
   badges = [];
   navigator = { setAppBadge: async (count: number) => void badges.push(count), clearAppBadge: async () => void badges.push(null) };
@@ -52,8 +55,10 @@ beforeEach(() => {
     clients: { matchAll: async () => clients, openWindow, claim: async () => {} },
     skipWaiting: () => {},
   };
-  const answer = async (url: string, init?: RequestInit) => {
+  const answer = async (asked: string | { url: string }, init?: RequestInit) => {
+    const url = typeof asked === 'string' ? asked : new URL(asked.url).pathname;
     fetched.push([url, init]);
+    if (file !== null) return file(url);
     if (url === '/api/v1/push/actions') {
       const answer = await (answers.length > 1 ? answers.shift() : answers[0])?.();
       const { status, document } = answer ?? { status: 500 };
@@ -375,5 +380,39 @@ describe('tiles of the map', () => {
     expect(await fetching('https://pulse.example/tiles/1/0/0.png')).toBeDefined();
     expect(fetched).toHaveLength(1);
     expect(opened).not.toHaveBeenCalled();
+  });
+});
+
+describe('the page that is kept', () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('is fetched anew when it may load something else than before, and else only for a new build', async () => {
+    const files = new Map<string, Response>();
+    const name = (asked: string | { url: string }) => (typeof asked === 'string' ? asked : new URL(asked.url).pathname);
+    const cache = {
+      match: async (asked: string | { url: string }) => files.get(name(asked))?.clone(),
+      put: async (asked: string, answer: Response) => void files.set(asked, answer),
+      keys: async () => [...files.keys()].map((path) => ({ url: `https://pulse.example${path}` })),
+      delete: async (asked: { url: string }) => files.delete(name(asked)),
+    };
+    vi.stubGlobal('caches', { open: async () => cache });
+    let policy = "img-src 'self'";
+    file = (url) => (url === '/build.json' ? Response.json({ build: '1', files: ['/'] }) : new Response('page', { headers: { 'Content-Security-Policy': policy } }));
+    const visit = async () => {
+      let answer: Promise<unknown> | undefined;
+      const kept: Promise<unknown>[] = [];
+      const request = { method: 'GET', mode: 'navigate', url: 'https://pulse.example/map' };
+      handlers.fetch?.({ request, respondWith: (given: Promise<unknown>) => (answer = given), waitUntil: (work: Promise<unknown>) => kept.push(work) });
+      // What it keeps begins once the page has come.
+      await answer;
+      await Promise.all(kept);
+      return fetched.splice(0).map(([url]) => url);
+    };
+    expect(await visit()).toEqual(['/map', '/build.json', '/']);
+    expect(await visit()).toEqual(['/map', '/build.json']);
+    policy = "img-src 'self' https://tile.example.org";
+    expect(await visit()).toEqual(['/map', '/build.json', '/']);
+    expect(files.get('/')?.headers.get('Content-Security-Policy')).toBe(policy);
+    expect(await visit()).toEqual(['/map', '/build.json']);
   });
 });

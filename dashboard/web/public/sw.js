@@ -99,6 +99,7 @@ self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim(
 const FILES = 'pulsewire-files';
 /** Says which files belong to the newest build; see vite.config.ts. */
 const BUILD = '/build.json';
+const POLICY = 'Content-Security-Policy';
 /** Answered by the server alone. */
 const SERVER = ['api', 'live', 'healthz', 'readyz', 'metrics'];
 /** A page that is asked for has so long to come, in ms, if there is one here already. */
@@ -145,19 +146,24 @@ async function page(event) {
   asked.catch(() => {});
   // A proxy in front of a server that is down answers too.
   if (answer === null || (answer.status >= 500 && own)) return own;
-  event.waitUntil(keepFiles().catch(() => {}));
+  event.waitUntil(keepFiles(answer.ok ? answer.headers.get(POLICY) : null).catch(() => {}));
   return answer;
 }
 
-/** Keeps the files of the newest build, all or none, and lets go of those of the one before. */
-async function keepFiles() {
+/**
+ * Keeps the files of the newest build, all or none, and lets go of those of the one before. `policy`: what the page may load now, as
+ * the server is configured; one that is kept with another is fetched anew.
+ */
+async function keepFiles(policy = null) {
   const told = await fetch(BUILD, { cache: 'no-cache' });
   if (!told.ok || told.redirected) return;
   const text = await told.text();
   const { build, files } = JSON.parse(text);
   const cache = await caches.open(FILES);
   const before = await cache.match(BUILD);
-  if (before && (await before.json()).build === build) return;
+  const page = await cache.match('/');
+  const allowed = policy === null || !page || page.headers.get(POLICY) === policy;
+  if (before && (await before.json()).build === build && allowed) return;
   let first = null;
   await Promise.all(
     files.map(async (file) => {

@@ -7,7 +7,7 @@ import { link } from '../state/live.svelte';
 import { Columns, type Line } from './line';
 import { samplePoints, statePoints } from './points';
 import type { Feed, LineSpec } from './source';
-import { requestsOf } from './source-requests';
+import { type Request, requestsOf } from './source-requests';
 
 /** 18 samples per second for an hour; 1 MiB. A faster series shows less than the hour. */
 const RING_CAPACITY = 65_536;
@@ -16,64 +16,61 @@ const REFILL_MS = 30_000;
 const TEXTS_MAX = 10_000;
 const WORDS_MAX = 1_000;
 
+/** Lines that one subscription brings: numbers of a subscription belong to it alone, so it has a place of its own for them. */
 export class LiveFeed implements Feed {
   readonly #specs: readonly LineSpec[];
+  readonly #request: Request;
   readonly #rangeMs: number;
-  readonly #store = new SeriesStore(RING_CAPACITY);
-  readonly #texts = new TextSink();
-  #ends: (() => void)[] = [];
+  /** What it keeps: texts or numbers. */
+  readonly #texts: TextSink | null;
+  readonly #store: SeriesStore;
+  #end = () => {};
   #refill: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(specs: readonly LineSpec[], rangeMs: number) {
+  constructor({ specs, request, text }: LivePart, rangeMs: number) {
     this.#specs = specs;
+    this.#request = request;
     this.#rangeMs = rangeMs;
+    this.#store = new SeriesStore(text ? 0 : RING_CAPACITY);
+    this.#texts = text ? new TextSink() : null;
     this.#subscribe();
     // A gap stays drawn as a gap until the samples were fetched again; not at once, since the server was just busy.
-    this.#store.onGap = () => {
+    this.#sink.onGap = () => {
       this.#refill ??= setTimeout(() => {
         this.#refill = undefined;
         this.#end();
-        this.#store.reset();
-        this.#texts.reset();
+        this.#sink.reset();
         this.#subscribe();
       }, REFILL_MS);
     };
   }
 
-  #subscribe(): void {
-    const numbers = this.#specs.filter((spec) => spec.type !== 'text');
-    const texts = this.#specs.filter((spec) => spec.type === 'text');
-    for (const [specs, sink] of [[numbers, this.#store], [texts, this.#texts]] as const) {
-      for (const { devices, metrics } of requestsOf(specs)) {
-        const selection = { devices, metrics, intervalMs: 100, aggregate: 'every', historyMs: this.#rangeMs } as const;
-        this.#ends.push(link.subscribe(selection, sink));
-      }
-    }
+  get #sink(): SeriesStore | TextSink {
+    return this.#texts ?? this.#store;
   }
 
-  #end(): void {
-    for (const end of this.#ends) end();
-    this.#ends = [];
+  #subscribe(): void {
+    const { devices, metrics } = this.#request;
+    this.#end = link.subscribe({ devices, metrics, intervalMs: 100, aggregate: 'every', historyMs: this.#rangeMs }, this.#sink);
   }
 
   get version(): number {
-    return this.#store.version + this.#texts.version;
+    return this.#sink.version;
   }
 
   get state(): Feed['state'] {
-    const sinks = [this.#store, this.#texts].filter((_, index) => this.#specs.some((spec) => (spec.type === 'text') === (index === 1)));
-    if (sinks.some((sink) => sink.state === 'ready')) return 'ready';
-    return sinks.some((sink) => sink.state === 'loading') ? 'loading' : 'failed';
+    const { state } = this.#sink;
+    return state === 'refused' ? 'failed' : state;
   }
 
   get error(): string | null {
-    return this.#store.refusal ?? this.#texts.refusal;
+    return this.#sink.refusal;
   }
 
   fill(index: number, from: number, to: number, width: number, line: Line): void {
     const spec = this.#specs[index];
     if (spec === undefined) return line.clear();
-    if (spec.type === 'text') {
+    if (this.#texts !== null) {
       const told = this.#texts.find(spec.device, spec.metric);
       if (told === undefined) line.clear();
       else statePoints(told.samples, from, to, width, line);
@@ -86,13 +83,31 @@ export class LiveFeed implements Feed {
 
   words(index: number): readonly string[] {
     const spec = this.#specs[index];
-    return (spec && this.#texts.find(spec.device, spec.metric)?.words) ?? [];
+    return (spec && this.#texts?.find(spec.device, spec.metric)?.words) ?? [];
   }
 
   close(): void {
     clearTimeout(this.#refill);
     this.#end();
   }
+}
+
+/** Lines that go together, and which of all they are. */
+export interface LivePart {
+  readonly specs: readonly LineSpec[];
+  readonly indexes: readonly number[];
+  readonly request: Request;
+  readonly text: boolean;
+}
+
+/** Each line is in one part. */
+export function livePartsOf(all: readonly LineSpec[]): LivePart[] {
+  const one = (request: Request, text: boolean): LivePart => {
+    const isIts = ({ device, metric, type }: LineSpec) => (type === 'text') === text && request.metrics.includes(metric) && request.devices.includes(device);
+    const indexes = [...all.keys()].filter((index) => isIts(all[index] as LineSpec));
+    return { specs: indexes.map((index) => all[index] as LineSpec), indexes, request, text };
+  };
+  return [false, true].flatMap((text) => requestsOf(all.filter(({ type }) => (type === 'text') === text)).map((request) => one(request, text)));
 }
 
 /** Words by number, so that what tells of them is numbers. */
@@ -121,6 +136,7 @@ class TextSink implements Sink {
   version = 0;
   state: 'loading' | 'ready' | 'refused' = 'loading';
   refusal: string | null = null;
+  onGap: () => void = () => {};
   readonly #byKey = new Map<string, Told>();
   #byIndex: (Told | undefined)[] = [];
 
@@ -132,6 +148,7 @@ class TextSink implements Sink {
     for (const told of this.#byKey.values()) told.samples.clear();
     this.#byIndex = [];
     this.state = 'loading';
+    this.refusal = null;
     this.version += 1;
   }
 
@@ -165,6 +182,8 @@ class TextSink implements Sink {
   gap(_reason: GapReason): void {
     for (const told of this.#byKey.values()) told.samples.markBreak();
     this.version += 1;
+    // Before the history is complete a refill would only bring the same again.
+    if (this.state === 'ready') this.onGap();
   }
 
   ready(): void {

@@ -3,7 +3,7 @@
 import type { MetricType } from '../live/frame';
 import { HistoryFeed } from './history';
 import type { Line } from './line';
-import { LiveFeed } from './live-feed';
+import { LiveFeed, livePartsOf } from './live-feed';
 import type { View } from './time';
 
 export type { View } from './time';
@@ -53,9 +53,14 @@ export function openFeed(specs: readonly LineSpec[], view: View): Feed {
 }
 
 function openStored(specs: readonly LineSpec[], view: View, shiftMs: number): Feed {
-  return view.kind === 'live' && view.rangeMs <= SAMPLES_MAX_MS && shiftMs === 0
-    ? new LiveFeed(specs, view.rangeMs)
-    : new HistoryFeed(specs, view, shiftMs);
+  const single = view.kind === 'live' && view.rangeMs <= SAMPLES_MAX_MS && shiftMs === 0;
+  return single ? openLive(specs, view.rangeMs) : new HistoryFeed(specs, view, shiftMs);
+}
+
+function openLive(specs: readonly LineSpec[], rangeMs: number): Feed {
+  const parts = livePartsOf(specs).map((part) => ({ feed: new LiveFeed(part, rangeMs), indexes: part.indexes }));
+  const [only] = parts;
+  return parts.length === 1 && only !== undefined ? only.feed : new Joined(parts, specs);
 }
 
 /** Lines of several feeds. */

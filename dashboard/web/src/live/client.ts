@@ -82,6 +82,8 @@ interface Entry {
 
 /** After a subscription that the server could not serve for the moment. */
 const RETRY_MS = 3_000;
+/** Until it is asked again whether there is room for more subscriptions: other pages of the same user end theirs unseen. */
+const FULL_MS = 10_000;
 /** Bounds the memory of a page left open: presence of devices seen longest ago is forgotten first. */
 const PRESENCE_MAX = 20_000;
 
@@ -100,6 +102,9 @@ export class LiveClient {
   #socket: LiveSocket | null = null;
   #next = 1;
   #max = 64;
+  /** What the server said it holds of this socket; `#max` is less while it is full. */
+  #announced = 64;
+  #widen: ReturnType<typeof setTimeout> | undefined;
   #intervalMin = 0;
   #epoch = 0n;
   /** Where the page stands in the lossless lane; null before the first connection. */
@@ -171,7 +176,8 @@ export class LiveClient {
         this.clock.reset();
         this.clock.observe(message.serverTimeUs);
         this.#epoch = message.epoch;
-        this.#max = Math.max(1, message.subscriptionsMax);
+        this.#announced = Math.max(1, message.subscriptionsMax);
+        this.#max = this.#announced;
         this.#intervalMin = message.intervalMsMin;
         this.#connected = true;
         this.#enterLane(message.eventsEpoch, message.eventsPosition);
@@ -345,8 +351,16 @@ export class LiveClient {
     this.#active.delete(number);
     entry.number = null;
     if (code === 1) {
-      // The server holds fewer than it announced: wait for a place, which the next ended subscription gives.
+      // The server holds fewer than it announced, or the user's other pages have the rest: wait for a place, which the next ended
+      // subscription gives.
       this.#max = Math.max(1, this.#active.size);
+      this.#widen ??= setTimeout(() => {
+        this.#widen = undefined;
+        this.#max = this.#announced;
+        this.#fill();
+      }, FULL_MS);
+      // With none of its own it is for others to end theirs: whoever looks is told so.
+      if (this.#active.size === 0) for (const waiting of this.#entries) if (waiting.number === null) waiting.sink.refused(code, text);
     } else if (code === 2) {
       this.#begin(entry);
     } else if (code === 5) {

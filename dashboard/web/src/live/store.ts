@@ -66,6 +66,7 @@ export class SeriesStore implements Sink {
     for (const series of this.#byKey.values()) series.ring?.clear();
     this.#byIndex = [];
     this.state = 'loading';
+    this.refusal = null;
     this.version += 1;
   }
 

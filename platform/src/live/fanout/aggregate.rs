@@ -32,8 +32,8 @@ pub struct Folding {
 }
 
 impl Folding {
-    /// Adds one. `keep` is how many values may be kept for a percentile; further ones are left out and told by
-    /// [`Folding::is_cut`].
+    /// Adds one. `keep` is how many values may be kept for a percentile, but one always is: of none there is no percentile. Further
+    /// ones are left out and told by [`Folding::is_cut`].
     pub fn add(&mut self, fold: Fold, time_us: i64, value: f64, keep: usize) {
         self.newest_us = if self.count == 0 { time_us } else { self.newest_us.max(time_us) };
         self.count += 1;
@@ -48,7 +48,7 @@ impl Folding {
         self.max = self.max.max(value);
         self.sum += value;
         if fold == Fold::P95 {
-            if self.values.len() < keep {
+            if self.values.len() < keep.max(1) {
                 self.values.push(value);
             } else {
                 self.cut = true;
@@ -136,5 +136,10 @@ mod tests {
         assert!(folding.is_empty() && !folding.is_cut() && folding.kept() == 0);
         folding.add(Fold::Sum, -7, 2.0, 1);
         assert_eq!(folding.take(Fold::Sum), (-7, 2.0));
+        // Others have taken all the room.
+        folding.add(Fold::P95, 1, 3.0, 0);
+        folding.add(Fold::P95, 2, 8.0, 0);
+        assert!(folding.is_cut());
+        assert_eq!(folding.take(Fold::P95), (2, 3.0));
     }
 }

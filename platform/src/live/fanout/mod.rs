@@ -368,9 +368,12 @@ impl Fanout {
             let Some(latest) = self.table.get(slot) else { continue };
             if !latest.filled {
                 self.unfilled.push(series.key);
-            } else if let Some(Some(view)) = self.views.get_mut(id.0 as usize) {
-                let known = latest.value.clone().map(|value| (latest.time_us, value));
-                view.force(input, known, position);
+            }
+            // What is known is told now: the store may have nothing newer.
+            if let Some(value) = latest.value.clone()
+                && let Some(Some(view)) = self.views.get_mut(id.0 as usize)
+            {
+                view.force(input, Some((latest.time_us, value)), position);
             }
         }
     }

@@ -307,6 +307,25 @@ fn every_sample_of_a_series_that_comes_to_match_begins_with_the_newest_stored() 
 }
 
 #[test]
+fn a_series_of_which_the_store_was_never_asked_is_told_as_far_as_it_is_known() {
+    let mut w = World::new(|_| {});
+    w.device(1, "b");
+    w.sample(1, 1, 1.0);
+    // Results over an interval need nothing of the store.
+    let _results = w.join(Form::Interval(Fold::Min), Selector::default()).expect("room");
+    let mut viewer = w.join(Form::Every, of_site("a")).expect("room");
+    w.sample(1, 2, 2.0);
+    w.device(1, "a");
+    w.tick();
+    assert_eq!(w.next(&mut viewer), ["def 0:d1", "1=1 0=2", "1<2 "]);
+    let unfilled = w.fanout.take_unfilled();
+    let found = unfilled.iter().map(|series| (*series, Sample { time_us: 2, value: Value::F64(2.0) })).collect();
+    w.fanout.fill(None, &unfilled, found, Position(2), 0);
+    w.tick();
+    assert!(w.next(&mut viewer).is_empty(), "the store had nothing newer");
+}
+
+#[test]
 fn one_that_resumes_while_a_series_is_still_read_gets_its_newest_stored_once() {
     let mut w = World::new(|_| {});
     w.device(1, "a");

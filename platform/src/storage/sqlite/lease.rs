@@ -167,7 +167,14 @@ fn open_at(
         .optional()?;
     // Whose user is gone is told nothing of it.
     let Some(groups) = groups else { return Ok(OpenAlerts::default()) };
-    let scope = users::scope(groups)?;
+    // One damaged row keeps nobody else's messages back.
+    let scope = match users::scope(groups) {
+        Ok(scope) => scope,
+        Err(error) => {
+            tracing::warn!(%error, "the groups of a user cannot be read: messages to that user go without a count of open alerts");
+            return Ok(OpenAlerts::default());
+        }
+    };
     if let Some((_, open)) = seen.iter().find(|(known, _)| *known == scope) {
         return Ok(*open);
     }

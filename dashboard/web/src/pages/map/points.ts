@@ -46,7 +46,7 @@ export class Points {
       const ms = Date.parse(one.time);
       const live = before.get(one.device);
       this.timeMs[at] = ms;
-      if (live !== undefined && live.ms > ms) this.#place(at, live.latitude, live.longitude, live.ms);
+      if (live !== undefined && live.ms >= ms) this.#place(at, live.latitude, live.longitude, live.ms);
       else this.#place(at, one.latitude, one.longitude, ms);
       this.#judge(at);
     });
