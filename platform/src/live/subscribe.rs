@@ -302,8 +302,9 @@ impl Start<'_> {
             return Ok(true);
         }
         let (definitions, series) = self.with_cursor(|cursor| cursor.definitions())?;
-        let joined = self.with_cursor(|cursor| cursor.joined())?;
-        let Some((position, samples)) = self.missed(resume.position, newest, joined).await else { return Ok(false) };
+        // Up to what its view has framed: what came since follows in frames, with the definitions of series that are new.
+        let (joined, framed) = self.with_cursor(|cursor| (cursor.joined(), cursor.position()))?;
+        let Some((position, samples)) = self.missed(resume.position, framed, joined).await else { return Ok(false) };
         // Series that came to match while it was away begin with their newest sample, however old that is, as far as the view
         // was kept meanwhile and knows since when it has them.
         let came = self.shared.fanout().came_since(self.view, resume.position, joined, position);
@@ -319,12 +320,13 @@ impl Start<'_> {
         Ok(true)
     }
 
-    async fn missed(&self, from: u64, newest: u64, joined: u64) -> Option<(u64, Vec<Numbered>)> {
+    async fn missed(&self, from: u64, to: u64, joined: u64) -> Option<(u64, Vec<Numbered>)> {
         let mut cursor = from;
         let numbers = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
         let mut gather = Gather::new(numbers, self.shared.options.history_samples_max);
-        while cursor < newest {
-            let records = self.shared.parts.journal.read(Lane(0), Position(cursor), RESUME_RECORDS).await.ok()?;
+        while cursor < to {
+            let count = usize::try_from(to - cursor).unwrap_or(usize::MAX).min(RESUME_RECORDS);
+            let records = self.shared.parts.journal.read(Lane(0), Position(cursor), count).await.ok()?;
             // Records that are no longer kept, or not there yet, cannot be made up for.
             if records.first()?.position.0 != cursor + 1 {
                 return None;

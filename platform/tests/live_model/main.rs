@@ -89,6 +89,31 @@ fn what_a_view_is_about_to_tell_reaches_who_joins_with_a_history() {
     assert_eq!(stage::play(&schedule), Ok(()));
 }
 
+/// A series that its view has and that no frame has defined yet, and a viewer that comes back just then.
+#[test]
+fn who_comes_back_is_not_told_to_have_what_no_frame_of_the_view_had_yet() {
+    for pass in (1..150).step_by(10) {
+        let all = || Wish { interval_ms: 100, ..everything(Aggregate::Every, None) };
+        let schedule = [
+            Op::Add(0),
+            Op::Add(2),
+            Op::Connect(0),
+            Op::Connect(1),
+            Op::Subscribe(0, all(), 0),
+            Op::Subscribe(1, all(), 0),
+            Op::Publish(0, 1, 1, Kind::Live),
+            Op::Pass(300),
+            Op::Cut(0),
+            Op::Publish(2, 1, 1, Kind::Live),
+            Op::Pass(pass),
+            Op::Connect(0),
+            Op::Cut(0),
+            Op::Connect(0),
+        ];
+        assert_eq!(stage::play(&schedule), Ok(()), "{pass}");
+    }
+}
+
 /// A device that is moved into the group of a subscription and says nothing more.
 #[test]
 fn a_series_that_comes_to_match_is_told_with_its_newest_sample() {

@@ -65,6 +65,7 @@ pub struct Kept {
     got: BTreeSet<u64>,
     snapshot: u64,
     since_us: i64,
+    gaps: Vec<(u64, u64)>,
     blind: bool,
 }
 
@@ -131,6 +132,7 @@ impl Viewer {
         };
         if let Some(kept) = kept {
             (sub.newest, sub.got, sub.snapshot, sub.since_us) = (kept.newest, kept.got, kept.snapshot, kept.since_us);
+            sub.gaps = kept.gaps;
             sub.blind = kept.blind || truth.edited.range(kept.resume.position..).next().is_some();
         }
         self.subs.insert(number, sub);
@@ -150,6 +152,7 @@ impl Viewer {
             got: sub.got,
             snapshot: sub.snapshot,
             since_us: sub.since_us,
+            gaps: sub.gaps,
             blind: sub.blind,
         };
         subs.filter(|sub| sub.live && sub.run.is_empty()).map(keep).collect()
