@@ -50,6 +50,8 @@ pub struct Sub {
     run: Vec<Got>,
     /// The newest result of each output across devices.
     results: BTreeMap<Output, f64>,
+    /// Outputs of which it had a result before it was cut off.
+    had: BTreeSet<Output>,
     /// Numbers of samples of series that appeared while the snapshot was made.
     owed: Vec<u64>,
     /// Devices changed while it was away: it may lack the newest of those that came to match.
@@ -66,6 +68,7 @@ pub struct Kept {
     snapshot: u64,
     since_us: i64,
     gaps: Vec<(u64, u64)>,
+    had: BTreeSet<Output>,
     blind: bool,
 }
 
@@ -120,6 +123,7 @@ impl Viewer {
             asked_at: truth.position,
             outputs: BTreeMap::new(),
             results: BTreeMap::new(),
+            had: BTreeSet::new(),
             position: resume.map_or(0, |resume| resume.position),
             live: false,
             snapshot: 0,
@@ -132,7 +136,7 @@ impl Viewer {
         };
         if let Some(kept) = kept {
             (sub.newest, sub.got, sub.snapshot, sub.since_us) = (kept.newest, kept.got, kept.snapshot, kept.since_us);
-            sub.gaps = kept.gaps;
+            (sub.gaps, sub.had) = (kept.gaps, kept.had);
             sub.blind = kept.blind || truth.edited.range(kept.resume.position..).next().is_some();
         }
         self.subs.insert(number, sub);
@@ -153,6 +157,7 @@ impl Viewer {
             snapshot: sub.snapshot,
             since_us: sub.since_us,
             gaps: sub.gaps,
+            had: sub.results.into_keys().chain(sub.had).collect(),
             blind: sub.blind,
         };
         subs.filter(|sub| sub.live && sub.run.is_empty()).map(keep).collect()
@@ -229,9 +234,8 @@ impl Viewer {
                     sub.gaps.push((gap.from_position, gap.to_position));
                     if gap.reason == GapReason::ResumeRefused {
                         // As if it had not asked to go on: whatever it had counts no more.
-                        (sub.resumed, sub.blind) = (None, false);
-                        (sub.newest, sub.got) = (BTreeMap::new(), BTreeSet::new());
-                        sub.since_us = sub.asked_since_us;
+                        (sub.resumed, sub.blind, sub.since_us) = (None, false, sub.asked_since_us);
+                        (sub.newest, sub.got, sub.had) = Default::default();
                     }
                     sub.position = gap.to_position;
                 }
@@ -556,8 +560,8 @@ impl Sub {
             if told.live && told.time_us >= oldest_us && self.is_due(told, truth) {
                 let (_, device) = truth.device(told.series).ok_or("a sample of no device")?;
                 let (labels, metric) = (crate::model::labels(device, &names), truth.metric(told.series).to_owned());
-                let output = Output { device: String::new(), metric, labels };
-                ensure!(self.results.contains_key(&output), "nothing ever came of {output:?}");
+                let of = Output { device: String::new(), metric, labels };
+                ensure!(self.results.contains_key(&of) || self.had.contains(&of), "nothing ever came of {of:?}");
             }
         }
         Ok(())
