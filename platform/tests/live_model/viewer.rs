@@ -431,9 +431,9 @@ impl Sub {
                 self.got.insert(number);
             }
             let kept = self.newest.entry(got.output).or_insert((got.time_us, got.value));
-            if got.time_us > kept.0 || (got.time_us == kept.0 && got.value > kept.1) {
-                *kept = (got.time_us, got.value);
-            }
+            // A device that was removed and made anew under its id begins anew.
+            let anew = truth.by_number(kept.1 as u64).is_none_or(|kept| kept.series != told.series);
+            *kept = if anew || (got.time_us, got.value) > *kept { (got.time_us, got.value) } else { *kept };
         }
         Ok(())
     }
