@@ -221,9 +221,14 @@ test.describe('by touch', () => {
     for (const step of [1, 2, 3, 4, 5]) await send('touchMove', [[x, again.y + 100 - 40 * step]]);
     await send('touchEnd', []);
     await expect.poll(() => content.evaluate((element) => element.scrollTop)).toBeGreaterThan(before + 50);
+    // A tap on what still rolls on only stops it.
+    let rested = -1;
+    await expect.poll(async () => rested === (rested = await content.evaluate((element) => element.scrollTop)), { intervals: [200] }).toBe(true);
     // The way back to live stays in reach.
     await content.evaluate((element) => element.scrollTo(0, 2_000));
-    await page.getByRole('button', { name: 'Back to live' }).last().tap();
+    const back = page.getByRole('button', { name: 'Back to live' });
+    await expect(back, 'in the bar and in reach').toHaveCount(2);
+    await back.last().tap();
     await expect.poll(() => span(page)).toBeNull();
   });
 });

@@ -122,6 +122,9 @@ export const test = base.extend<{ complaints: string[] }, WorkerFixtures>({
       const context = await browser.newContext({ baseURL: server.url });
       const answer = await context.request.post('/api/v1/session', { data: { user: 'admin', password: PASSWORD } });
       if (!answer.ok()) throw new Error(`sign-in failed with status ${answer.status()}`);
+      // A test begins with a fleet: of the demo's fifty simulated devices most are there, and this computer.
+      const online = async () => (await (await context.request.get('/api/v1/overview')).json()).devices.online;
+      await expect.poll(online).toBeGreaterThan(40);
       await use(await context.cookies());
       await context.close();
     },

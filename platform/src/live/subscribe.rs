@@ -302,9 +302,10 @@ impl Start<'_> {
             return Ok(true);
         }
         let (definitions, series) = self.with_cursor(|cursor| cursor.definitions())?;
-        // Up to what its view has framed: what came since follows in frames, with the definitions of series that are new.
         let (joined, framed) = self.with_cursor(|cursor| (cursor.joined(), cursor.position()))?;
-        let Some((position, samples)) = self.missed(resume.position, framed, joined).await else { return Ok(false) };
+        // With series that no frame has defined yet only up to what was framed: theirs follows with their definitions.
+        let to = if self.shared.fanout().has_unframed(self.view, joined, newest) { framed } else { newest };
+        let Some((position, samples)) = self.missed(resume.position, to, joined).await else { return Ok(false) };
         // Series that came to match while it was away begin with their newest sample, however old that is, as far as the view
         // was kept meanwhile and knows since when it has them.
         let came = self.shared.fanout().came_since(self.view, resume.position, joined, position);

@@ -35,6 +35,17 @@ impl Fanout {
         }
     }
 
+    /// Whether a view has series of records up to `newest` that no frame up to `up_to` defines.
+    pub fn has_unframed(&self, view: ViewId, up_to: u64, newest: u64) -> bool {
+        let Some(Some(view)) = self.views.get(view.0 as usize) else { return false };
+        let channel = view.outlet.lock();
+        let defined = |index: u32| channel.cells.get(index as usize).and_then(Option::as_ref).map(|cell| cell.defined);
+        view.inputs
+            .iter()
+            .flatten()
+            .any(|input| input.since <= newest && defined(input.index).is_none_or(|by| by > up_to))
+    }
+
     /// Of a view's series that came to match after a position, as far as they were defined up to a frame: the newest, if it is in
     /// a record up to `newest`, and which of them the view may be given something older of yet.
     pub fn came_since(&self, view: ViewId, position: u64, up_to: u64, newest: u64) -> Came {
