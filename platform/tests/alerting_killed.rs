@@ -285,7 +285,8 @@ async fn outcome(folder: &Path) -> Vec<String> {
             message.user,
             message.kind.name(),
             message.title,
-            message.body,
+            // As with the decisions: what is told after a kill may be told late, and says so.
+            message.body.replace(" (told late: the server was down or busy)", ""),
             named(&message.alerts),
             message.deliveries.len()
         ));
