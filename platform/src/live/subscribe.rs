@@ -10,7 +10,7 @@ use super::fanout::{Cursor, Fold, Form, Joined, Label, Unservable, ViewId, Wish}
 use super::outbox::{Outbox, Subscribed};
 use super::past::{self, Gather, Numbered};
 use super::stats::ViewerStats;
-use crate::ports::SnapshotQuery;
+use crate::ports::{Snapshot, SnapshotQuery};
 use pulsewire_core::ids::{DeviceId, GroupName, Lane, MetricName, Position, SeriesKey};
 use pulsewire_core::scope::DeviceScope;
 use pulsewire_core::selector::Selector;
@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// Records read at a time when a viewer resumes: all of them are in memory at once.
 const RESUME_RECORDS: usize = 32;
+/// A history is read again so often because of series that are new at that moment.
+const READS_MAX: usize = 3;
 
 type Refusal = (RefusedCode, String);
 
@@ -342,14 +344,36 @@ impl Start<'_> {
         Some((cursor, gather.samples()))
     }
 
-    async fn history(&self, refused: Option<u64>) -> Result<(), String> {
-        let joined = self.with_cursor(|cursor| cursor.joined())?;
-        let numbers: HashMap<_, _> = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+    /// Reads the history of the series that its view has told of. What is in it is of no series that the view is still to tell
+    /// of: the view tells of them at once then, and it is read again.
+    async fn read(&self) -> Result<(HashMap<SeriesKey, u32>, Snapshot), String> {
         let from_us = self.shared.parts.clock.now_us() - i64::from(self.asked.history_ms) * 1000;
-        let series = numbers.keys().copied().collect();
         let samples_max = self.shared.options.history_samples_max;
-        let query = SnapshotQuery { series, from_us: Some(from_us), samples_max };
-        let snapshot = self.shared.parts.history.snapshot(query).await.map_err(|error| unreadable(&error))?;
+        let mut reads = 0;
+        loop {
+            let joined = self.with_cursor(|cursor| cursor.joined())?;
+            let numbers: HashMap<_, _> = self.shared.fanout().series_of(self.view, joined).into_iter().collect();
+            let query =
+                SnapshotQuery { series: numbers.keys().copied().collect(), from_us: Some(from_us), samples_max };
+            let snapshot = self.shared.parts.history.snapshot(query).await.map_err(|error| unreadable(&error))?;
+            reach(self.shared, snapshot.position).await?;
+            reads += 1;
+            {
+                let mut fanout = self.shared.fanout();
+                if !fanout.has_unframed(self.view, joined, snapshot.position.0) {
+                    return Ok((numbers, snapshot));
+                }
+                if reads == READS_MAX {
+                    return Err("new series appear faster than their history can be read; try again".to_owned());
+                }
+                fanout.frame(self.view, self.shared.now_us(), self.shared.parts.clock.now_us());
+            }
+            self.with_cursor(Cursor::begin)?;
+        }
+    }
+
+    async fn history(&self, refused: Option<u64>) -> Result<(), String> {
+        let (numbers, snapshot) = self.read().await?;
         let position = snapshot.position.0;
         let parts = snapshot.samples.into_iter().filter_map(|(series, part)| Some((*numbers.get(&series)?, part)));
         let samples = past::merged(parts.collect()).await;

@@ -16,9 +16,8 @@ mod stage;
 mod viewer;
 mod world;
 
-use crate::model::Selection;
+use crate::model::{Selection, Wish};
 use crate::schedule::{Kind, Op};
-use crate::viewer::Wish;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use pulsewire_proto::frame::Aggregate;
@@ -92,8 +91,8 @@ fn what_a_view_is_about_to_tell_reaches_who_joins_with_a_history() {
 /// A series that its view has and that no frame has defined yet, and a viewer that comes back just then.
 #[test]
 fn who_comes_back_is_not_told_to_have_what_no_frame_of_the_view_had_yet() {
-    for pass in (1..150).step_by(10) {
-        let all = || Wish { interval_ms: 100, ..everything(Aggregate::Every, None) };
+    for (pass, history_ms) in (1..150).step_by(10).flat_map(|pass| [(pass, 0), (pass, 500)]) {
+        let all = || Wish { interval_ms: 100, history_ms, ..everything(Aggregate::Every, None) };
         let schedule = [
             Op::Add(0),
             Op::Add(2),
@@ -110,7 +109,7 @@ fn who_comes_back_is_not_told_to_have_what_no_frame_of_the_view_had_yet() {
             Op::Cut(0),
             Op::Connect(0),
         ];
-        assert_eq!(stage::play(&schedule), Ok(()), "{pass}");
+        assert_eq!(stage::play(&schedule), Ok(()), "{pass}, {history_ms}");
     }
 }
 

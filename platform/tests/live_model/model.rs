@@ -37,6 +37,16 @@ pub struct Selection {
     pub tags: Vec<(String, String)>,
 }
 
+/// What one subscription asks for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    pub selection: Selection,
+    pub aggregate: Aggregate,
+    pub interval_ms: u32,
+    pub history_ms: u32,
+    pub across: Option<Vec<String>>,
+}
+
 /// A change of the lossless lane that every viewer is to be told, or those that select the device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -121,6 +131,16 @@ impl Truth {
         let known =
             |told: &&Told| told.series == series && told.position <= up_to && (told.live || told.position <= snapshot);
         self.told.iter().filter(known).max_by_key(|told| (told.time_us, told.number))
+    }
+
+    /// Whether this may be the newest that a viewer has of a series: the newest, but for what was backfilled while others watched
+    /// it, which is stored and not in memory.
+    pub fn may_have(&self, series: SeriesKey, snapshot: u64, up_to: u64, has: Option<f64>) -> bool {
+        let newest = self.newest(series, snapshot, up_to);
+        let live = self.newest(series, 0, up_to);
+        let has = has.and_then(|number| self.by_number(number as u64));
+        let beside = has.map_or(live.is_none(), |has| live.is_none_or(|live| has.time_us >= live.time_us));
+        has.map(|has| has.number) == newest.map(|newest| newest.number) || newest.is_some_and(|n| !n.live) && beside
     }
 
     /// The series that exist and are selected.

@@ -1,7 +1,6 @@
 //! What may happen, at random.
 
-use crate::model::{Selection, TEXT};
-use crate::viewer::Wish;
+use crate::model::{Selection, TEXT, Wish};
 use proptest::prelude::*;
 use pulsewire_proto::frame::Aggregate;
 

@@ -1,22 +1,12 @@
 //! A viewer that believes nothing: it keeps what SPEC §9 says a viewer may keep, and compares it with the truth whenever a frame
 //! says that it has everything up to a position.
 
-use crate::model::{Change, Output, Selection, TEXT, Told, Truth, fold};
+use crate::model::{Change, Output, TEXT, Told, Truth, Wish, fold};
 use pulsewire_proto::frame::{
     Aggregate, Batch, EventsResume, GapReason, Heartbeat, Resume, Series, SeriesDef, Subscribe, TagMatch,
 };
 use pulsewire_proto::{Message, RawFrame, limits};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What one subscription asks for.
-#[derive(Debug, Clone)]
-pub struct Wish {
-    pub selection: Selection,
-    pub aggregate: Aggregate,
-    pub interval_ms: u32,
-    pub history_ms: u32,
-    pub across: Option<Vec<String>>,
-}
 
 /// One sample as it came.
 #[derive(Debug, Clone)]
@@ -50,8 +40,6 @@ pub struct Sub {
     run: Vec<Got>,
     /// The newest result of each output across devices.
     results: BTreeMap<Output, f64>,
-    /// Outputs of which it had a result before it was cut off.
-    had: BTreeSet<Output>,
     /// Numbers of samples of series that appeared while the snapshot was made.
     owed: Vec<u64>,
     /// Devices changed while it was away: it may lack the newest of those that came to match.
@@ -68,7 +56,7 @@ pub struct Kept {
     snapshot: u64,
     since_us: i64,
     gaps: Vec<(u64, u64)>,
-    had: BTreeSet<Output>,
+    owed: Vec<u64>,
     blind: bool,
 }
 
@@ -123,7 +111,6 @@ impl Viewer {
             asked_at: truth.position,
             outputs: BTreeMap::new(),
             results: BTreeMap::new(),
-            had: BTreeSet::new(),
             position: resume.map_or(0, |resume| resume.position),
             live: false,
             snapshot: 0,
@@ -136,7 +123,7 @@ impl Viewer {
         };
         if let Some(kept) = kept {
             (sub.newest, sub.got, sub.snapshot, sub.since_us) = (kept.newest, kept.got, kept.snapshot, kept.since_us);
-            (sub.gaps, sub.had) = (kept.gaps, kept.had);
+            (sub.gaps, sub.owed) = (kept.gaps, kept.owed);
             sub.blind = kept.blind || truth.edited.range(kept.resume.position..).next().is_some();
         }
         self.subs.insert(number, sub);
@@ -157,7 +144,7 @@ impl Viewer {
             snapshot: sub.snapshot,
             since_us: sub.since_us,
             gaps: sub.gaps,
-            had: sub.results.into_keys().chain(sub.had).collect(),
+            owed: sub.owed,
             blind: sub.blind,
         };
         subs.filter(|sub| sub.live && sub.run.is_empty()).map(keep).collect()
@@ -231,11 +218,12 @@ impl Viewer {
                 if let Some(sub) = self.sub(gap.subscription) {
                     ensure!(gap.from_position <= gap.to_position, "{gap:?}");
                     ensure!(gap.to_position >= sub.position || !sub.live, "{gap:?} leads back from {}", sub.position);
-                    sub.gaps.push((gap.from_position, gap.to_position));
                     if gap.reason == GapReason::ResumeRefused {
                         // As if it had not asked to go on: whatever it had counts no more.
                         (sub.resumed, sub.blind, sub.since_us) = (None, false, sub.asked_since_us);
-                        (sub.newest, sub.got, sub.had) = Default::default();
+                        (sub.newest, sub.got, sub.gaps, sub.owed) = Default::default();
+                    } else {
+                        sub.gaps.push((gap.from_position, gap.to_position));
                     }
                     sub.position = gap.to_position;
                 }
@@ -397,7 +385,10 @@ impl Sub {
             }
             if self.wish.history_ms == 0 {
                 let has = self.newest.get(&output).map(|(_, value)| *value);
-                ensure!(has == Some(newest.number as f64), "{wish}: at first {output:?} has {has:?}, not {newest:?}");
+                ensure!(
+                    truth.may_have(series, position, position, has),
+                    "{wish}: at first {output:?} has {has:?}, not {newest:?}"
+                );
                 continue;
             }
             for told in all.filter(|told| told.time_us > self.since_us) {
@@ -424,8 +415,8 @@ impl Sub {
             ensure!(told.live || got.history || first, "{got:?} is no live sample");
             if self.wish.aggregate == Aggregate::Every {
                 let is_new = self.got.insert(number);
-                // Of a series that comes to match once more its newest is told once more.
-                let again = self.live && got.history && told.changes < device.changes;
+                // Of a series that comes to match once more its newest is told once more, and to who comes back just then.
+                let again = (self.live || self.resumed.is_some()) && got.history && told.changes < device.changes;
                 ensure!(is_new || again, "{got:?} comes again");
             } else {
                 self.got.insert(number);
@@ -473,9 +464,15 @@ impl Sub {
                 let newest = truth.newest(told.series, self.snapshot, self.position);
                 let has = self.newest.get(&output).map(|(_, value)| *value);
                 // Who asked for a history has nothing from before it, until a newer one comes.
-                let before = |told: &Told| self.wish.history_ms > 0 && told.time_us <= self.since_us;
-                let wanted = newest.filter(|told| has.is_some() || !before(told)).map(|told| told.number as f64);
-                ensure!(has == wanted, "at {} {output:?} has {has:?} instead of {newest:?}", self.position);
+                let before = |told: &Told| {
+                    self.wish.history_ms > 0 && told.time_us <= self.since_us && told.position <= self.snapshot
+                };
+                let holds = truth.may_have(told.series, self.snapshot, self.position, has);
+                ensure!(
+                    holds || has.is_none() && newest.is_some_and(before),
+                    "at {} {output:?} has {has:?} instead of {newest:?}",
+                    self.position
+                );
             }
         }
         Ok(())
@@ -561,7 +558,10 @@ impl Sub {
                 let (_, device) = truth.device(told.series).ok_or("a sample of no device")?;
                 let (labels, metric) = (crate::model::labels(device, &names), truth.metric(told.series).to_owned());
                 let of = Output { device: String::new(), metric, labels };
-                ensure!(self.results.contains_key(&of) || self.had.contains(&of), "nothing ever came of {of:?}");
+                // Who comes back has what did not change.
+                let newest = truth.newest(told.series, told.position, told.position).map(|newest| newest.number);
+                let same = self.resumed.is_some() && newest != Some(told.number);
+                ensure!(same || self.results.contains_key(&of), "nothing ever came of {of:?}");
             }
         }
         Ok(())

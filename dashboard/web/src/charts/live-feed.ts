@@ -188,6 +188,7 @@ class TextSink implements Sink {
 
   ready(): void {
     this.state = 'ready';
+    this.refusal = null;
     this.version += 1;
   }
 

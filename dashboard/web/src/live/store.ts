@@ -140,6 +140,7 @@ export class SeriesStore implements Sink {
 
   ready(): void {
     this.state = 'ready';
+    this.refusal = null;
     this.version += 1;
     this.onReady();
   }

@@ -52,18 +52,22 @@ impl Fanout {
         let mut found = Came::default();
         let Some(Some(view)) = self.views.get(view.0 as usize) else { return found };
         let channel = view.outlet.lock();
-        let came = view.inputs.iter().flatten().filter(|input| {
+        let defined = view.inputs.iter().flatten().filter(|input| {
             let cell = channel.cells.get(input.index as usize).and_then(Option::as_ref);
-            input.since > position && cell.is_some_and(|cell| cell.defined <= up_to)
+            cell.is_some_and(|cell| cell.defined <= up_to)
         });
-        for input in came {
+        for input in defined {
             let Some(latest) = self.table.get(input.slot) else { continue };
+            let came = input.since.max(input.told) > position;
             let known = self.table.positions.get(input.slot as usize).is_some_and(|of| *of <= newest);
             // What the store has is still asked for, or was put in since: the view is given it when it is due.
-            if !latest.filled || !known {
+            if !latest.filled || (came && !known) {
                 found.pending.push(input.index);
             }
-            if known && let Some(value) = latest.value.clone() {
+            if came
+                && known
+                && let Some(value) = latest.value.clone()
+            {
                 found.newest.push((input.index, Sample { time_us: latest.time_us, value }));
             }
         }

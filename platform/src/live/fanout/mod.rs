@@ -532,21 +532,27 @@ impl Fanout {
             let missed = now_us.saturating_sub(due) / interval;
             view.due_us = due + (missed + 1) * interval;
             self.due.push(Reverse((view.due_us, id)));
-            let before = view.outlet.lock().ring_bytes();
-            let full = self.rings_bytes > self.limits.rings_bytes_max;
-            let limits = RingLimits {
-                frames: if full { 1 } else { self.limits.ring_frames },
-                bytes: self.limits.ring_bytes_max,
-                samples: self.limits.pending_samples_max,
-            };
-            let stale_us = self.limits.across_stale_us;
-            let ticked = view.tick(&self.table, self.position, now_us, wall_us, stale_us, limits);
-            if ticked.frame {
-                self.counts.frames_encoded.fetch_add(1, Ordering::Relaxed);
-                self.counts.dropped.fetch_add(ticked.dropped, Ordering::Relaxed);
-                let after = view.outlet.lock().ring_bytes();
-                self.rings_bytes = (self.rings_bytes + after).saturating_sub(before);
-            }
+            self.frame(id, now_us, wall_us);
+        }
+    }
+
+    /// Makes the next frame of a view now, whenever it is due.
+    pub fn frame(&mut self, id: ViewId, now_us: u64, wall_us: i64) {
+        let Some(Some(view)) = self.views.get_mut(id.0 as usize) else { return };
+        let before = view.outlet.lock().ring_bytes();
+        let full = self.rings_bytes > self.limits.rings_bytes_max;
+        let limits = RingLimits {
+            frames: if full { 1 } else { self.limits.ring_frames },
+            bytes: self.limits.ring_bytes_max,
+            samples: self.limits.pending_samples_max,
+        };
+        let stale_us = self.limits.across_stale_us;
+        let ticked = view.tick(&self.table, self.position, now_us, wall_us, stale_us, limits);
+        if ticked.frame {
+            self.counts.frames_encoded.fetch_add(1, Ordering::Relaxed);
+            self.counts.dropped.fetch_add(ticked.dropped, Ordering::Relaxed);
+            let after = view.outlet.lock().ring_bytes();
+            self.rings_bytes = (self.rings_bytes + after).saturating_sub(before);
         }
     }
 }

@@ -89,6 +89,9 @@ pub(super) struct Input {
     pub index: u32,
     /// The first record that the view may hear of it: what is older it is told because the series came to match then.
     pub since: u64,
+    /// The first record after its newest stored sample was given to the view, where every sample counts: that comes beside the
+    /// records, so who stands before this may not have it.
+    pub told: u64,
 }
 
 #[derive(Debug, Default)]
@@ -222,7 +225,7 @@ impl View {
             self.folds.resize_with(at + 1, Folding::default);
         }
         self.output_inputs[at] += 1;
-        let input = Input { slot, index, since: since.unwrap_or(0) };
+        let input = Input { slot, index, since: since.unwrap_or(0), told: 0 };
         let number = match self.free.pop() {
             Some(number) => {
                 self.inputs[number as usize] = Some(input);
@@ -316,6 +319,11 @@ impl View {
 
     /// There is a value of this input that the view has not heard, as of `position`: it is sent with the next frame.
     pub fn force(&mut self, input: u32, known: Option<(i64, Value)>, position: u64) {
+        if self.wish.form == Form::Every
+            && let Some(Some(input)) = self.inputs.get_mut(input as usize)
+        {
+            input.told = position + 1;
+        }
         // Who comes first gets it with everything else.
         if self.members == 0 {
             return;
@@ -353,7 +361,7 @@ impl View {
         let mut conflated = false;
         let mut samples = Vec::new();
         for (number, input) in self.inputs.iter().enumerate() {
-            let Some(Input { slot, index, since }) = input else { continue };
+            let Some(Input { slot, index, since, .. }) = input else { continue };
             let position = table.positions.get(*slot as usize).copied().unwrap_or(0);
             if !wanted(u32::try_from(number).unwrap_or(u32::MAX), position) {
                 continue;
