@@ -410,17 +410,14 @@ impl Sub {
             let (_, device) = truth.device(told.series).ok_or("a sample of no device")?;
             let is_its = device.id == got.output.device && truth.metric(told.series) == got.output.metric;
             ensure!(is_its && told.time_us == got.time_us, "{got:?} is {told:?}");
-            // Of a series that comes to match later its newest sample is told, whichever that is.
-            let first = self.wish.aggregate == Aggregate::Last && !self.newest.contains_key(&got.output);
+            // Of a series that comes to match later, or once more, its newest sample is told, whichever that is.
+            let (came, is_new) = (told.changes < device.changes, !self.newest.contains_key(&got.output));
+            let first = self.wish.aggregate == Aggregate::Last && (came || is_new);
             ensure!(told.live || got.history || first, "{got:?} is no live sample");
-            if self.wish.aggregate == Aggregate::Every {
-                let is_new = self.got.insert(number);
-                // Of a series that comes to match once more its newest is told once more, and to who comes back just then.
-                let again = (self.live || self.resumed.is_some()) && got.history && told.changes < device.changes;
-                ensure!(is_new || again, "{got:?} comes again");
-            } else {
-                self.got.insert(number);
-            }
+            let once = self.got.insert(number) || self.wish.aggregate != Aggregate::Every;
+            // Of a series that comes to match once more its newest is told once more, and to who comes back just then.
+            let again = (self.live || self.resumed.is_some()) && got.history && came;
+            ensure!(once || again, "{got:?} comes again");
             let kept = self.newest.entry(got.output).or_insert((got.time_us, got.value));
             // A device that was removed and made anew under its id begins anew.
             let anew = truth.by_number(kept.1 as u64).is_none_or(|kept| kept.series != told.series);
