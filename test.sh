@@ -149,7 +149,7 @@ else
   push_check=0
 fi
 
-# The tests are not built anew for what the lints leave: checks have files of their own. Behind them, as compiling does not wait.
+# Compiling never waits, so it takes what the tests leave; its files are not theirs, and nothing of them is built anew for it.
 step "lints" nice -n 19 cargo clippy --workspace --all-targets --locked -- -D warnings
 if [ -d dashboard/tests ]; then
   step "page: packages" bash -c 'cd dashboard/web && npm ci --ignore-scripts --no-audit --no-fund && cd ../tests && npm ci --ignore-scripts --no-audit --no-fund'

@@ -46,7 +46,7 @@ async function serve(): Promise<Running> {
   const { child, says } = await start();
   const url = says.http.startsWith('http') ? says.http.replace(/\/$/, '') : `http://${says.http}`;
   const simulator = join(dirname(program), 'pulsewire-sim');
-  const fleet = spawn(simulator, ['fleet', '--quiet', '--connect', says.device.replace(/^\w+:\/\//, ''), '--api', url, '--secret-file', join(folder, 'secrets.json'), '--devices', String(FLEET), '--interval', '720ms'], {
+  const fleet = spawn(simulator, ['fleet', '--quiet', '--connect', says.device.replace(/^\w+:\/\//, ''), '--api', url, '--secret-file', join(folder, 'secrets.json'), '--devices', String(FLEET), '--interval', '600ms'], {
     cwd: folder,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'inherit'],

@@ -81,7 +81,8 @@ impl Gather {
 pub(super) struct Begun {
     /// Their newest, unless it or a newer one is among the samples.
     pub first: Vec<Numbered>,
-    /// Of those that are still to be read, the newest that is told now: i64::MIN if none.
+    /// Of those whose newest stored sample may come later, the time of the newest that is told now, µs since the Unix epoch;
+    /// i64::MIN if none is.
     pub pending: HashMap<u32, i64>,
 }
 

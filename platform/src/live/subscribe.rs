@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// Records read at a time when a viewer resumes: all of them are in memory at once.
 const RESUME_RECORDS: usize = 32;
-/// A history is read again so often because of series that are new at that moment.
+/// A history is read so often at most while series appear; then the SUBSCRIBE is refused with code 5.
 const READS_MAX: usize = 3;
 
 type Refusal = (RefusedCode, String);
@@ -344,8 +344,8 @@ impl Start<'_> {
         Some((cursor, gather.samples()))
     }
 
-    /// Reads the history of the series that its view has told of. What is in it is of no series that the view is still to tell
-    /// of: the view tells of them at once then, and it is read again.
+    /// Reads the history of the view's series, and the view's numbers for them. A series that no frame has defined yet would be
+    /// missing from it, though its position says that all is there: then the view makes a frame at once, and it is read again.
     async fn read(&self) -> Result<(HashMap<SeriesKey, u32>, Snapshot), String> {
         let from_us = self.shared.parts.clock.now_us() - i64::from(self.asked.history_ms) * 1000;
         let samples_max = self.shared.options.history_samples_max;

@@ -26,7 +26,7 @@ pub struct Cursor {
     /// Samples of records up to here it has from the history, of the series that were defined up to frame `joined`.
     floor: u64,
     joined: u64,
-    /// Of series that came to match and were still to be read then: the newest that it has of them.
+    /// See [`Cursor::from_store`].
     pending: HashMap<u32, i64>,
     /// Definitions of frames up to here it has.
     defined: u64,
@@ -143,8 +143,9 @@ impl Cursor {
         (run, series)
     }
 
-    /// The subscriber has everything up to `position` from the store, of the series defined when it joined. `pending`: of those
-    /// whose newest stored sample was not known yet, the time of the newest that it has.
+    /// The subscriber has everything up to `position` from the store, of the series defined when it joined. `pending`: series whose
+    /// newest stored sample may come with a later frame, each with the time of the newest sample that it has of it, µs since the
+    /// Unix epoch; i64::MIN if it has none. Of those it is told what is newer, once.
     pub fn from_store(&mut self, position: u64, pending: HashMap<u32, i64>) {
         (self.position, self.floor, self.pending) = (position, position, pending);
     }

@@ -35,7 +35,8 @@ impl Fanout {
         }
     }
 
-    /// Whether a view has series of records up to `newest` that no frame up to `up_to` defines.
+    /// Whether a view has series that it may hear of in records up to `newest`, and that none of its frames up to number `up_to`
+    /// defines: whoever was sent these frames lacks the samples of such series. False for a view that is gone.
     pub fn has_unframed(&self, view: ViewId, up_to: u64, newest: u64) -> bool {
         let Some(Some(view)) = self.views.get(view.0 as usize) else { return false };
         let channel = view.outlet.lock();
@@ -46,8 +47,8 @@ impl Fanout {
             .any(|input| input.since <= newest && defined(input.index).is_none_or(|by| by > up_to))
     }
 
-    /// Of a view's series that came to match after a position, as far as they were defined up to a frame: the newest, if it is in
-    /// a record up to `newest`, and which of them the view may be given something older of yet.
+    /// What one who goes on from `position` is owed of the series that came to match since, among those that the view's frames up to
+    /// number `up_to` define, when it has read the records up to `newest`. Nothing for a view that is gone.
     pub fn came_since(&self, view: ViewId, position: u64, up_to: u64, newest: u64) -> Came {
         let mut found = Came::default();
         let Some(Some(view)) = self.views.get(view.0 as usize) else { return found };
@@ -75,12 +76,12 @@ impl Fanout {
     }
 }
 
-/// What is known of series that came to match.
+/// What is known of series that came to match, by the view's numbers for them.
 #[derive(Debug, Default, PartialEq)]
 pub struct Came {
-    /// The newest of those that have one.
+    /// The newest sample of those of which one is known.
     pub newest: Vec<(u32, Sample)>,
-    /// Those of which the newest stored sample may come with a later frame.
+    /// Those that the store is still asked about, or was after `newest`: a later frame may bring their newest stored sample.
     pub pending: Vec<u32>,
 }
 

@@ -536,7 +536,7 @@ impl Fanout {
         }
     }
 
-    /// Makes the next frame of a view now, whenever it is due.
+    /// Makes the next frame of a view now, before it is due; none if it has nothing new.
     pub fn frame(&mut self, id: ViewId, now_us: u64, wall_us: i64) {
         let Some(Some(view)) = self.views.get_mut(id.0 as usize) else { return };
         let before = view.outlet.lock().ring_bytes();

@@ -89,8 +89,8 @@ pub(super) struct Input {
     pub index: u32,
     /// The first record that the view may hear of it: what is older it is told because the series came to match then.
     pub since: u64,
-    /// The first record after its newest stored sample was given to the view, where every sample counts: that comes beside the
-    /// records, so who stands before this may not have it.
+    /// Where every sample counts: who has the records before this one may lack the newest stored sample, which was given to the
+    /// view beside them.
     pub told: u64,
 }
 
